@@ -1,1 +1,39 @@
-//! Under construction.
+//! The language that every Portcullis plugin is written in.
+//!
+//! A [`Policy`] is a pure function of what it is shown: a [`Request`] or [`Response`], and the
+//! [`Ports`] (clock, entropy, shared store, telemetry). It answers with a [`Verdict`]; whoever
+//! called it carries the verdict out. Nothing here knows a gateway.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
+
+mod address;
+mod edits;
+mod headers;
+mod origin;
+mod path;
+mod policy;
+mod reply;
+mod request;
+mod slot;
+mod store;
+mod telemetry;
+mod time;
+
+pub mod config;
+
+pub use address::{ClientAddress, parse_peer};
+pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
+pub use headers::{Duplicated, Headers};
+pub use origin::{Origin, envoy_flags};
+pub use path::{AmbiguousPath, CanonicalPath};
+pub use policy::{
+    Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
+    Ports, Setup, Verdict,
+};
+pub use reply::{GrpcStatus, LocalReply, Problem};
+pub use request::{PeerAddress, Request, Response};
+pub use slot::{Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, read, update};
+pub use store::{
+    CasStatus, Expected, RawSharedData, SharedData, SharedStore, StoreError, Stored, Version,
+};
+pub use telemetry::{Counter, Gauge, LogLine, MetricKind, MetricRegistry, Telemetry};
+pub use time::{Span, Timestamp};

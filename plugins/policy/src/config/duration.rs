@@ -1,0 +1,78 @@
+//! Durations: a whole number and a unit.
+
+use crate::Span;
+use crate::config::text::text_type;
+
+/// A length of time greater than zero and at most 366 days: `250ms`, `30s`, `5m`, `24h`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Duration(Span);
+text_type!(Duration, "a duration such as 250ms, 30s, 5m or 24h", pattern: "^[0-9]+(ms|s|m|h)$");
+
+/// Longer than any window, leeway or lifetime that makes sense; nanoseconds of ten times it still
+/// fit.
+const LONGEST: Span = Span::from_secs(366 * 24 * 3600);
+
+impl Duration {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong =
+            || format!("{text:?} is not a duration; expected a whole number and ms, s, m or h");
+        let digits = text
+            .len()
+            .saturating_sub(text.trim_start_matches(|c: char| c.is_ascii_digit()).len());
+        let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+        let millis: u64 = match unit {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            _ => return Err(wrong()),
+        };
+        let number: u64 = number.parse().map_err(|_| wrong())?;
+        let span = Span::from_millis(number.saturating_mul(millis));
+        if span == Span::ZERO || span > LONGEST {
+            return Err(format!(
+                "{text:?} is out of range; expected more than 0 and at most 8784h"
+            ));
+        }
+        Ok(Self(span))
+    }
+
+    /// Known good at compile time: a default.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(Span::from_secs(secs))
+    }
+
+    /// The length.
+    #[must_use]
+    pub const fn span(self) -> Span {
+        self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_a_unit() {
+        let millis = |text: &str| Duration::parse(text).map(|d| d.span().as_nanos() / 1_000_000);
+        assert_eq!(millis("250ms"), Ok(250));
+        assert_eq!(millis("5m"), Ok(300_000));
+        assert_eq!(millis("24h"), Ok(86_400_000));
+        for wrong in [
+            "",
+            "5",
+            "s",
+            "-1s",
+            "1.5s",
+            "5 s",
+            "0s",
+            "8785h",
+            "99999999999999999999s",
+            "5d",
+        ] {
+            assert!(millis(wrong).is_err(), "{wrong}");
+        }
+    }
+}

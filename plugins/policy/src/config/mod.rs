@@ -1,0 +1,48 @@
+//! What all plugins' configurations are made of, each a type that can't hold a wrong value.
+
+mod claim_path;
+mod client_address;
+mod collections;
+mod duration;
+mod error;
+mod matches;
+mod number;
+mod secret;
+mod text;
+
+pub use claim_path::{ClaimPath, Claims, scalar_text};
+pub use client_address::{Cidr, ClientAddressConfig};
+pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
+pub use duration::Duration;
+pub use error::{ConfigError, parse_text, parse_value};
+pub use matches::{HostPattern, IfAmbiguous, Match, Method, PathPattern};
+pub use number::Bounded;
+pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
+pub use text::{EnvName, HeaderName, Name, Path, WritableHeader};
+
+use serde::Deserialize;
+
+/// What a plugin, a limit or a breaker does with its decisions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Carries them out.
+    #[default]
+    Enforce,
+    /// Decides, counts and logs, and lets pass.
+    Shadow,
+    /// Does nothing.
+    Off,
+}
+
+/// What becomes of a request when the plugin itself fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum OnError {
+    /// It passes.
+    Allow,
+    /// It is refused.
+    Deny,
+}

@@ -1,0 +1,223 @@
+//! Words: names, headers, paths, variables.
+
+use crate::CanonicalPath;
+
+/// Implements `Deserialize` by the type's `parse(&str) -> Result<Self, String>`, and its schema.
+macro_rules! text_type {
+    ($type:ident, $what:literal $(, pattern: $pattern:literal)?) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                struct Visitor;
+                impl serde::de::Visitor<'_> for Visitor {
+                    type Value = $type;
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str($what)
+                    }
+                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
+                        $type::parse(text).map_err(E::custom)
+                    }
+                }
+                deserializer.deserialize_str(Visitor)
+            }
+        }
+
+        #[cfg(feature = "schema")]
+        impl schemars::JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "description": $what $(, "pattern": $pattern)? })
+            }
+        }
+    };
+}
+pub(crate) use text_type;
+
+/// A name that becomes a metric label: 1 to 64 of `a-z`, `0-9`, `_`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name(String);
+text_type!(Name, "a name of a-z, 0-9 and _, at most 64 characters", pattern: "^[a-z0-9_]{1,64}$");
+
+/// A header's name, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HeaderName(String);
+text_type!(HeaderName, "a header name", pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$");
+
+/// The name of a header that a filter may write: not one that frames or routes the request.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct WritableHeader(String);
+text_type!(
+    WritableHeader,
+    "a header name that does not frame or route the request",
+    pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
+);
+
+/// A path in its canonical form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Path(String);
+text_type!(Path, "a path that starts with / and has one reading only", pattern: "^/");
+
+/// The name of an environment variable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvName(String);
+text_type!(EnvName, "the name of an environment variable", pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$");
+
+impl Name {
+    fn parse(text: &str) -> Result<Self, String> {
+        let fits = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_';
+        if (1..=64).contains(&text.len()) && text.bytes().all(fits) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(format!(
+            "{text:?} is not a name; expected 1 to 64 of a-z, 0-9 and _"
+        ))
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl HeaderName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(token) {
+            return Ok(Self(text.to_ascii_lowercase()));
+        }
+        Err(format!(
+            "{text:?} is not a header name (RFC 9110 section 5.1)"
+        ))
+    }
+
+    /// A default; give it a name in lower case.
+    #[must_use]
+    pub fn known(name: &'static str) -> Self {
+        Self(name.to_owned())
+    }
+
+    /// The name, in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl WritableHeader {
+    /// Headers that decide where a request ends, where it goes or how it is forwarded.
+    const FRAMING: [&'static str; 9] = [
+        "host",
+        "connection",
+        "content-length",
+        "content-type",
+        "keep-alive",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    ];
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let HeaderName(name) = HeaderName::parse(text)?;
+        if Self::FRAMING.contains(&name.as_str()) {
+            return Err(format!(
+                "{text:?} frames or routes the request and can't be written"
+            ));
+        }
+        Ok(Self(name))
+    }
+
+    /// The name, in lower case.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Path {
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        match CanonicalPath::parse(text.as_bytes()) {
+            Ok(path) if path.as_str() == text => Ok(Self(text.to_owned())),
+            Ok(path) => Err(format!(
+                "{text:?} is not in canonical form; requests are matched as {:?}",
+                path.as_str()
+            )),
+            Err(reason) => Err(format!("{text:?} is not a path ({})", reason.reason())),
+        }
+    }
+
+    /// The path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl EnvName {
+    fn parse(text: &str) -> Result<Self, String> {
+        let first = text
+            .bytes()
+            .next()
+            .is_some_and(|b| b.is_ascii_alphabetic() || b == b'_');
+        let rest = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if first && rest && text.len() <= 128 {
+            return Ok(Self(text.to_owned()));
+        }
+        // It may be the secret itself, written into the wrong field.
+        Err("not the name of an environment variable; expected letters, digits and _".to_owned())
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hyphen_is_not_part_of_a_name() {
+        assert!(Name::parse("per_ip").is_ok());
+        for wrong in ["per-ip", "", "Per_ip", "ä", &"a".repeat(65)] {
+            assert!(Name::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn headers_are_tokens_and_those_that_frame_a_request_are_not_written() {
+        assert_eq!(HeaderName::parse("X-User").unwrap().as_str(), "x-user");
+        for wrong in ["", ":path", "a b", "a\r\n", "ä"] {
+            assert!(HeaderName::parse(wrong).is_err(), "{wrong}");
+        }
+        assert!(WritableHeader::parse("Content-Length").is_err());
+    }
+
+    #[test]
+    fn a_variable_name_that_is_a_secret_is_not_repeated() {
+        assert!(
+            !EnvName::parse("s3cr3t-value!")
+                .unwrap_err()
+                .contains("s3cr3t")
+        );
+    }
+
+    #[test]
+    fn a_path_is_written_as_it_is_matched() {
+        assert!(Path::parse("/api/v1").is_ok());
+        assert!(
+            Path::parse("/api/%7Euser")
+                .unwrap_err()
+                .contains("/api/~user")
+        );
+        assert!(Path::parse("/api/../x").is_err());
+        assert!(Path::parse("/api?x").is_err());
+    }
+}

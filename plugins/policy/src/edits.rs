@@ -1,0 +1,122 @@
+//! Changes to a request's or a response's headers.
+
+use std::borrow::Cow;
+
+use crate::Headers;
+
+/// One change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeaderEdit<'a> {
+    /// The header has exactly this value; whatever was there is gone.
+    Set {
+        /// Its name, in lower case.
+        name: Cow<'a, str>,
+        /// Its value.
+        value: Cow<'a, [u8]>,
+    },
+    /// Nothing passes under this name. Where a gateway can't remove a header, it passes empty.
+    Clear {
+        /// The name as it was sent.
+        name: Cow<'a, str>,
+    },
+}
+
+/// Changes, in the order in which they are applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HeaderEdits<'a>(Vec<HeaderEdit<'a>>);
+
+impl<'a> HeaderEdits<'a> {
+    /// No change.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Sets a header.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
+        self.0.push(HeaderEdit::Set {
+            name: name.into(),
+            value: value.into(),
+        });
+    }
+
+    /// Lets nothing pass under a name.
+    pub fn clear(&mut self, name: impl Into<Cow<'a, str>>) {
+        self.0.push(HeaderEdit::Clear { name: name.into() });
+    }
+
+    /// Appends the changes of another.
+    pub fn extend(&mut self, other: HeaderEdits<'a>) {
+        self.0.extend(other.0);
+    }
+
+    /// The changes, in order.
+    #[must_use]
+    pub fn as_slice(&self) -> &[HeaderEdit<'a>] {
+        &self.0
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// Whether a backend could fold `sent` into the header `ours`: alike but for case and `_` for `-`
+/// (CGI, WSGI and Rack fold the latter).
+#[must_use]
+pub fn spelled_like(sent: &[u8], ours: &str) -> bool {
+    let fold = |byte: u8| {
+        if byte == b'_' {
+            b'-'
+        } else {
+            byte.to_ascii_lowercase()
+        }
+    };
+    sent.len() == ours.len()
+        && sent
+            .iter()
+            .zip(ours.bytes())
+            .all(|(sent, ours)| fold(*sent) == fold(ours))
+}
+
+/// Clears every header that a backend could fold into `ours` but that setting `ours` would not
+/// overwrite. Returns how many lines the client sent under any spelling.
+pub fn clear_spellings<'a>(headers: &'a Headers, ours: &str, edits: &mut HeaderEdits<'a>) -> usize {
+    let mut sent = 0_usize;
+    for (name, _) in headers.iter() {
+        if !spelled_like(name, ours) {
+            continue;
+        }
+        sent = sent.saturating_add(1);
+        if !name.eq_ignore_ascii_case(ours.as_bytes()) {
+            if let Ok(name) = std::str::from_utf8(name) {
+                edits.clear(name);
+            }
+        }
+    }
+    sent
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spelling_that_a_backend_folds_is_cleared_and_the_exact_one_is_left_to_be_overwritten() {
+        let headers = Headers::from_pairs([
+            ("X-Service-Token", "forged"),
+            ("x_service-token", "forged"),
+            ("x-service-tokens", "other"),
+        ]);
+        let mut edits = HeaderEdits::none();
+        assert_eq!(clear_spellings(&headers, "x-service-token", &mut edits), 2);
+        assert_eq!(
+            edits.as_slice(),
+            [HeaderEdit::Clear {
+                name: Cow::Borrowed("x_service-token")
+            }]
+        );
+    }
+}

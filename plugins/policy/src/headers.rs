@@ -1,0 +1,127 @@
+//! Headers as one buffer and an index, so that reading them costs two allocations however many
+//! there are.
+
+/// A list of header lines in the order in which they arrived. Names compare without case.
+#[derive(Clone, Debug, Default)]
+pub struct Headers {
+    bytes: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    name: (usize, usize),
+    value: (usize, usize),
+}
+
+/// A header that must be there at most once came several times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Duplicated;
+
+impl Headers {
+    /// Takes over `bytes`; each pair of `(start, end)` ranges names a header's name and value in
+    /// it. Ranges that lie outside of `bytes` read as empty.
+    #[must_use]
+    pub fn from_buffer(
+        bytes: Vec<u8>,
+        ranges: impl IntoIterator<Item = ((usize, usize), (usize, usize))>,
+    ) -> Self {
+        let entries = ranges
+            .into_iter()
+            .map(|(name, value)| Entry { name, value })
+            .collect();
+        Self { bytes, entries }
+    }
+
+    /// Copies pairs of name and value.
+    #[must_use]
+    pub fn from_pairs<N: AsRef<[u8]>, V: AsRef<[u8]>>(
+        pairs: impl IntoIterator<Item = (N, V)>,
+    ) -> Self {
+        let mut headers = Self::default();
+        for (name, value) in pairs {
+            let name = headers.append(name.as_ref());
+            let value = headers.append(value.as_ref());
+            headers.entries.push(Entry { name, value });
+        }
+        headers
+    }
+
+    /// Every header line, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.entries
+            .iter()
+            .map(|entry| (self.slice(entry.name), self.slice(entry.value)))
+    }
+
+    /// How many header lines there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no header line.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// The first value under `name`.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.values(name).next()
+    }
+
+    /// All values under `name`, in order.
+    pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
+            .map(|(_, value)| value)
+    }
+
+    /// The only value under `name`.
+    ///
+    /// # Errors
+    /// [`Duplicated`] when there are several lines of that name.
+    pub fn single(&self, name: &str) -> Result<Option<&[u8]>, Duplicated> {
+        let mut values = self.values(name);
+        let first = values.next();
+        if values.next().is_some() {
+            Err(Duplicated)
+        } else {
+            Ok(first)
+        }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> (usize, usize) {
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(bytes);
+        (start, self.bytes.len())
+    }
+
+    fn slice(&self, (start, end): (usize, usize)) -> &[u8] {
+        self.bytes.get(start..end).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_compare_without_case_and_values_keep_their_order() {
+        let headers = Headers::from_pairs([("A", "1"), ("b", "2"), ("a", "3")]);
+        assert_eq!(headers.get("a"), Some(&b"1"[..]));
+        assert_eq!(headers.values("A").collect::<Vec<_>>(), [b"1", b"3"]);
+        assert_eq!(headers.single("a"), Err(Duplicated));
+        assert_eq!(headers.single("B"), Ok(Some(&b"2"[..])));
+        assert_eq!(headers.single("c"), Ok(None));
+    }
+
+    #[test]
+    fn ranges_outside_of_the_buffer_read_as_empty() {
+        let headers = Headers::from_buffer(b"ab".to_vec(), [((0, 1), (1, 9)), ((7, 3), (0, 2))]);
+        assert_eq!(headers.get("a"), Some(&b""[..]));
+        assert_eq!(headers.get(""), Some(&b"ab"[..]));
+    }
+}

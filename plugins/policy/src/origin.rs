@@ -1,0 +1,113 @@
+//! Who made a response, from what the gateways tell of it.
+
+/// Who made a response, or why there is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The upstream answered.
+    Upstream,
+    /// The upstream could not be reached, or cut the connection before its response headers.
+    ConnectionFailed,
+    /// The upstream did not answer in time.
+    TimedOut,
+    /// The upstream broke off in the middle of its response.
+    BrokenOff,
+    /// The gateway or another filter answered in the upstream's stead.
+    Gateway,
+    /// The client went away.
+    ClientGone,
+    /// The gateway does not tell.
+    Unknown,
+}
+
+/// Bits of Envoy's `response.flags` (StreamInfo's `CoreResponseFlag`, by their place in the enum).
+pub mod envoy_flags {
+    /// `UT`: the upstream's response came too late.
+    pub const UPSTREAM_REQUEST_TIMEOUT: u64 = 0x04;
+    /// `UR`: the upstream reset the stream.
+    pub const UPSTREAM_REMOTE_RESET: u64 = 0x10;
+    /// `UF`: no connection to the upstream.
+    pub const UPSTREAM_CONNECTION_FAILURE: u64 = 0x20;
+    /// `UC`: the upstream closed the connection.
+    pub const UPSTREAM_CONNECTION_TERMINATION: u64 = 0x40;
+    /// `UPE`: the upstream's response was not HTTP.
+    pub const UPSTREAM_PROTOCOL_ERROR: u64 = 1 << 23;
+}
+
+impl Origin {
+    /// From Envoy's `response.code_details`.
+    #[must_use]
+    pub fn from_envoy_details(details: &str) -> Self {
+        // "upstream_reset_before_response_started{connection_failure|…}": the part in braces is
+        // for people.
+        let kind = details.split_once('{').map_or(details, |(kind, _)| kind);
+        match kind {
+            "via_upstream" => Self::Upstream,
+            "upstream_reset_before_response_started" => Self::ConnectionFailed,
+            "upstream_reset_after_response_started" => Self::BrokenOff,
+            "response_timeout" | "upstream_per_try_timeout" | "upstream_response_timeout" => {
+                Self::TimedOut
+            }
+            "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
+            "" => Self::Unknown,
+            _ => Self::Gateway,
+        }
+    }
+
+    /// From Envoy's `response.flags`, at the end of a stream whose response headers were seen.
+    #[must_use]
+    pub const fn from_envoy_flags(flags: u64) -> Self {
+        use envoy_flags::{
+            UPSTREAM_CONNECTION_FAILURE, UPSTREAM_CONNECTION_TERMINATION, UPSTREAM_PROTOCOL_ERROR,
+            UPSTREAM_REMOTE_RESET, UPSTREAM_REQUEST_TIMEOUT,
+        };
+        const BROKEN: u64 = UPSTREAM_REMOTE_RESET
+            | UPSTREAM_CONNECTION_FAILURE
+            | UPSTREAM_CONNECTION_TERMINATION
+            | UPSTREAM_PROTOCOL_ERROR;
+        if flags & BROKEN != 0 {
+            Self::BrokenOff
+        } else if flags & UPSTREAM_REQUEST_TIMEOUT != 0 {
+            Self::TimedOut
+        } else {
+            Self::Unknown
+        }
+    }
+
+    /// From Kong's `kong.response.source`.
+    #[must_use]
+    pub fn from_kong_source(source: &str) -> Self {
+        match source {
+            "service" => Self::Upstream,
+            "error" => Self::ConnectionFailed,
+            "exit" => Self::Gateway,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn envoys_details_tell_the_upstream_from_the_gateway_and_the_client() {
+        for (details, origin) in [
+            ("via_upstream", Origin::Upstream),
+            (
+                "upstream_reset_before_response_started{connection_failure}",
+                Origin::ConnectionFailed,
+            ),
+            (
+                "upstream_reset_after_response_started{connection_termination}",
+                Origin::BrokenOff,
+            ),
+            ("response_timeout", Origin::TimedOut),
+            ("downstream_remote_disconnect", Origin::ClientGone),
+            ("direct_response", Origin::Gateway),
+            ("no_healthy_upstream", Origin::Gateway),
+            ("", Origin::Unknown),
+        ] {
+            assert_eq!(Origin::from_envoy_details(details), origin, "{details}");
+        }
+    }
+}

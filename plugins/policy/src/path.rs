@@ -1,0 +1,171 @@
+//! The canonical form of a request path, and the paths that have none.
+//!
+//! Two parsers that read one path differently are how an access rule is walked around: the
+//! gateway sees `/public/..%2fadmin`, the backend serves `/admin`. So a path is brought to one
+//! form (RFC 3986 section 6.2.2: unreserved characters decoded, hex digits in upper case) and one
+//! that could still be read in two ways is not a path at all.
+
+use std::borrow::Cow;
+
+/// A path without its query, in the one form that rules are matched against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CanonicalPath<'a>(Cow<'a, str>);
+
+/// Why a path has no canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AmbiguousPath {
+    /// It does not start with `/`.
+    NotAbsolute,
+    /// `.` or `..` as a segment, spelled out, encoded, or with a path parameter behind it.
+    DotSegment,
+    /// `//`.
+    EmptySegment,
+    /// `%2f` or `%5c`.
+    EncodedSeparator,
+    /// `\`, `#`, a space, a control character or a byte outside of ASCII.
+    ForbiddenByte,
+    /// `%` without two hex digits, or `%00`.
+    InvalidEncoding,
+}
+
+impl AmbiguousPath {
+    /// A fixed word for logs.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::NotAbsolute => "not_absolute",
+            Self::DotSegment => "dot_segment",
+            Self::EmptySegment => "empty_segment",
+            Self::EncodedSeparator => "encoded_separator",
+            Self::ForbiddenByte => "forbidden_byte",
+            Self::InvalidEncoding => "invalid_encoding",
+        }
+    }
+}
+
+impl<'a> CanonicalPath<'a> {
+    /// Brings the path of a request target to its canonical form; a query is cut off.
+    ///
+    /// # Errors
+    /// [`AmbiguousPath`] when two parsers could read it differently.
+    pub fn parse(target: &'a [u8]) -> Result<Self, AmbiguousPath> {
+        let path = match target.iter().position(|byte| *byte == b'?') {
+            Some(query) => target.get(..query).unwrap_or_default(),
+            None => target,
+        };
+        if path.first() != Some(&b'/') {
+            return Err(AmbiguousPath::NotAbsolute);
+        }
+        let canonical = decode_unreserved(path)?;
+        check_segments(&canonical)?;
+        Ok(Self(canonical))
+    }
+
+    /// The path as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+fn decode_unreserved(path: &[u8]) -> Result<Cow<'_, str>, AmbiguousPath> {
+    if path
+        .iter()
+        .any(|byte| !byte.is_ascii_graphic() || matches!(byte, b'\\' | b'#'))
+    {
+        return Err(AmbiguousPath::ForbiddenByte);
+    }
+    // Only ASCII is left, so this can't fail.
+    let text = std::str::from_utf8(path).map_err(|_| AmbiguousPath::ForbiddenByte)?;
+    if !text.contains('%') {
+        return Ok(Cow::Borrowed(text));
+    }
+    let mut decoded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, encoded)) = rest.split_once('%') {
+        decoded.push_str(before);
+        let digits = encoded.get(..2).ok_or(AmbiguousPath::InvalidEncoding)?;
+        if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
+            return Err(AmbiguousPath::InvalidEncoding);
+        }
+        let byte = u8::from_str_radix(digits, 16).map_err(|_| AmbiguousPath::InvalidEncoding)?;
+        match byte {
+            0 => return Err(AmbiguousPath::InvalidEncoding),
+            b'/' | b'\\' => return Err(AmbiguousPath::EncodedSeparator),
+            b'-' | b'.' | b'_' | b'~' => decoded.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => decoded.push(char::from(byte)),
+            _ => {
+                decoded.push('%');
+                decoded.push_str(&digits.to_ascii_uppercase());
+            }
+        }
+        rest = encoded.get(2..).unwrap_or_default();
+    }
+    decoded.push_str(rest);
+    Ok(Cow::Owned(decoded))
+}
+
+fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        // Servlet containers cut `;…` off a segment before they resolve dots: `/..;/` is `/../`.
+        let name = segment.split_once(';').map_or(segment, |(name, _)| name);
+        if name == "." || name == ".." {
+            return Err(AmbiguousPath::DotSegment);
+        }
+        if segment.is_empty() && segments.peek().is_some() {
+            return Err(AmbiguousPath::EmptySegment);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn canonical(path: &str) -> Result<String, AmbiguousPath> {
+        CanonicalPath::parse(path.as_bytes()).map(|path| path.as_str().to_owned())
+    }
+
+    #[test]
+    fn unreserved_characters_are_decoded_and_the_query_is_cut() {
+        assert_eq!(canonical("/a/%7Eb/%41?x=//..").as_deref(), Ok("/a/~b/A"));
+        assert_eq!(canonical("/a%20b/%c3%a4").as_deref(), Ok("/a%20b/%C3%A4"));
+        assert_eq!(canonical("/%252e%252e/").as_deref(), Ok("/%252e%252e/"));
+        assert_eq!(canonical("/").as_deref(), Ok("/"));
+        assert_eq!(canonical("/a/").as_deref(), Ok("/a/"));
+        assert_eq!(canonical("/a;v=1/b").as_deref(), Ok("/a;v=1/b"));
+    }
+
+    #[test]
+    fn a_path_that_two_parsers_could_read_differently_has_no_canonical_form() {
+        use AmbiguousPath::*;
+        for (path, reason) in [
+            ("", NotAbsolute),
+            ("*", NotAbsolute),
+            ("http://host/a", NotAbsolute),
+            ("/a/../b", DotSegment),
+            ("/a/.", DotSegment),
+            ("/a/%2e%2E/b", DotSegment),
+            ("/a/..;/b", DotSegment),
+            ("/a/.;x=1/b", DotSegment),
+            ("//a", EmptySegment),
+            ("/a//", EmptySegment),
+            ("/a%2fb", EncodedSeparator),
+            ("/a%5Cb", EncodedSeparator),
+            ("/a\\b", ForbiddenByte),
+            ("/a#b", ForbiddenByte),
+            ("/a b", ForbiddenByte),
+            ("/a\u{e4}", ForbiddenByte),
+            ("/a\0", ForbiddenByte),
+            ("/a%00", InvalidEncoding),
+            ("/a%", InvalidEncoding),
+            ("/a%4", InvalidEncoding),
+            ("/a%zz", InvalidEncoding),
+            ("/a%+4", InvalidEncoding),
+        ] {
+            assert_eq!(canonical(path), Err(reason), "{path}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The one trait that every plugin implements, and what it is given.
+
+use serde::de::DeserializeOwned;
+
+use crate::config::ConfigError;
+use crate::{
+    HeaderEdits, LocalReply, MetricRegistry, Origin, Request, Response, SharedStore, Telemetry,
+    Timestamp,
+};
+
+/// A plugin's rules: an immutable value made from its configuration.
+pub trait Policy: Sized {
+    /// The plugin's name, as in its `.wasm` file, its metrics and its log lines.
+    const NAME: &'static str;
+    /// What a user writes.
+    type Config: DeserializeOwned;
+    /// What is remembered of one request until it has ended. Made by [`Policy::on_request`]; a
+    /// stream without one (a neighbouring filter refused it first) is none of this policy's.
+    type Flow;
+
+    /// Turns a configuration into a policy.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names field, value and rule.
+    fn from_config(config: Self::Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError>;
+
+    /// Called once when the configuration is in force, to lay out what workers share. What fails
+    /// here is tried again by the requests that need it.
+    fn prepare(&self, _ports: &Ports<'_>) {}
+
+    /// Decides on a request.
+    fn on_request<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        ports: &Ports<'_>,
+    ) -> (Verdict<'a>, Self::Flow);
+
+    /// Sees the response's head; answers with changes to it.
+    fn on_response<'a>(
+        &'a self,
+        _flow: &'a mut Self::Flow,
+        _response: &dyn Response,
+        _ports: &Ports<'_>,
+    ) -> HeaderEdits<'a> {
+        HeaderEdits::none()
+    }
+
+    /// Sees the stream end. Called once or more: after the log, and when the flow is dropped.
+    fn on_end(&self, _flow: &mut Self::Flow, _ending: &dyn Ending, _ports: &Ports<'_>) {}
+
+    /// Decides when the gateway failed to show the request, or to carry out a verdict on it: what
+    /// `on_error` says. `None` lets the request pass.
+    fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply>;
+}
+
+/// What a policy says of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Verdict<'a> {
+    /// It goes on, with these changes.
+    Continue(HeaderEdits<'a>),
+    /// It is answered here.
+    Refuse(LocalReply),
+}
+
+/// How a stream ended.
+pub trait Ending {
+    /// Who ended it, read when it is asked for. [`Origin::Unknown`] when the gateway only dropped
+    /// the stream, and when a response was passed on whole.
+    fn origin(&self) -> Origin;
+    /// Whether this is all that will be heard: the stream is deleted, its log lies behind.
+    fn is_dropped(&self) -> bool;
+}
+
+/// What the gateway failed at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HostFailure {
+    /// It did not show the request's headers.
+    Headers,
+    /// It did not carry out a change to the request.
+    Edit,
+}
+
+impl HostFailure {
+    /// A fixed word for logs and metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Headers => "headers_unreadable",
+            Self::Edit => "edit_failed",
+        }
+    }
+}
+
+/// What a policy may ask of the world while it decides.
+#[derive(Clone, Copy)]
+pub struct Ports<'a> {
+    /// Wall-clock time.
+    pub clock: &'a dyn Clock,
+    /// Random bytes.
+    pub entropy: &'a dyn Entropy,
+    /// What all workers share.
+    pub store: &'a dyn SharedStore,
+    /// Counters, gauges and log lines.
+    pub telemetry: &'a dyn Telemetry,
+}
+
+/// Wall-clock time. One reading serves a whole callback.
+pub trait Clock {
+    /// The time.
+    ///
+    /// # Errors
+    /// [`ClockUnavailable`] when the gateway would not tell.
+    fn now(&self) -> Result<Timestamp, ClockUnavailable>;
+}
+
+/// The gateway would not tell the time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockUnavailable;
+
+/// Random bytes. Kong's are libc's `random()`: never make a key or a nonce of these alone.
+pub trait Entropy {
+    /// Fills `bytes`.
+    ///
+    /// # Errors
+    /// [`EntropyUnavailable`] when the gateway has none.
+    fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
+}
+
+/// The gateway has no random bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntropyUnavailable;
+
+/// The variables that the gateway lets a filter see.
+pub trait Environment {
+    /// A variable's value.
+    fn var(&self, name: &str) -> Option<String>;
+}
+
+/// What is at hand while a configuration is turned into a policy.
+pub struct Setup<'a> {
+    /// For secrets given as `env: NAME`.
+    pub environment: &'a dyn Environment,
+    /// Where the policy announces its metrics.
+    pub metrics: &'a mut MetricRegistry,
+}

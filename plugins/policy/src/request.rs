@@ -1,0 +1,195 @@
+//! What a policy is shown of a request and of a response.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use crate::{AmbiguousPath, CanonicalPath, Headers, Origin};
+
+/// Where a request came from. Asked for only when a policy needs it, since it costs a host call.
+pub trait PeerAddress {
+    /// The address of the connection's other end; `None` when the gateway does not tell.
+    fn peer(&self) -> Option<IpAddr>;
+}
+
+/// The head of a request.
+pub struct Request<'a> {
+    headers: &'a Headers,
+    peer: &'a dyn PeerAddress,
+    path: OnceCell<Result<CanonicalPath<'a>, AmbiguousPath>>,
+}
+
+/// The head of a response. Everything is read when it is asked for.
+pub trait Response {
+    /// The status that goes to the client; `None` when the gateway does not tell.
+    fn status(&self) -> Option<u16>;
+    /// Who made this response.
+    fn origin(&self) -> Origin;
+}
+
+impl<'a> Request<'a> {
+    /// Wraps headers (pseudo-headers included) and the connection's peer.
+    #[must_use]
+    pub fn new(headers: &'a Headers, peer: &'a dyn PeerAddress) -> Self {
+        Self {
+            headers,
+            peer,
+            path: OnceCell::new(),
+        }
+    }
+
+    /// All header lines, pseudo-headers included.
+    #[must_use]
+    pub const fn headers(&self) -> &'a Headers {
+        self.headers
+    }
+
+    /// The connection's peer.
+    #[must_use]
+    pub fn peer(&self) -> Option<IpAddr> {
+        self.peer.peer()
+    }
+
+    /// The method, or an empty text when it is not one.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.headers
+            .get(":method")
+            .and_then(|method| std::str::from_utf8(method).ok())
+            .unwrap_or("")
+    }
+
+    /// The host without its port. Kong shows its own server name under `:authority`, so that
+    /// `host` goes first where it is there. `None` when it is missing or there are two.
+    #[must_use]
+    pub fn host(&self) -> Option<&'a str> {
+        let host = match self.headers.single("host") {
+            Ok(Some(host)) => host,
+            Ok(None) => self.headers.single(":authority").ok().flatten()?,
+            Err(_) => return None,
+        };
+        let host = std::str::from_utf8(host).ok()?;
+        let name = match host.strip_prefix('[') {
+            Some(_) => host.split_inclusive(']').next()?,
+            None => host.split_once(':').map_or(host, |(name, _)| name),
+        };
+        Some(name.strip_suffix('.').unwrap_or(name))
+    }
+
+    /// The request target as it came, query included.
+    #[must_use]
+    pub fn target(&self) -> &'a [u8] {
+        self.headers.get(":path").unwrap_or_default()
+    }
+
+    /// The canonical path; made once per request.
+    ///
+    /// # Errors
+    /// [`AmbiguousPath`] when two parsers could read it differently.
+    pub fn path(&self) -> Result<&CanonicalPath<'a>, AmbiguousPath> {
+        self.path
+            .get_or_init(|| CanonicalPath::parse(self.target()))
+            .as_ref()
+            .map_err(|e| *e)
+    }
+
+    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): no credentials can be in
+    /// it, and the request that it asks about is checked on its own.
+    #[must_use]
+    pub fn is_cors_preflight(&self) -> bool {
+        self.method() == "OPTIONS"
+            && self.headers.get("origin").is_some()
+            && self.headers.get("access-control-request-method").is_some()
+    }
+
+    /// Whether the client speaks gRPC and so needs its refusal as a `grpc-status`.
+    #[must_use]
+    pub fn is_grpc(&self) -> bool {
+        const GRPC: &[u8] = b"application/grpc";
+        self.headers.get("content-type").is_some_and(|value| {
+            value
+                .get(..GRPC.len())
+                .is_some_and(|head| head.eq_ignore_ascii_case(GRPC))
+                && matches!(value.get(GRPC.len()), None | Some(b'+' | b';' | b' '))
+        })
+    }
+
+    /// The correlation id, when it is one that can be repeated as it stands.
+    #[must_use]
+    pub fn id(&self) -> Option<&'a str> {
+        /// Longest id that is repeated: a UUID has 36, a trace parent 55.
+        const LONGEST: usize = 128;
+        let id = std::str::from_utf8(self.headers.get("x-request-id")?).ok()?;
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte);
+        (!id.is_empty() && id.len() <= LONGEST && id.bytes().all(plain)).then_some(id)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Nobody;
+    impl PeerAddress for Nobody {
+        fn peer(&self) -> Option<IpAddr> {
+            None
+        }
+    }
+
+    fn with<R>(pairs: &[(&str, &str)], look: impl FnOnce(&Request<'_>) -> R) -> R {
+        look(&Request::new(
+            &Headers::from_pairs(pairs.iter().copied()),
+            &Nobody,
+        ))
+    }
+
+    #[test]
+    fn the_host_header_goes_before_the_authority_and_loses_its_port() {
+        let host = |pairs: &[(&str, &str)]| with(pairs, |r| r.host().map(str::to_owned));
+        assert_eq!(
+            host(&[(":authority", "a.example:80")]).as_deref(),
+            Some("a.example")
+        );
+        assert_eq!(
+            host(&[(":authority", "kong:8000"), ("host", "B.example.")]).as_deref(),
+            Some("B.example")
+        );
+        assert_eq!(host(&[("host", "[::1]:80")]).as_deref(), Some("[::1]"));
+        assert_eq!(host(&[("host", "a"), ("host", "b")]), None);
+        assert_eq!(host(&[]), None);
+    }
+
+    #[test]
+    fn only_a_full_preflight_is_one() {
+        let preflight = [
+            (":method", "OPTIONS"),
+            ("origin", "http://localhost:3103"),
+            ("access-control-request-method", "GET"),
+        ];
+        assert!(with(&preflight, |r| r.is_cors_preflight()));
+        for missing in 0..preflight.len() {
+            let mut pairs = preflight.to_vec();
+            pairs.remove(missing);
+            assert!(!with(&pairs, |r| r.is_cors_preflight()), "{pairs:?}");
+        }
+    }
+
+    #[test]
+    fn grpc_is_told_by_its_content_type_and_not_by_one_that_begins_alike() {
+        let grpc = |value: &str| with(&[("content-type", value)], |r| r.is_grpc());
+        assert!(
+            grpc("application/grpc")
+                && grpc("Application/gRPC+proto")
+                && grpc("application/grpc; x")
+        );
+        assert!(!grpc("application/grpcish") && !grpc("application/json"));
+    }
+
+    #[test]
+    fn an_id_that_could_break_a_log_line_is_not_repeated() {
+        let id = |value: &str| with(&[("x-request-id", value)], |r| r.id().map(str::to_owned));
+        assert_eq!(id("5f1c-4e").as_deref(), Some("5f1c-4e"));
+        assert_eq!(id("a\" b"), None);
+        assert_eq!(id(""), None);
+        assert_eq!(id(&"x".repeat(129)), None);
+    }
+}

@@ -1,0 +1,351 @@
+//! Slots: fixed-size records in shared data, and the only loop that changes one.
+//!
+//! Shared data has its traps: on Kong two keys with one CRC32 are one key, a read can be torn, a
+//! value can vanish and its version start anew. So a slot's bytes carry the identity of the slot
+//! they belong to and a checksum over everything, and they never change their size.
+//!
+//! ```text
+//! identity 16 | record LEN | checksum 8
+//! ```
+
+use std::collections::BTreeMap;
+use std::hash::Hasher as _;
+
+use siphasher::sip::SipHasher24;
+use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24x128};
+
+use crate::{Expected, SharedStore, StoreError, Version};
+
+const IDENTITY: usize = 16;
+const CHECKSUM: usize = 8;
+
+/// A record of a fixed size.
+pub trait Layout: Sized + Clone {
+    /// Names the record's format: change it when the format changes, so that what an older release
+    /// left in shared data is not misread.
+    const FORMAT: &'static str;
+    /// Writes all fields, in order.
+    fn encode(&self, to: &mut Writer);
+    /// Reads what [`Layout::encode`] wrote; `None` when it can't have.
+    fn decode(from: &mut Reader<'_>) -> Option<Self>;
+}
+
+/// A slot's name and what follows from it.
+#[derive(Clone, Debug)]
+pub struct SlotKey {
+    name: String,
+    identity: [u8; IDENTITY],
+}
+
+impl SlotKey {
+    /// A slot of that name. Names come from configuration, never from a request.
+    #[must_use]
+    pub fn new<L: Layout>(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let mut hasher = SipHasher24x128::new();
+        hasher.write(L::FORMAT.as_bytes());
+        hasher.write(&[0]);
+        hasher.write(name.as_bytes());
+        Self {
+            identity: hasher.finish128().as_bytes(),
+            name,
+        }
+    }
+
+    /// Its name: the key in shared data.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+/// The first two of these names that Kong would take for one another (equal CRC32).
+pub fn colliding<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
+    let mut seen = BTreeMap::new();
+    for name in names {
+        if let Some(other) = seen.insert(crc32fast::hash(name.as_bytes()), name) {
+            return Some((other, name));
+        }
+    }
+    None
+}
+
+/// Why a slot was not read or changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlotError {
+    /// The gateway failed.
+    Unavailable,
+    /// Others were faster, on each attempt.
+    Contended,
+    /// Something else lives under this key.
+    Foreign,
+}
+
+impl SlotError {
+    /// A fixed word for logs and metrics.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Unavailable => "store_unavailable",
+            Self::Contended => "store_contended",
+            Self::Foreign => "store_foreign",
+        }
+    }
+}
+
+/// What becomes of a slot that was looked at.
+pub enum Step<L, R> {
+    /// It stays as it is.
+    Keep(R),
+    /// It becomes this.
+    Write(L, R),
+}
+
+/// How often a change is tried. Whoever loses has been overtaken by another worker that won, so
+/// that with a handful of workers a second round is rare and a tenth is unheard of.
+const ATTEMPTS: usize = 64;
+
+/// Reads a slot; `None` when it was never written.
+///
+/// # Errors
+/// [`SlotError`].
+pub fn read<L: Layout>(store: &dyn SharedStore, key: &SlotKey) -> Result<Option<L>, SlotError> {
+    Ok(fetch(store, key)?.0)
+}
+
+/// Changes a slot. `change` is shown the record (`None` when it was never written) and may be
+/// called several times: it must be a pure function of what it is shown.
+///
+/// # Errors
+/// [`SlotError`]; nothing was changed then, with one exception: a gateway that fails after it has
+/// stored.
+pub fn update<L: Layout, R>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+    mut change: impl FnMut(Option<&L>) -> Step<L, R>,
+) -> Result<R, SlotError> {
+    for _ in 0..ATTEMPTS {
+        let (record, expected) = fetch::<L>(store, key)?;
+        let (record, result) = match change(record.as_ref()) {
+            Step::Keep(result) => return Ok(result),
+            Step::Write(record, result) => (record, result),
+        };
+        match store.set(&key.name, &seal(key, &record), expected) {
+            Ok(()) => return Ok(result),
+            Err(StoreError::Conflict) => {}
+            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
+        }
+    }
+    Err(SlotError::Contended)
+}
+
+fn fetch<L: Layout>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+) -> Result<(Option<L>, Expected), SlotError> {
+    let mut broken_at: Option<Version> = None;
+    for _ in 0..ATTEMPTS {
+        let stored = match store.get(&key.name) {
+            Ok(stored) => stored,
+            Err(StoreError::Conflict) => continue,
+            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
+        };
+        let Some(stored) = stored else {
+            return Ok((None, Expected::Absent));
+        };
+        match open(key, &stored.bytes) {
+            Opened::Record(record) => return Ok((Some(record), Expected::Version(stored.version))),
+            Opened::Foreign => return Err(SlotError::Foreign),
+            // Torn, or broken for good: a read of the same version that is whole tells.
+            Opened::Broken if broken_at == Some(stored.version) => {
+                return Ok((None, Expected::Version(stored.version)));
+            }
+            Opened::Broken => broken_at = Some(stored.version),
+        }
+    }
+    Err(SlotError::Contended)
+}
+
+enum Opened<L> {
+    Record(L),
+    Foreign,
+    Broken,
+}
+
+fn seal<L: Layout>(key: &SlotKey, record: &L) -> Vec<u8> {
+    let mut writer = Writer(Vec::with_capacity(512));
+    writer.bytes(&key.identity);
+    record.encode(&mut writer);
+    let checksum = checksum(&writer.0);
+    writer.u64(checksum);
+    writer.0
+}
+
+fn open<L: Layout>(key: &SlotKey, bytes: &[u8]) -> Opened<L> {
+    let Some((sealed, sum)) = bytes
+        .len()
+        .checked_sub(CHECKSUM)
+        .and_then(|at| bytes.split_at_checked(at))
+    else {
+        return Opened::Broken;
+    };
+    if Reader(sum).u64() != Some(checksum(sealed)) {
+        return Opened::Broken;
+    }
+    let mut reader = Reader(sealed);
+    match reader.take(IDENTITY) {
+        Some(identity) if identity == key.identity => {}
+        _ => return Opened::Foreign,
+    }
+    match L::decode(&mut reader) {
+        Some(record) if reader.0.is_empty() => Opened::Record(record),
+        _ => Opened::Broken,
+    }
+}
+
+/// Against accidents, not against attackers: only filters write shared data.
+fn checksum(bytes: &[u8]) -> u64 {
+    let mut hasher = SipHasher24::new();
+    hasher.write(bytes);
+    hasher.finish()
+}
+
+/// Writes numbers, little-endian.
+pub struct Writer(Vec<u8>);
+
+impl Writer {
+    /// Writes bytes.
+    pub fn bytes(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+    /// Writes a byte.
+    pub fn u8(&mut self, value: u8) {
+        self.0.push(value);
+    }
+    /// Writes four bytes.
+    pub fn u32(&mut self, value: u32) {
+        self.bytes(&value.to_le_bytes());
+    }
+    /// Writes eight bytes.
+    pub fn u64(&mut self, value: u64) {
+        self.bytes(&value.to_le_bytes());
+    }
+}
+
+/// Reads what a [`Writer`] wrote.
+pub struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    /// Reads bytes.
+    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (head, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(head)
+    }
+    /// Reads a fixed number of bytes.
+    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+    /// Reads a byte.
+    pub fn u8(&mut self) -> Option<u8> {
+        self.array::<1>().map(u8::from_le_bytes)
+    }
+    /// Reads four bytes.
+    pub fn u32(&mut self) -> Option<u32> {
+        self.array().map(u32::from_le_bytes)
+    }
+    /// Reads eight bytes.
+    pub fn u64(&mut self) -> Option<u64> {
+        self.array().map(u64::from_le_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+    use crate::Stored;
+
+    #[derive(Clone, Debug, PartialEq)]
+    struct Count(u64);
+    impl Layout for Count {
+        const FORMAT: &'static str = "count/1";
+        fn encode(&self, to: &mut Writer) {
+            to.u64(self.0);
+        }
+        fn decode(from: &mut Reader<'_>) -> Option<Self> {
+            from.u64().map(Self)
+        }
+    }
+
+    /// Answers reads from a script; accepts each write whose version is the last one's.
+    struct Scripted {
+        reads: RefCell<Vec<Result<Option<Stored>, StoreError>>>,
+        written: RefCell<Vec<(Vec<u8>, Expected)>>,
+    }
+    impl SharedStore for Scripted {
+        fn get(&self, _: &str) -> Result<Option<Stored>, StoreError> {
+            self.reads.borrow_mut().pop().unwrap_or(Ok(None))
+        }
+        fn set(&self, _: &str, value: &[u8], expected: Expected) -> Result<(), StoreError> {
+            self.written.borrow_mut().push((value.to_vec(), expected));
+            Ok(())
+        }
+    }
+    fn scripted(mut reads: Vec<Result<Option<Stored>, StoreError>>) -> Scripted {
+        reads.reverse();
+        Scripted {
+            reads: RefCell::new(reads),
+            written: RefCell::default(),
+        }
+    }
+    fn stored(bytes: &[u8], version: u32) -> Result<Option<Stored>, StoreError> {
+        Ok(Some(Stored {
+            bytes: bytes.to_vec(),
+            version: Version(version),
+        }))
+    }
+
+    #[test]
+    fn a_torn_read_is_read_again() {
+        let key = SlotKey::new::<Count>("a");
+        let whole = seal(&key, &Count(7));
+        let mut torn = whole.clone();
+        torn[20] ^= 1;
+        let store = scripted(vec![stored(&torn, 3), stored(&whole, 3)]);
+        assert_eq!(read::<Count>(&store, &key), Ok(Some(Count(7))));
+    }
+
+    #[test]
+    fn a_slot_that_stays_broken_starts_anew_instead_of_failing_for_ever() {
+        let key = SlotKey::new::<Count>("a");
+        let store = scripted(vec![stored(b"junk", 3), stored(b"junk", 3)]);
+        let seen = update(&store, &key, |record: Option<&Count>| {
+            Step::Write(Count(1), record.cloned())
+        });
+        assert_eq!(seen, Ok(None));
+        assert_eq!(store.written.borrow()[0].1, Expected::Version(Version(3)));
+    }
+
+    #[test]
+    fn a_key_that_aliases_ours_is_not_overwritten() {
+        let theirs = seal(&SlotKey::new::<Count>("b"), &Count(1));
+        let store = scripted(vec![stored(&theirs, 1)]);
+        let result = update(&store, &SlotKey::new::<Count>("a"), |_: Option<&Count>| {
+            Step::Write(Count(1), ())
+        });
+        assert_eq!(result, Err(SlotError::Foreign));
+        assert!(store.written.borrow().is_empty());
+    }
+
+    #[test]
+    fn names_that_kong_would_take_for_one_another_are_found() {
+        // Two words with one CRC32, long known: "plumless" and "buckeroo".
+        assert_eq!(
+            colliding(["a", "plumless", "buckeroo"]),
+            Some(("plumless", "buckeroo"))
+        );
+        assert_eq!(colliding(["a", "b"]), None);
+    }
+}
