@@ -90,10 +90,10 @@ pub fn clear_spellings<'a>(headers: &'a Headers, ours: &str, edits: &mut HeaderE
             continue;
         }
         sent = sent.saturating_add(1);
-        if !name.eq_ignore_ascii_case(ours.as_bytes()) {
-            if let Ok(name) = std::str::from_utf8(name) {
-                edits.clear(name);
-            }
+        if !name.eq_ignore_ascii_case(ours.as_bytes())
+            && let Ok(name) = std::str::from_utf8(name)
+        {
+            edits.clear(name);
         }
     }
     sent

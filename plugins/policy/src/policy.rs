@@ -35,6 +35,11 @@ pub trait Policy: Sized {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Self::Flow);
 
+    /// Whether [`Policy::on_response`] changes headers as a rule, so that all are worth fetching.
+    fn writes_response_headers(&self) -> bool {
+        false
+    }
+
     /// Sees the response's head; answers with changes to it.
     fn on_response<'a>(
         &'a self,

@@ -14,7 +14,7 @@ use std::hash::Hasher as _;
 use siphasher::sip::SipHasher24;
 use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24x128};
 
-use crate::{Expected, SharedStore, StoreError, Version};
+use crate::{Expected, SharedStore, StoreError, Stored};
 
 const IDENTITY: usize = 16;
 const CHECKSUM: usize = 8;
@@ -143,7 +143,7 @@ fn fetch<L: Layout>(
     store: &dyn SharedStore,
     key: &SlotKey,
 ) -> Result<(Option<L>, Expected), SlotError> {
-    let mut broken_at: Option<Version> = None;
+    let mut broken: Option<(Stored, usize)> = None;
     for _ in 0..ATTEMPTS {
         let stored = match store.get(&key.name) {
             Ok(stored) => stored,
@@ -156,15 +156,24 @@ fn fetch<L: Layout>(
         match open(key, &stored.bytes) {
             Opened::Record(record) => return Ok((Some(record), Expected::Version(stored.version))),
             Opened::Foreign => return Err(SlotError::Foreign),
-            // Torn, or broken for good: a read of the same version that is whole tells.
-            Opened::Broken if broken_at == Some(stored.version) => {
-                return Ok((None, Expected::Version(stored.version)));
+            // Torn, or broken for good: that it stays the same tells.
+            Opened::Broken => {
+                let times = match &broken {
+                    Some((before, times)) if *before == stored => times.saturating_add(1),
+                    _ => 1,
+                };
+                if times == BROKEN_FOR_GOOD {
+                    return Ok((None, Expected::Version(stored.version)));
+                }
+                broken = Some((stored, times));
             }
-            Opened::Broken => broken_at = Some(stored.version),
         }
     }
     Err(SlotError::Contended)
 }
+
+/// Reads of the same broken bytes, one after the other, after which nobody is still writing them.
+const BROKEN_FOR_GOOD: usize = 3;
 
 enum Opened<L> {
     Record(L),
@@ -265,7 +274,7 @@ mod tests {
     use std::cell::RefCell;
 
     use super::*;
-    use crate::Stored;
+    use crate::Version;
 
     #[derive(Clone, Debug, PartialEq)]
     struct Count(u64);
@@ -320,7 +329,7 @@ mod tests {
     #[test]
     fn a_slot_that_stays_broken_starts_anew_instead_of_failing_for_ever() {
         let key = SlotKey::new::<Count>("a");
-        let store = scripted(vec![stored(b"junk", 3), stored(b"junk", 3)]);
+        let store = scripted(vec![stored(b"junk", 3), stored(b"junk", 3), stored(b"junk", 3)]);
         let seen = update(&store, &key, |record: Option<&Count>| {
             Step::Write(Count(1), record.cloned())
         });

@@ -51,8 +51,8 @@ pub trait RawSharedData {
     /// The value and its number.
     ///
     /// # Errors
-    /// Any failure of the gateway but absence.
-    fn get_raw(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, ()>;
+    /// [`StoreError::Unavailable`] on any failure of the gateway but absence.
+    fn get_raw(&self, key: &str) -> Result<Option<(Vec<u8>, u32)>, StoreError>;
     /// Stores a value under a number. What that means is the gateway's [dialect](SharedData).
     fn set_raw(&self, key: &str, value: &[u8], cas: u32) -> CasStatus;
 }
@@ -83,7 +83,7 @@ const CREATES_ON_KONG: u32 = 0;
 
 impl<R: RawSharedData> SharedStore for SharedData<R> {
     fn get(&self, key: &str) -> Result<Option<Stored>, StoreError> {
-        let found = self.0.get_raw(key).map_err(|()| StoreError::Unavailable)?;
+        let found = self.0.get_raw(key)?;
         Ok(found.map(|(bytes, cas)| Stored {
             bytes,
             version: Version(cas),

@@ -1,1 +1,17 @@
-//! Under construction.
+//! Limits on how many requests a client may make, exact across all workers of a gateway.
+//!
+//! Counts live in a fixed number of fixed-size slots of shared data ([`table`]), so that memory is
+//! bounded by configuration whatever clients send, and are changed by compare-and-swap only, so
+//! that no interleaving of workers admits more than a quota.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+mod config;
+mod headers;
+mod key;
+mod policy;
+mod quota;
+mod table;
+
+pub use config::{Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing};
+pub use key::KeyPart;
+pub use policy::{Flow, RateLimit, Stage};

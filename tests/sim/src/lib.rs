@@ -1,1 +1,33 @@
-//! Under construction.
+//! A world for policies to be tried in: a clock that stands still until it is moved, entropy from
+//! a seed, shared data with the faults of both gateways, and workers whose steps interleave as a
+//! seed says. Nothing here is global, nothing sleeps, and every run can be repeated.
+
+mod clock;
+mod entropy;
+mod interleave;
+mod store;
+mod telemetry;
+mod worker;
+mod zone;
+
+pub use clock::VirtualClock;
+pub use entropy::SeededEntropy;
+pub use interleave::{Turns, interleave};
+pub use store::ZoneStore;
+pub use telemetry::RecordingTelemetry;
+pub use worker::{Answer, Env, World, Worker};
+pub use zone::{SetResult, Zone};
+
+/// Which gateway's rules hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// Envoy.
+    Envoy,
+    /// Kong's data plane.
+    Kong,
+}
+
+impl Dialect {
+    /// Both, for tests that hold in either.
+    pub const BOTH: [Dialect; 2] = [Dialect::Envoy, Dialect::Kong];
+}

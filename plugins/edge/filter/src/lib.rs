@@ -1,1 +1,2 @@
-
+//! The filter `edge.wasm`.
+portcullis_adapter::filter!(portcullis_edge::Edge);

@@ -1,1 +1,2 @@
-
+//! The filter `jwt_auth.wasm`.
+portcullis_adapter::filter!(portcullis_jwt_auth::JwtAuth);

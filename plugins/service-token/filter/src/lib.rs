@@ -1,1 +1,2 @@
-
+//! The filter `service_token.wasm`.
+portcullis_adapter::filter!(portcullis_service_token::ServiceToken);

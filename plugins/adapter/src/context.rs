@@ -1,0 +1,220 @@
+//! The host's callbacks, turned into questions to a policy, and its answers carried out.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use portcullis_policy::{
+    HeaderEdit, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup, SharedData,
+    Verdict,
+};
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+
+use crate::abi::{self, Map};
+use crate::headers::{decode, encode_edited};
+use crate::host::{Detector, Host};
+use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
+use crate::telemetry::{FLUSH_EVERY_MILLIS, HostTelemetry};
+use crate::view::{EndView, ResponseView};
+use crate::{configuration, reply};
+
+/// From so many response headers on, one call that puts all back is cheaper than one for each.
+const PUT_BACK_ALL_FROM: usize = 4;
+
+/// A policy and what its streams share.
+struct Shared<P> {
+    policy: P,
+    telemetry: HostTelemetry,
+    detector: Rc<Detector>,
+}
+
+impl<P: Policy> Shared<P> {
+    /// Runs `ask` with ports whose clock is read at most once.
+    fn with_ports<R>(&self, ask: impl FnOnce(&Ports<'_>) -> R) -> R {
+        let result = ask(&Ports {
+            clock: &CallbackClock::default(),
+            entropy: &HostEntropy,
+            store: &SharedData(HostSharedData),
+            telemetry: &self.telemetry,
+        });
+        self.telemetry.flush_if_urgent();
+        result
+    }
+}
+
+/// One configured filter.
+pub(crate) struct Root<P> {
+    shared: Option<Rc<Shared<P>>>,
+    detector: Rc<Detector>,
+}
+
+thread_local! {
+    /// Kong takes the worker down when the tick period is set a second time.
+    static TICKING: Cell<bool> = const { Cell::new(false) };
+}
+
+impl<P: Policy + 'static> Root<P> {
+    pub(crate) fn new() -> Self {
+        Self { shared: None, detector: Rc::default() }
+    }
+
+    fn configure(&mut self, size: usize) -> Result<(), String> {
+        let bytes = abi::plugin_configuration(size)
+            .map_err(|_| "configuration: the gateway did not hand it over".to_owned())?;
+        let config = configuration::parse(&bytes).map_err(|error| error.to_string())?;
+        let mut metrics = MetricRegistry::default();
+        let mut setup = Setup { environment: &HostEnvironment, metrics: &mut metrics };
+        let policy = P::from_config(config, &mut setup).map_err(|error| error.to_string())?;
+        let shared = Shared {
+            policy,
+            telemetry: HostTelemetry::define(&metrics),
+            detector: Rc::clone(&self.detector),
+        };
+        shared.with_ports(|ports| shared.policy.prepare(ports));
+        self.shared = Some(Rc::new(shared));
+        if !TICKING.replace(true) && abi::set_tick_period(FLUSH_EVERY_MILLIS).is_err() {
+            log::warn!("{}: no tick, counters are handed over with refusals only", P::NAME);
+        }
+        Ok(())
+    }
+}
+
+impl<P: Policy + 'static> Context for Root<P> {}
+
+impl<P: Policy + 'static> RootContext for Root<P> {
+    fn on_configure(&mut self, size: usize) -> bool {
+        match self.configure(size) {
+            Ok(()) => true,
+            Err(error) => {
+                log::error!("{}: {error}", P::NAME);
+                false
+            }
+        }
+    }
+
+    fn on_tick(&mut self) {
+        if let Some(shared) = &self.shared {
+            shared.telemetry.flush();
+        }
+    }
+
+    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+        Some(Box::new(Stream { shared: self.shared.clone(), flow: None, answered: false, response_seen: false }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+/// One request and its response.
+struct Stream<P: Policy> {
+    shared: Option<Rc<Shared<P>>>,
+    /// `None` where this filter saw no request: a neighbour answered it.
+    flow: Option<P::Flow>,
+    /// Answered here: what follows is not the upstream's.
+    answered: bool,
+    response_seen: bool,
+}
+
+impl<P: Policy> Stream<P> {
+    fn failed(&mut self, shared: &Shared<P>, failure: HostFailure) -> Action {
+        match shared.with_ports(|ports| shared.policy.on_host_failure(failure, ports)) {
+            None => Action::Continue,
+            Some(reply) => self.answer(shared, &reply),
+        }
+    }
+
+    fn answer(&mut self, shared: &Shared<P>, reply: &LocalReply) -> Action {
+        self.answered = true;
+        // The host need be known only where it wants a gRPC answer in its own way.
+        let host = reply.grpc.and_then(|_| shared.detector.host());
+        if reply::send(reply, P::NAME, host).is_err() {
+            log::error!("{}: the gateway did not send the answer; the request is held", P::NAME);
+        }
+        // Also where it was not sent: a request that is refused does not go on.
+        Action::Pause
+    }
+}
+
+fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), abi::Status> {
+    for edit in edits {
+        match edit {
+            HeaderEdit::Set { name, value } => abi::replace_header(map, name, value)?,
+            HeaderEdit::Clear { name } => match detector.host() {
+                Some(Host::Envoy) => abi::remove_header(map, name)?,
+                // On Kong a header that is removed still reaches the upstream.
+                Some(Host::Kong) | None => abi::replace_header(map, name, b"")?,
+            },
+        }
+    }
+    Ok(())
+}
+
+impl<P: Policy> Context for Stream<P> {}
+
+impl<P: Policy> HttpContext for Stream<P> {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let Some(shared) = self.shared.clone() else { return Action::Continue };
+        let Some(headers) = abi::header_pairs(Map::Request).ok().and_then(decode) else {
+            return self.failed(&shared, HostFailure::Headers);
+        };
+        let request = Request::new(&headers, &*shared.detector);
+        let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
+        self.flow = Some(flow);
+        match verdict {
+            Verdict::Refuse(reply) => self.answer(&shared, &reply),
+            Verdict::Continue(edits) => {
+                match apply(edits.as_slice(), Map::Request, &shared.detector) {
+                    Ok(()) => Action::Continue,
+                    Err(_) => self.failed(&shared, HostFailure::Edit),
+                }
+            }
+        }
+    }
+
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        let (Some(shared), Some(flow), false) = (self.shared.clone(), &mut self.flow, self.answered)
+        else {
+            return Action::Continue;
+        };
+        self.response_seen = true;
+        let view = ResponseView::new(&shared.detector, shared.policy.writes_response_headers());
+        let edits = shared.with_ports(|ports| shared.policy.on_response(flow, &view, ports));
+        let edits = edits.as_slice();
+        let together = (edits.len() >= PUT_BACK_ALL_FROM)
+            .then(|| view.headers())
+            .flatten()
+            .and_then(|headers| encode_edited(headers, edits));
+        let applied = match together {
+            Some(pairs) => abi::set_header_pairs(Map::Response, &pairs),
+            None => apply(edits, Map::Response, &shared.detector),
+        };
+        if applied.is_err() {
+            // The answer is worth more than what was to be added to it.
+            log::warn!("{}: the gateway did not take changes to a response", P::NAME);
+        }
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        if let Some(shared) = self.shared.clone() {
+            let response_seen = self.response_seen;
+            self.end(&EndView::Logged { detector: &shared.detector, response_seen });
+        }
+    }
+}
+
+impl<P: Policy> Stream<P> {
+    fn end(&mut self, ending: &EndView<'_>) {
+        let (Some(shared), Some(flow)) = (self.shared.clone(), &mut self.flow) else { return };
+        let ending = if self.answered { &EndView::Answered } else { ending };
+        shared.with_ports(|ports| shared.policy.on_end(flow, ending, ports));
+    }
+}
+
+impl<P: Policy> Drop for Stream<P> {
+    fn drop(&mut self) {
+        self.end(&EndView::Dropped);
+    }
+}

@@ -1,0 +1,109 @@
+//! Header lists in the ABI's encoding: a count, then each name's and value's length, then each
+//! name and value with a NUL behind it; numbers are 32 bits, little-endian.
+
+use portcullis_policy::{HeaderEdit, Headers};
+
+/// Reads an encoded list. `None` when it is not one.
+pub(crate) fn decode(bytes: Vec<u8>) -> Option<Headers> {
+    if bytes.is_empty() {
+        return Some(Headers::default());
+    }
+    let count = number(&bytes, 0)?;
+    let mut lengths = 4_usize;
+    let mut at = count.checked_mul(8)?.checked_add(4)?;
+    // Each pair takes eight bytes at least, so that a wrong count can't ask for much memory.
+    if at > bytes.len() {
+        return None;
+    }
+    let mut ranges = Vec::with_capacity(count);
+    let mut part = |length: usize| {
+        let end = at.checked_add(length)?;
+        let range = (at, end);
+        at = end.checked_add(1)?;
+        (at <= bytes.len()).then_some(range)
+    };
+    for _ in 0..count {
+        let name = part(number(&bytes, lengths)?)?;
+        let value = part(number(&bytes, lengths.checked_add(4)?)?)?;
+        lengths = lengths.checked_add(8)?;
+        ranges.push((name, value));
+    }
+    Some(Headers::from_buffer(bytes, ranges))
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let four = bytes.get(at..at.checked_add(4)?)?;
+    usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
+}
+
+/// Writes a list. `None` when it does not fit into 32 bits.
+pub(crate) fn encode<'a>(pairs: &[(&'a [u8], &'a [u8])]) -> Option<Vec<u8>> {
+    let size: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
+    let mut bytes = Vec::with_capacity(size + 4);
+    bytes.extend(u32::try_from(pairs.len()).ok()?.to_le_bytes());
+    for (name, value) in pairs {
+        bytes.extend(u32::try_from(name.len()).ok()?.to_le_bytes());
+        bytes.extend(u32::try_from(value.len()).ok()?.to_le_bytes());
+    }
+    for (name, value) in pairs {
+        bytes.extend_from_slice(name);
+        bytes.push(0);
+        bytes.extend_from_slice(value);
+        bytes.push(0);
+    }
+    Some(bytes)
+}
+
+/// The list after all edits, encoded.
+pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Option<Vec<u8>> {
+    let edited = |name: &[u8]| {
+        edits.iter().any(|edit| match edit {
+            HeaderEdit::Set { name: ours, .. } | HeaderEdit::Clear { name: ours } => {
+                name.eq_ignore_ascii_case(ours.as_bytes())
+            }
+        })
+    };
+    let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(headers.len() + edits.len());
+    pairs.extend(headers.iter().filter(|(name, _)| !edited(name)));
+    for edit in edits {
+        if let HeaderEdit::Set { name, value } = edit {
+            pairs.push((name.as_bytes(), value));
+        }
+    }
+    encode(&pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::HeaderEdits;
+
+    use super::*;
+
+    #[test]
+    fn a_list_comes_back_as_it_was_written() {
+        let pairs: [(&[u8], &[u8]); 3] = [(b":path", b"/"), (b"a", b""), (b"a", b"x\0y")];
+        let headers = decode(encode(&pairs).unwrap()).unwrap();
+        assert_eq!(headers.iter().collect::<Vec<_>>(), pairs);
+        assert!(decode(Vec::new()).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_list_that_is_cut_or_lies_about_its_length_is_none() {
+        let whole = encode(&[(b"name", b"value")]).unwrap();
+        for cut in 1..whole.len() {
+            assert!(decode(whole[..cut].to_vec()).is_none(), "{cut}");
+        }
+        assert!(decode(vec![0xff; 64]).is_none());
+        assert!(decode(vec![0xff, 0xff, 0, 0, 1]).is_none());
+    }
+
+    #[test]
+    fn an_edit_replaces_every_line_of_its_name() {
+        let headers = Headers::from_pairs([("A", "1"), ("b", "2"), ("a", "3")]);
+        let mut edits = HeaderEdits::none();
+        edits.set("a", &b"new"[..]);
+        edits.clear("B");
+        let edited = decode(encode_edited(&headers, edits.as_slice()).unwrap()).unwrap();
+        assert_eq!(edited.iter().collect::<Vec<_>>(), [(&b"a"[..], &b"new"[..])]);
+    }
+}

@@ -1,0 +1,82 @@
+//! Which host this is, and what can be told of a request only in its own way.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use portcullis_policy::{Origin, parse_peer};
+
+use crate::abi::{self, Map};
+
+/// The hosts that differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Host {
+    Envoy,
+    Kong,
+}
+
+/// Finds out once which host this is. It must be asked within a request: on Kong, reading a
+/// property outside of one can take the worker down.
+#[derive(Default)]
+pub(crate) struct Detector(Cell<Option<Host>>);
+
+impl Detector {
+    /// The host; `None` when it does not say.
+    pub(crate) fn host(&self) -> Option<Host> {
+        if self.0.get().is_none() {
+            self.peer();
+        }
+        self.0.get()
+    }
+
+    /// The connection's peer. It also tells the host: Envoy shows it with its port, Kong without.
+    pub(crate) fn peer(&self) -> Option<IpAddr> {
+        let text = String::from_utf8(abi::property("source\0address").ok()?).ok()?;
+        if self.0.get().is_none() && !text.is_empty() {
+            let bare = text.parse::<IpAddr>().is_ok() || text.starts_with("unix:");
+            self.0.set(Some(if bare { Host::Kong } else { Host::Envoy }));
+        }
+        parse_peer(&text)
+    }
+}
+
+/// Who made the response whose headers are at hand.
+pub(crate) fn response_origin(host: Option<Host>) -> Origin {
+    match host {
+        Some(Host::Envoy) => text("response\0code_details").map_or(Origin::Unknown, |details| {
+            Origin::from_envoy_details(&details)
+        }),
+        Some(Host::Kong) => text("kong\0response\0source").map_or(Origin::Unknown, |source| {
+            Origin::from_kong_source(&source)
+        }),
+        None => Origin::Unknown,
+    }
+}
+
+/// How a stream ended, at its log.
+pub(crate) fn ending_origin(host: Option<Host>, response_seen: bool) -> Origin {
+    match host {
+        Some(Host::Envoy) if response_seen => {
+            let flags = abi::property("response\0flags").ok();
+            let flags = flags.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
+            flags.map_or(Origin::Unknown, |flags| {
+                Origin::from_envoy_flags(u64::from_le_bytes(flags))
+            })
+        }
+        Some(Host::Envoy) => response_origin(host),
+        Some(Host::Kong) if !response_seen => match text("response\0code").as_deref() {
+            // nginx's word for a client that closed its request.
+            Some("499") => Origin::ClientGone,
+            _ => Origin::Unknown,
+        },
+        Some(Host::Kong) | None => Origin::Unknown,
+    }
+}
+
+/// The status of the response whose headers are at hand.
+pub(crate) fn response_status() -> Option<u16> {
+    String::from_utf8(abi::header(Map::Response, ":status").ok()?).ok()?.parse().ok()
+}
+
+fn text(property: &str) -> Option<String> {
+    String::from_utf8(abi::property(property).ok()?).ok()
+}

@@ -1,0 +1,79 @@
+//! What a policy sees of a request, a response and a stream's end, read when it is asked for.
+
+use std::cell::OnceCell;
+use std::net::IpAddr;
+
+use portcullis_policy::{Ending, Headers, Origin, PeerAddress, Response};
+
+use crate::abi::{self, Map};
+use crate::headers::decode;
+use crate::host::{self, Detector, Host};
+
+impl PeerAddress for Detector {
+    fn peer(&self) -> Option<IpAddr> {
+        Detector::peer(self)
+    }
+}
+
+/// A response's head.
+pub(crate) struct ResponseView<'a> {
+    detector: &'a Detector,
+    fetch_all: bool,
+    headers: OnceCell<Option<Headers>>,
+}
+
+impl<'a> ResponseView<'a> {
+    /// `fetch_all`: all headers will be wanted, so that fetching them at once is cheaper.
+    pub(crate) fn new(detector: &'a Detector, fetch_all: bool) -> Self {
+        // On Kong `:status` is not known to be among them, and they are not put back at once.
+        let fetch_all = fetch_all && detector.host() == Some(Host::Envoy);
+        Self { detector, fetch_all, headers: OnceCell::new() }
+    }
+
+    /// All headers, where they are fetched at once.
+    pub(crate) fn headers(&self) -> Option<&Headers> {
+        if !self.fetch_all {
+            return None;
+        }
+        self.headers.get_or_init(|| decode(abi::header_pairs(Map::Response).ok()?)).as_ref()
+    }
+}
+
+impl Response for ResponseView<'_> {
+    fn status(&self) -> Option<u16> {
+        match self.headers() {
+            Some(headers) => std::str::from_utf8(headers.get(":status")?).ok()?.parse().ok(),
+            None => host::response_status(),
+        }
+    }
+
+    fn origin(&self) -> Origin {
+        host::response_origin(self.detector.host())
+    }
+}
+
+/// A stream's end.
+pub(crate) enum EndView<'a> {
+    /// At its log.
+    Logged { detector: &'a Detector, response_seen: bool },
+    /// At its deletion.
+    Dropped,
+    /// Of a stream that was answered here after its policy had let it pass.
+    Answered,
+}
+
+impl Ending for EndView<'_> {
+    fn origin(&self) -> Origin {
+        match self {
+            Self::Logged { detector, response_seen } => {
+                host::ending_origin(detector.host(), *response_seen)
+            }
+            Self::Dropped => Origin::Unknown,
+            Self::Answered => Origin::Gateway,
+        }
+    }
+
+    fn is_dropped(&self) -> bool {
+        matches!(self, Self::Dropped)
+    }
+}

@@ -1,0 +1,205 @@
+//! What tells clients apart.
+
+use std::hash::Hasher as _;
+use std::net::IpAddr;
+
+use portcullis_policy::config::{ClaimPath, Claims, scalar_text};
+use portcullis_policy::{ClientAddress, Request};
+use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+/// A part of a limit's key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyPart {
+    /// The client's address.
+    ClientAddress,
+    /// A header's value: `header:<name>`.
+    Header(String),
+    /// A claim of the verified token: `claim:<path>`. In `edge` only.
+    Claim(ClaimPath),
+}
+
+/// A key as it is held: a keyed hash of the limit's name and all parts, so that no client can aim
+/// at another's place in the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Fingerprint(pub(crate) [u8; 16]);
+
+/// The secret of the hash, one for all workers of a gateway.
+pub(crate) type HashKey = [u8; 16];
+
+/// Why a request has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoKey {
+    /// It lacks a part.
+    Missing,
+    /// The gateway does not tell the client's address.
+    AddressUnknown,
+}
+
+/// What keys are taken from.
+pub(crate) struct Source<'a, 'r> {
+    pub(crate) request: &'a Request<'r>,
+    pub(crate) client_address: &'a ClientAddress,
+    pub(crate) claims: Option<&'a dyn Claims>,
+    /// Found once for all limits: it costs a host call.
+    pub(crate) address: std::cell::OnceCell<Option<IpAddr>>,
+}
+
+impl KeyPart {
+    fn parse(text: &str) -> Result<Self, String> {
+        let wrong = || {
+            format!("{text:?} is not a key; expected client_address, header:<name> or claim:<path>")
+        };
+        match text.split_once(':') {
+            None if text == "client_address" => Ok(Self::ClientAddress),
+            Some(("header", name)) => {
+                let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
+                if (1..=128).contains(&name.len()) && name.bytes().all(token) {
+                    return Ok(Self::Header(name.to_ascii_lowercase()));
+                }
+                Err(wrong())
+            }
+            Some(("claim", path)) => ClaimPath::from_text(path).map(Self::Claim),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for KeyPart {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for KeyPart {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "KeyPart".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "string",
+            "description": "client_address, header:<name> or claim:<path>",
+            "pattern": "^(client_address|header:.+|claim:.+)$"
+        })
+    }
+}
+
+impl Fingerprint {
+    /// The fingerprint of `source` under a limit; parts that are missing are left out when
+    /// `without_missing`.
+    pub(crate) fn of(
+        limit: &str,
+        parts: &[KeyPart],
+        source: &Source<'_, '_>,
+        hash_key: &HashKey,
+        without_missing: bool,
+    ) -> Result<Self, NoKey> {
+        let mut hasher = SipHasher24::new_with_key(hash_key);
+        // Each field with its length before it, so that no two keys run into one.
+        field(&mut hasher, limit.as_bytes());
+        for part in parts {
+            let found = match part {
+                KeyPart::ClientAddress => {
+                    let address = source.address.get_or_init(|| source.client_address.of(source.request));
+                    match address.ok_or(NoKey::AddressUnknown)? {
+                        IpAddr::V4(address) => field(&mut hasher, &address.octets()),
+                        IpAddr::V6(address) => field(&mut hasher, &address.octets()),
+                    }
+                    true
+                }
+                KeyPart::Header(name) => {
+                    let mut found = false;
+                    for value in source.request.headers().values(name) {
+                        field(&mut hasher, value);
+                        found |= !value.is_empty();
+                    }
+                    found
+                }
+                KeyPart::Claim(path) => {
+                    let claim = source.claims.and_then(|claims| claims.claim(path));
+                    match claim.and_then(scalar_text) {
+                        Some(text) => {
+                            field(&mut hasher, text.as_bytes());
+                            true
+                        }
+                        None => false,
+                    }
+                }
+            };
+            if !found && !without_missing {
+                return Err(NoKey::Missing);
+            }
+            hasher.write_u8(u8::from(found));
+        }
+        Ok(Self(hasher.finish128().as_bytes()))
+    }
+
+    /// Which of `slots` slots the key lives in.
+    pub(crate) fn slot(&self, slots: u32) -> u32 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let slot = number.checked_rem(u64::from(slots)).unwrap_or(0);
+        u32::try_from(slot).unwrap_or(0)
+    }
+}
+
+fn field(hasher: &mut SipHasher24, bytes: &[u8]) {
+    hasher.write_u64(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+    hasher.write(bytes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use portcullis_policy::{Headers, PeerAddress};
+
+    struct Peer;
+    impl PeerAddress for Peer {
+        fn peer(&self) -> Option<IpAddr> {
+            "192.0.2.1".parse().ok()
+        }
+    }
+
+    fn fingerprint(limit: &str, parts: &[&str], headers: &[(&str, &str)]) -> Result<Fingerprint, NoKey> {
+        let parts: Vec<KeyPart> = parts.iter().map(|part| KeyPart::parse(part).unwrap()).collect();
+        let headers = Headers::from_pairs(headers.iter().copied());
+        let client_address = ClientAddress::default();
+        let source = Source {
+            request: &Request::new(&headers, &Peer),
+            client_address: &client_address,
+            claims: None,
+            address: Default::default(),
+        };
+        Fingerprint::of(limit, &parts, &source, &[7; 16], false)
+    }
+
+    #[test]
+    fn limits_parts_and_values_do_not_run_into_one_another() {
+        let parts = ["header:a", "header:b"];
+        let one = fingerprint("l", &parts, &[("a", "x"), ("b", "yz")]).unwrap();
+        assert_eq!(fingerprint("l", &parts, &[("b", "yz"), ("A", "x")]), Ok(one));
+        assert_ne!(fingerprint("l", &parts, &[("a", "xy"), ("b", "z")]), Ok(one));
+        assert_ne!(fingerprint("m", &parts, &[("a", "x"), ("b", "yz")]), Ok(one));
+        assert_ne!(fingerprint("l", &parts, &[("a", "x"), ("a", "y"), ("b", "z")]), Ok(one));
+    }
+
+    #[test]
+    fn an_absent_or_empty_part_is_missing() {
+        assert_eq!(fingerprint("l", &["header:a"], &[]), Err(NoKey::Missing));
+        assert_eq!(fingerprint("l", &["header:a"], &[("a", "")]), Err(NoKey::Missing));
+        assert_eq!(fingerprint("l", &["claim:sub"], &[]), Err(NoKey::Missing));
+        assert!(fingerprint("l", &["client_address"], &[]).is_ok());
+    }
+
+    #[test]
+    fn what_is_not_a_key_is_named() {
+        for wrong in ["ip", "header:", "header:a b", "claim:a..b", "cookie:a", "path"] {
+            assert!(KeyPart::parse(wrong).unwrap_err().contains(&format!("{:?}", wrong.rsplit(':').next().unwrap()))
+                || KeyPart::parse(wrong).unwrap_err().contains(&format!("{wrong:?}")), "{wrong}");
+        }
+    }
+}

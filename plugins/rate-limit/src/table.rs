@@ -1,0 +1,234 @@
+//! The table of keys: a fixed number of slots, each with room for a few keys.
+//!
+//! A key lives in the slot that its fingerprint names (a set-associative cache). When that slot is
+//! full, the key that stops to matter first makes room.
+
+use portcullis_policy::{
+    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Step, Timestamp, Writer, update,
+};
+
+use crate::key::{Fingerprint, HashKey};
+use crate::quota::{Decision, Quota, Window};
+
+/// Keys in a slot. More of them make evictions rarer and each access dearer: with eight, a table
+/// that is half full evicts less than one key in 10,000.
+const WAYS: usize = 8;
+
+/// Where keys are kept.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Table {
+    slots: u32,
+}
+
+/// What became of a request, and of the key that made room for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charged {
+    pub(crate) decision: Decision,
+    /// A key that still limited someone was forgotten.
+    pub(crate) evicted: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Entry {
+    fingerprint: Fingerprint,
+    used: Window,
+    /// From then on the entry limits nobody; the epoch for an empty one.
+    idle_at: Timestamp,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Bucket([Entry; WAYS]);
+
+impl Table {
+    /// A table with room for `capacity` keys at least.
+    pub(crate) fn with_capacity(capacity: u32) -> Self {
+        let ways = u32::try_from(WAYS).unwrap_or(1);
+        Self { slots: capacity.div_ceil(ways.max(1)).max(1) }
+    }
+
+    /// Charges one request of `key` to its quota.
+    pub(crate) fn charge(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+        quota: &Quota,
+        now: Timestamp,
+    ) -> Result<Charged, SlotError> {
+        update(store, &self.slot_of(key), |bucket: Option<&Bucket>| {
+            let mut bucket = bucket.cloned().unwrap_or_default();
+            let (entry, evicted) = bucket.entry(key, now);
+            let (decision, used) = quota.charge(entry.used, now);
+            let charged = Charged { decision, evicted };
+            if used == entry.used {
+                // A refusal that changes nothing needs no write: an attacker's flood stays cheap.
+                return Step::Keep(Charged { evicted: false, ..charged });
+            }
+            *entry = Entry { fingerprint: key, used, idle_at: quota.idle_at(&used) };
+            Step::Write(bucket, charged)
+        })
+    }
+
+    /// Gives back what was charged to window `number`.
+    pub(crate) fn give_back(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+        number: u64,
+    ) -> Result<(), SlotError> {
+        update(store, &self.slot_of(key), |bucket: Option<&Bucket>| {
+            let mut bucket = bucket.cloned().unwrap_or_default();
+            match bucket.0.iter_mut().find(|entry| entry.fingerprint == key) {
+                None => Step::Keep(()),
+                Some(entry) => {
+                    entry.used = Quota::give_back(entry.used, number);
+                    Step::Write(bucket, ())
+                }
+            }
+        })
+    }
+
+    fn slot_of(&self, key: Fingerprint) -> SlotKey {
+        SlotKey::new::<Bucket>(slot_name(key.slot(self.slots)))
+    }
+}
+
+impl Bucket {
+    /// The key's entry: its own, or one that made room. Says whether that one still mattered.
+    fn entry(&mut self, key: Fingerprint, now: Timestamp) -> (&mut Entry, bool) {
+        let own = self.0.iter().position(|entry| entry.fingerprint == key);
+        let place = own.unwrap_or_else(|| {
+            let idlest = self.0.iter().enumerate().min_by_key(|(_, entry)| entry.idle_at);
+            idlest.map_or(0, |(place, _)| place)
+        });
+        let Self([first, rest @ ..]) = self;
+        let entry = match place.checked_sub(1).and_then(|place| rest.get_mut(place)) {
+            Some(entry) => entry,
+            None => first,
+        };
+        let mut evicted = false;
+        if own.is_none() {
+            evicted = entry.idle_at > now;
+            *entry = Entry { fingerprint: key, ..Entry::default() };
+        }
+        (entry, evicted)
+    }
+}
+
+/// A slot's key in shared data. The number is written in four characters: CRC32 tells any two
+/// texts apart that differ in a run of 32 bits only, so that Kong takes no slot for another.
+fn slot_name(slot: u32) -> String {
+    const DIGITS: [char; 32] = [
+        '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f', 'g', 'h',
+        'i', 'j', 'k', 'l', 'm', 'n', 'o', 'p', 'q', 'r', 's', 't', 'u', 'v',
+    ];
+    let mut name = String::with_capacity(32);
+    name.push_str("portcullis/rate_limit/");
+    for shift in [15, 10, 5, 0] {
+        let digit = usize::try_from(slot.checked_shr(shift).unwrap_or(0) & 31).unwrap_or(0);
+        name.push(DIGITS.get(digit).copied().unwrap_or('0'));
+    }
+    name
+}
+
+impl Layout for Bucket {
+    const FORMAT: &'static str = "rate_limit/bucket/1";
+
+    fn encode(&self, to: &mut Writer) {
+        for entry in &self.0 {
+            to.bytes(&entry.fingerprint.0);
+            to.u64(entry.used.number);
+            to.u32(entry.used.current);
+            to.u32(entry.used.previous);
+            to.u64(entry.idle_at.unix_nanos());
+        }
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        let mut bucket = Self::default();
+        for entry in &mut bucket.0 {
+            entry.fingerprint = Fingerprint(from.array()?);
+            entry.used.number = from.u64()?;
+            entry.used.current = from.u32()?;
+            entry.used.previous = from.u32()?;
+            entry.idle_at = Timestamp::from_unix_nanos(from.u64()?);
+        }
+        Some(bucket)
+    }
+}
+
+/// The key of the hash as it is shared.
+#[derive(Clone, Debug)]
+struct SharedKey(HashKey);
+
+impl Layout for SharedKey {
+    const FORMAT: &'static str = "rate_limit/hash_key/1";
+
+    fn encode(&self, to: &mut Writer) {
+        to.bytes(&self.0);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        from.array().map(Self)
+    }
+}
+
+/// The key of the hash that all workers of this gateway use; the first one draws it.
+pub(crate) fn shared_hash_key(
+    store: &dyn SharedStore,
+    entropy: &dyn Entropy,
+    now: Timestamp,
+) -> Result<HashKey, SlotError> {
+    use std::hash::Hasher as _;
+
+    use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+    let mut drawn = [0; 16];
+    // Where entropy is weak or absent the time makes it harder to guess; a key that can be guessed
+    // lets a client crowd a slot, and admits nothing beyond a quota that is still held.
+    let _ = entropy.fill(&mut drawn);
+    let mut hasher = SipHasher24::new_with_key(&drawn);
+    hasher.write_u64(now.unix_nanos());
+    let drawn = hasher.finish128().as_bytes();
+
+    let key = SlotKey::new::<SharedKey>("portcullis/rate_limit/hash_key");
+    update(store, &key, |shared: Option<&SharedKey>| match shared {
+        Some(shared) => Step::Keep(shared.0),
+        None => Step::Write(SharedKey(drawn), drawn),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{Span, colliding};
+
+    use super::*;
+    use crate::config::Algorithm;
+
+    #[test]
+    fn kong_takes_no_slot_for_another() {
+        let slots = Table::with_capacity(1_000_000).slots;
+        let names: Vec<String> = (0..slots).map(slot_name).collect();
+        let key = "portcullis/rate_limit/hash_key";
+        assert_eq!(colliding(names.iter().map(String::as_str).chain([key])), None);
+    }
+
+    #[test]
+    fn a_full_bucket_gives_up_the_key_that_stops_to_matter_first() {
+        let quota = Quota { algorithm: Algorithm::FixedWindow, quota: 5, window: Span::from_secs(60) };
+        let mut bucket = Bucket::default();
+        let start = Timestamp::from_unix_secs(1_767_254_400);
+        for key in 0..8_u8 {
+            let now = start.after(Span::from_secs(60 * u64::from(key)));
+            let (entry, evicted) = bucket.entry(Fingerprint([key + 1; 16]), now);
+            assert!(!evicted);
+            entry.used = quota.charge(entry.used, now).1;
+            entry.idle_at = quota.idle_at(&entry.used);
+        }
+        let late = start.after(Span::from_secs(60));
+        assert!(!bucket.clone().entry(Fingerprint([9; 16]), late).1, "the first key's window is over");
+        let (entry, evicted) = bucket.entry(Fingerprint([9; 16]), start);
+        assert!(evicted);
+        assert_eq!(entry.used, Window::default());
+        assert!(!bucket.0.iter().any(|entry| entry.fingerprint == Fingerprint([1; 16])));
+    }
+}

@@ -1,0 +1,52 @@
+//! The routes that callers use, under `/api/v1/rag`.
+
+mod collections;
+mod input;
+mod query;
+mod search;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::middleware::from_fn_with_state;
+use axum::routing::{any, get};
+use axum::{Json, Router};
+use serde_json::{Value, json};
+
+use crate::backend::App;
+use crate::problem::{no_such_method, no_such_route};
+use crate::{control, inject, requests, token};
+
+/// The largest request body. Questions are short.
+const MAX_BODY_BYTES: usize = 64 * 1024;
+
+/// The routes of the main listener: each request is noted, may meet a fault, and must carry the service token.
+pub(crate) fn router(app: &App) -> Router {
+    let mut routes = Router::new()
+        .route(
+            "/api/v1/rag/search",
+            get(search::search).post(search::search),
+        )
+        .route("/api/v1/rag/query", get(query::query).post(query::query))
+        .route("/api/v1/rag/collections", get(collections::list))
+        .route("/api/v1/rag/collections/{name}", get(collections::show))
+        .route("/api/v1/rag/status/health", get(health));
+    if app.0.test_routes {
+        routes = routes.route("/_test/echo", any(control::echo));
+    }
+    // The layer added last sees a request first.
+    routes
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+        .layer(from_fn_with_state(app.clone(), token::require))
+        .layer(from_fn_with_state(app.clone(), inject::inject))
+        .layer(from_fn_with_state(app.clone(), requests::record))
+        .with_state(app.clone())
+}
+
+async fn health(State(app): State<App>) -> Json<Value> {
+    Json(json!({
+        "status": "healthy",
+        "documents": app.0.library.documents().len(),
+        "uptime_seconds": app.0.started.elapsed().as_secs(),
+    }))
+}

@@ -1,0 +1,261 @@
+//! Starting and stopping.
+
+use std::fmt;
+use std::future::IntoFuture;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::connection::{Door, Line};
+use crate::search::Library;
+use crate::token::ServiceToken;
+use crate::{Faults, Requests, api, control};
+
+/// How long a stop waits for answers in progress. A client that does not read must not hold up a stop.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// The pause between two events of a streamed answer, unless another is set.
+const EVENT_DELAY: Duration = Duration::from_millis(25);
+
+/// The service; see [`Backend::builder`].
+#[derive(Debug)]
+pub struct Backend;
+
+impl Backend {
+    /// A backend on `127.0.0.1` and a free port, without a service token and without test routes.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder {
+            bind: "127.0.0.1:0".to_owned(),
+            control: "127.0.0.1:0".to_owned(),
+            service_token: None,
+            test_routes: false,
+            event_delay: EVENT_DELAY,
+        }
+    }
+}
+
+/// What a backend is started with.
+pub struct Builder {
+    bind: String,
+    control: String,
+    service_token: Option<String>,
+    test_routes: bool,
+    event_delay: Duration,
+}
+
+impl Builder {
+    /// The address to serve at, as `host:port`; port 0 takes a free one.
+    #[must_use]
+    pub fn bind(mut self, addr: impl fmt::Display) -> Self {
+        self.bind = addr.to_string();
+        self
+    }
+
+    /// The address of the control listener, as `host:port`. It is opened only together with [`Builder::test_routes`].
+    #[must_use]
+    pub fn control(mut self, addr: impl fmt::Display) -> Self {
+        self.control = addr.to_string();
+        self
+    }
+
+    /// The secret that every request has to carry in `X-Service-Token`. With `None` nothing is checked.
+    #[must_use]
+    pub fn service_token(mut self, secret: Option<String>) -> Self {
+        self.service_token = secret;
+        self
+    }
+
+    /// Opens the control listener, the route `/_test/echo` and the request header `x-demo-fault`.
+    ///
+    /// All of them show or change what no ordinary caller may: the echo returns the service token to whoever asks.
+    #[must_use]
+    pub fn test_routes(mut self, enabled: bool) -> Self {
+        self.test_routes = enabled;
+        self
+    }
+
+    /// The pause between two events of a streamed answer.
+    #[must_use]
+    pub fn event_delay(mut self, delay: Duration) -> Self {
+        self.event_delay = delay;
+        self
+    }
+
+    /// Builds the index, opens the sockets and serves in the background of the current Tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// When the service token is empty, an address cannot be bound or the index cannot be built.
+    pub async fn start(self) -> Result<Running, StartError> {
+        let token = match self.service_token {
+            Some(secret) => Some(ServiceToken::new(secret).ok_or(StartError::EmptyToken)?),
+            None => None,
+        };
+        let library = Library::open().map_err(|error| StartError::Index(error.to_string()))?;
+        let listener = bind(&self.bind).await?;
+        let addr = local_addr(&listener, &self.bind)?;
+        let (stop, stopping) = watch::channel(false);
+        let app = App(Arc::new(AppState {
+            library,
+            token,
+            faults: Faults::default(),
+            requests: Requests::default(),
+            event_delay: self.event_delay,
+            test_routes: self.test_routes,
+            stopping: Stopping(stopping.clone()),
+            started: Instant::now(),
+        }));
+
+        let mut servers = JoinSet::new();
+        let mut control_addr = None;
+        if self.test_routes {
+            let control = bind(&self.control).await?;
+            control_addr = Some(local_addr(&control, &self.control)?);
+            let stopping = Stopping(stopping.clone());
+            let serve = axum::serve(control, control::router(&app))
+                .with_graceful_shutdown(async move { stopping.wait().await });
+            servers.spawn(serve.into_future());
+        }
+        let routes = api::router(&app).into_make_service_with_connect_info::<Line>();
+        let stopping = Stopping(stopping);
+        let serve = axum::serve(Door::new(listener, addr), routes)
+            .with_graceful_shutdown(async move { stopping.wait().await });
+        servers.spawn(serve.into_future());
+
+        Ok(Running {
+            addr,
+            control_addr,
+            app,
+            stop,
+            servers,
+        })
+    }
+}
+
+/// A backend that serves until it is stopped or dropped.
+pub struct Running {
+    addr: SocketAddr,
+    control_addr: Option<SocketAddr>,
+    app: App,
+    stop: watch::Sender<bool>,
+    servers: JoinSet<io::Result<()>>,
+}
+
+impl Running {
+    /// Where it serves.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Where it is controlled, if test routes are enabled.
+    #[must_use]
+    pub fn control_addr(&self) -> Option<SocketAddr> {
+        self.control_addr
+    }
+
+    /// How it fails, from now on.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.app.0.faults
+    }
+
+    /// What reached it.
+    #[must_use]
+    pub fn requests(&self) -> &Requests {
+        &self.app.0.requests
+    }
+
+    /// Closes the listeners, lets answers in progress finish for up to five seconds, and returns.
+    ///
+    /// Requests in a black hole get their connection reset.
+    pub async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async { while self.servers.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
+            self.servers.abort_all();
+        }
+    }
+}
+
+/// Why a backend did not start.
+#[derive(Debug)]
+pub enum StartError {
+    /// The service token is the empty string, which every request without one would match.
+    EmptyToken,
+    /// An address cannot be bound.
+    Bind {
+        /// The address as it was given.
+        addr: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The search index cannot be built.
+    Index(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EmptyToken => f.write_str("the service token is empty"),
+            Self::Bind { addr, source } => write!(f, "cannot listen at {addr}: {source}"),
+            Self::Index(reason) => write!(f, "cannot build the search index: {reason}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Bind { source, .. } => Some(source),
+            Self::EmptyToken | Self::Index(_) => None,
+        }
+    }
+}
+
+/// What all handlers share.
+#[derive(Clone)]
+pub(crate) struct App(pub(crate) Arc<AppState>);
+
+pub(crate) struct AppState {
+    pub(crate) library: Library,
+    pub(crate) token: Option<ServiceToken>,
+    pub(crate) faults: Faults,
+    pub(crate) requests: Requests,
+    pub(crate) event_delay: Duration,
+    pub(crate) test_routes: bool,
+    pub(crate) stopping: Stopping,
+    pub(crate) started: Instant,
+}
+
+/// Tells when the backend is stopped or dropped.
+pub(crate) struct Stopping(watch::Receiver<bool>);
+
+impl Stopping {
+    pub(crate) async fn wait(&self) {
+        // An error means that the sender is gone, hence the backend too.
+        let _ = self.0.clone().wait_for(|stopped| *stopped).await;
+    }
+}
+
+async fn bind(addr: &str) -> Result<TcpListener, StartError> {
+    TcpListener::bind(addr)
+        .await
+        .map_err(|source| StartError::Bind {
+            addr: addr.to_owned(),
+            source,
+        })
+}
+
+fn local_addr(listener: &TcpListener, addr: &str) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|source| StartError::Bind {
+        addr: addr.to_owned(),
+        source,
+    })
+}

@@ -1,0 +1,18 @@
+//! The backend as its callers meet it: over HTTP, and for faults over bare TCP.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod api;
+mod client;
+mod control;
+mod faults;
+mod lifecycle;
+mod program;
+mod token;

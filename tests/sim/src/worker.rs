@@ -1,0 +1,190 @@
+//! One worker of a simulated gateway, with a policy in it.
+
+use std::cell::Cell;
+use std::net::IpAddr;
+
+use portcullis_policy::config::{ConfigError, parse_text};
+use portcullis_policy::{
+    Ending, Environment, HeaderEdit, Headers, LocalReply, MetricRegistry, Origin, PeerAddress, Policy, Ports,
+    Request, Response, Setup, SharedData, Timestamp, Verdict, parse_peer,
+};
+
+use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};
+
+/// What the workers of one gateway share.
+#[derive(Clone)]
+pub struct World {
+    /// The clock.
+    pub clock: VirtualClock,
+    /// Shared data.
+    pub zone: Zone,
+    /// Environment variables.
+    pub env: Env,
+    seed: u64,
+}
+
+/// Environment variables.
+#[derive(Clone, Debug, Default)]
+pub struct Env(pub Vec<(String, String)>);
+
+impl Environment for Env {
+    fn var(&self, name: &str) -> Option<String> {
+        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    }
+}
+
+impl World {
+    /// A world on the morning of 2026-01-01.
+    pub fn new(dialect: Dialect, seed: u64) -> Self {
+        Self {
+            clock: VirtualClock::at(Timestamp::from_unix_secs(1_767_254_400)),
+            zone: Zone::new(dialect),
+            env: Env::default(),
+            seed,
+        }
+    }
+
+    /// A worker with a policy made from `config` (JSON).
+    pub fn worker<P: Policy>(&self, config: &str) -> Result<Worker<P>, ConfigError> {
+        self.worker_taking(config, None, 0)
+    }
+
+    /// The same, taking turns with others: for [`interleave`](crate::interleave).
+    pub fn worker_taking<P: Policy>(
+        &self,
+        config: &str,
+        turns: Option<Turns>,
+        number: u64,
+    ) -> Result<Worker<P>, ConfigError> {
+        let mut metrics = MetricRegistry::default();
+        let config = parse_text(config.as_bytes())?;
+        let policy = P::from_config(config, &mut Setup { environment: &self.env, metrics: &mut metrics })?;
+        let worker = Worker {
+            policy,
+            clock: self.clock.clone(),
+            entropy: SeededEntropy::new(self.seed.wrapping_mul(31).wrapping_add(number)),
+            store: SharedData(ZoneStore::new(&self.zone, turns)),
+            telemetry: RecordingTelemetry::new(&metrics),
+        };
+        worker.policy.prepare(&worker.ports());
+        Ok(worker)
+    }
+}
+
+/// One worker.
+pub struct Worker<P: Policy> {
+    /// Its policy.
+    pub policy: P,
+    /// Its clock.
+    pub clock: VirtualClock,
+    /// Its view of shared data.
+    pub store: SharedData<ZoneStore>,
+    /// What it told.
+    pub telemetry: RecordingTelemetry,
+    entropy: SeededEntropy,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// It passed; what the upstream receives.
+    Passed(Vec<(String, String)>),
+    /// It was answered.
+    Refused(LocalReply),
+}
+
+impl Answer {
+    /// 200 for a request that passed, else the refusal's status.
+    pub fn status(&self) -> u16 {
+        match self {
+            Answer::Passed(_) => 200,
+            Answer::Refused(reply) => reply.status,
+        }
+    }
+}
+
+impl<P: Policy> Worker<P> {
+    /// This worker's ports.
+    pub fn ports(&self) -> Ports<'_> {
+        Ports { clock: &self.clock, entropy: &self.entropy, store: &self.store, telemetry: &self.telemetry }
+    }
+
+    /// A request from `peer` with `headers`, pseudo-headers included.
+    pub fn request(&self, peer: &str, headers: &[(&str, &str)]) -> (Answer, P::Flow) {
+        let peer = Peer(parse_peer(peer));
+        let sent = Headers::from_pairs(headers.iter().copied());
+        let request = Request::new(&sent, &peer);
+        let (verdict, flow) = self.policy.on_request(&request, &self.ports());
+        let answer = match verdict {
+            Verdict::Refuse(reply) => Answer::Refused(reply),
+            Verdict::Continue(edits) => Answer::Passed(apply(headers, edits.as_slice())),
+        };
+        (answer, flow)
+    }
+
+    /// The response's head; returns the headers that the policy adds to it.
+    pub fn respond(&self, flow: &mut P::Flow, status: u16, origin: Origin) -> Vec<(String, String)> {
+        let head = Head { status: Some(status), origin };
+        let edits = self.policy.on_response(flow, &head, &self.ports());
+        apply(&[], edits.as_slice())
+    }
+
+    /// The stream's end as Envoy tells it: the log, then the deletion.
+    pub fn end(&self, mut flow: P::Flow, origin: Origin) {
+        self.policy.on_end(&mut flow, &End { origin, dropped: Cell::new(false) }, &self.ports());
+        self.policy.on_end(&mut flow, &End { origin: Origin::Unknown, dropped: Cell::new(true) }, &self.ports());
+    }
+
+    /// The stream's end where only its deletion tells.
+    pub fn drop_flow(&self, mut flow: P::Flow) {
+        self.policy.on_end(&mut flow, &End { origin: Origin::Unknown, dropped: Cell::new(true) }, &self.ports());
+    }
+}
+
+fn apply(headers: &[(&str, &str)], edits: &[HeaderEdit<'_>]) -> Vec<(String, String)> {
+    let mut result: Vec<(String, String)> =
+        headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+    for edit in edits {
+        match edit {
+            HeaderEdit::Set { name, value } => {
+                result.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+                result.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
+            }
+            HeaderEdit::Clear { name } => result.retain(|(known, _)| !known.eq_ignore_ascii_case(name)),
+        }
+    }
+    result
+}
+
+struct Peer(Option<IpAddr>);
+impl PeerAddress for Peer {
+    fn peer(&self) -> Option<IpAddr> {
+        self.0
+    }
+}
+
+struct Head {
+    status: Option<u16>,
+    origin: Origin,
+}
+impl Response for Head {
+    fn status(&self) -> Option<u16> {
+        self.status
+    }
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+}
+
+struct End {
+    origin: Origin,
+    dropped: Cell<bool>,
+}
+impl Ending for End {
+    fn origin(&self) -> Origin {
+        self.origin
+    }
+    fn is_dropped(&self) -> bool {
+        self.dropped.get()
+    }
+}
