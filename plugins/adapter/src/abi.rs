@@ -254,6 +254,7 @@ mod imports {
 
 /// Without a host every call fails, so that what does not call one can be tested natively.
 #[cfg(not(target_arch = "wasm32"))]
+#[expect(clippy::too_many_arguments, reason = "the ABI has as many")]
 mod imports {
     macro_rules! no_host {
         ($($name:ident($($kind:ty),*) -> $status:ty;)*) => {

@@ -38,8 +38,11 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// Writes a list. `None` when it does not fit into 32 bits.
 pub(crate) fn encode<'a>(pairs: &[(&'a [u8], &'a [u8])]) -> Option<Vec<u8>> {
-    let size: usize = pairs.iter().map(|(name, value)| name.len() + value.len() + 10).sum();
-    let mut bytes = Vec::with_capacity(size + 4);
+    let length = |(name, value): &(&[u8], &[u8])| {
+        name.len().saturating_add(value.len()).saturating_add(10)
+    };
+    let size = pairs.iter().map(length).fold(4, usize::saturating_add);
+    let mut bytes = Vec::with_capacity(size);
     bytes.extend(u32::try_from(pairs.len()).ok()?.to_le_bytes());
     for (name, value) in pairs {
         bytes.extend(u32::try_from(name.len()).ok()?.to_le_bytes());
@@ -63,7 +66,7 @@ pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Opti
             }
         })
     };
-    let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(headers.len() + edits.len());
+    let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(headers.len().saturating_add(edits.len()));
     pairs.extend(headers.iter().filter(|(name, _)| !edited(name)));
     for edit in edits {
         if let HeaderEdit::Set { name, value } = edit {

@@ -4,6 +4,8 @@
 //! statuses that they do not expect, and a panic here takes other people's requests down. Ours
 //! ([`abi`]) turn every status into a value.
 
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
 mod abi;
 mod configuration;
 mod context;

@@ -134,6 +134,18 @@ const SHORTEST_WINDOW_NANOS: u64 = 1_000_000_000;
 const MOST_LIMITS: usize = 32;
 
 impl Config {
+    pub(crate) fn refuse_claims(&self) -> Result<(), ConfigError> {
+        for (place, limit) in self.limits.as_slice().iter().enumerate() {
+            let claim = |part: &KeyPart| matches!(part, KeyPart::Claim(_));
+            if let Some(part) = limit.key.as_slice().iter().position(claim) {
+                let path = format!("limits[{place}].key[{part}]");
+                let rule = "a claim is known in the filter `edge` only, beside `jwt_auth`";
+                return Err(ConfigError::at(path, rule));
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = self.limits.as_slice();
         if limits.len() > MOST_LIMITS {

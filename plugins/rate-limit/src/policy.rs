@@ -116,13 +116,20 @@ const UNAVAILABLE: Problem =
     Problem { status: 503, kind: "unavailable", title: "Service unavailable" };
 
 impl RateLimit {
-    /// A policy whose configuration may name `before_auth` limits and claims: for `edge`, which
-    /// knows both stages and the verified token.
+    /// A policy whose configuration may name `before_auth` limits and, if there is a `jwt_auth`
+    /// beside it, claims: for `edge`, which knows both stages and the verified token.
     ///
     /// # Errors
     /// [`ConfigError`] names field, value and rule.
-    pub fn for_edge(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
+    pub fn for_edge(
+        config: Config,
+        has_claims: bool,
+        setup: &mut Setup<'_>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
+        if !has_claims {
+            config.refuse_claims()?;
+        }
         let before_auth = &config.before_auth.0;
         let limits = config.limits.into_vec().into_iter().enumerate().map(|(place, limit)| {
             let name = limit.name.as_str().to_owned();
@@ -222,6 +229,11 @@ impl RateLimit {
             }
         }
         Ok(())
+    }
+
+    /// The keys of shared data that this policy uses.
+    pub fn slot_names(&self) -> impl Iterator<Item = String> {
+        self.table.slot_names()
     }
 
     /// Adds to another plugin's refusal where the client stands with the limits that counted it.
@@ -411,13 +423,7 @@ impl Policy for RateLimit {
         if !config.before_auth.0.is_empty() {
             return Err(ConfigError::at("before_auth", "unknown field; it belongs into the filter `edge`"));
         }
-        for (place, limit) in config.limits.as_slice().iter().enumerate() {
-            if let Some(part) = limit.key.as_slice().iter().position(|key| matches!(key, KeyPart::Claim(_))) {
-                let path = format!("limits[{place}].key[{part}]");
-                return Err(ConfigError::at(path, "a claim is known in the filter `edge` only"));
-            }
-        }
-        Self::for_edge(config, setup)
+        Self::for_edge(config, false, setup)
     }
 
     fn prepare(&self, ports: &Ports<'_>) {

@@ -87,6 +87,11 @@ impl Table {
         })
     }
 
+    /// The keys of shared data that the table and the key of its hash use.
+    pub(crate) fn slot_names(&self) -> impl Iterator<Item = String> {
+        (0..self.slots).map(slot_name).chain([HASH_KEY_NAME.to_owned()])
+    }
+
     fn slot_of(&self, key: Fingerprint) -> SlotKey {
         SlotKey::new::<Bucket>(slot_name(key.slot(self.slots)))
     }
@@ -156,6 +161,8 @@ impl Layout for Bucket {
     }
 }
 
+const HASH_KEY_NAME: &str = "portcullis/rate_limit/hash_key";
+
 /// The key of the hash as it is shared.
 #[derive(Clone, Debug)]
 struct SharedKey(HashKey);
@@ -190,7 +197,7 @@ pub(crate) fn shared_hash_key(
     hasher.write_u64(now.unix_nanos());
     let drawn = hasher.finish128().as_bytes();
 
-    let key = SlotKey::new::<SharedKey>("portcullis/rate_limit/hash_key");
+    let key = SlotKey::new::<SharedKey>(HASH_KEY_NAME);
     update(store, &key, |shared: Option<&SharedKey>| match shared {
         Some(shared) => Step::Keep(shared.0),
         None => Step::Write(SharedKey(drawn), drawn),
@@ -206,10 +213,9 @@ mod tests {
 
     #[test]
     fn kong_takes_no_slot_for_another() {
-        let slots = Table::with_capacity(1_000_000).slots;
-        let names: Vec<String> = (0..slots).map(slot_name).collect();
-        let key = "portcullis/rate_limit/hash_key";
-        assert_eq!(colliding(names.iter().map(String::as_str).chain([key])), None);
+        let names: Vec<String> = Table::with_capacity(1_000_000).slot_names().collect();
+        assert_eq!(names.len(), 125_001);
+        assert_eq!(colliding(names.iter().map(String::as_str)), None);
     }
 
     #[test]

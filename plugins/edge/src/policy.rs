@@ -1,0 +1,199 @@
+//! The four policies in their order.
+
+use portcullis_circuit_breaker::CircuitBreaker;
+use portcullis_jwt_auth::JwtAuth;
+use portcullis_policy::config::{Claims, ConfigError};
+use portcullis_policy::{
+    Ending, HeaderEdits, HostFailure, LocalReply, Policy, Ports, Request, Response, Setup, Verdict,
+    colliding,
+};
+use portcullis_rate_limit::{RateLimit, Stage};
+use portcullis_service_token::ServiceToken;
+
+use crate::Config;
+
+/// The `edge` filter's policy.
+pub struct Edge {
+    jwt_auth: Option<JwtAuth>,
+    rate_limit: Option<RateLimit>,
+    circuit_breaker: Option<CircuitBreaker>,
+    service_token: Option<ServiceToken>,
+}
+
+/// One request's state in each policy that has seen it.
+#[derive(Default)]
+pub struct Flow {
+    rate_limit: portcullis_rate_limit::Flow,
+    circuit_breaker: Option<<CircuitBreaker as Policy>::Flow>,
+}
+
+impl Edge {
+    fn ask_limits(
+        &self,
+        stage: Stage,
+        request: &Request<'_>,
+        claims: Option<&dyn Claims>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        match &self.rate_limit {
+            None => Ok(()),
+            Some(limits) => limits.ask(stage, request, claims, &mut flow.rate_limit, ports),
+        }
+    }
+
+    /// Another plugin's answer, with where the client stands with the limits that counted it.
+    fn shown(&self, reply: LocalReply, flow: &mut Flow) -> LocalReply {
+        match &self.rate_limit {
+            None => reply,
+            Some(limits) => limits.show(&mut flow.rate_limit, reply),
+        }
+    }
+
+    fn decide<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<HeaderEdits<'a>, LocalReply> {
+        let mut edits = HeaderEdits::none();
+        self.ask_limits(Stage::BeforeAuth, request, None, flow, ports)?;
+        let caller = match &self.jwt_auth {
+            None => None,
+            Some(jwt_auth) => {
+                let (verdict, caller) = jwt_auth.on_request(request, ports);
+                edits.extend(self.passed(verdict, flow)?);
+                Some(caller)
+            }
+        };
+        let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
+        self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)?;
+        if let Some(service_token) = &self.service_token {
+            let (verdict, ()) = service_token.on_request(request, ports);
+            edits.extend(self.passed(verdict, flow)?);
+        }
+        if let Some(circuit_breaker) = &self.circuit_breaker {
+            let (verdict, admitted) = circuit_breaker.on_request(request, ports);
+            flow.circuit_breaker = Some(admitted);
+            edits.extend(self.passed(verdict, flow)?);
+        }
+        Ok(edits)
+    }
+
+    fn passed<'a>(&self, verdict: Verdict<'a>, flow: &mut Flow) -> Result<HeaderEdits<'a>, LocalReply> {
+        match verdict {
+            Verdict::Continue(edits) => Ok(edits),
+            Verdict::Refuse(reply) => Err(self.shown(reply, flow)),
+        }
+    }
+}
+
+impl Policy for Edge {
+    const NAME: &'static str = "edge";
+    type Config = Config;
+    type Flow = Flow;
+
+    fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
+        let jwt_auth = config.jwt_auth.map(|config| {
+            JwtAuth::from_config(config, setup).map_err(|error| error.within(JwtAuth::NAME))
+        });
+        let has_claims = jwt_auth.is_some();
+        let jwt_auth = jwt_auth.transpose()?;
+        let rate_limit = config.rate_limit.map(|config| {
+            RateLimit::for_edge(config, has_claims, setup).map_err(|error| error.within(RateLimit::NAME))
+        });
+        let rate_limit = rate_limit.transpose()?;
+        let circuit_breaker = config.circuit_breaker.map(|config| {
+            CircuitBreaker::from_config(config, setup).map_err(|error| error.within(CircuitBreaker::NAME))
+        });
+        let circuit_breaker = circuit_breaker.transpose()?;
+        let service_token = config.service_token.map(|config| {
+            ServiceToken::from_config(config, setup).map_err(|error| error.within(ServiceToken::NAME))
+        });
+        let service_token = service_token.transpose()?;
+        let edge = Self { jwt_auth, rate_limit, circuit_breaker, service_token };
+        edge.check()?;
+        Ok(edge)
+    }
+
+    fn prepare(&self, ports: &Ports<'_>) {
+        if let Some(jwt_auth) = &self.jwt_auth {
+            jwt_auth.prepare(ports);
+        }
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.prepare(ports);
+        }
+        if let Some(circuit_breaker) = &self.circuit_breaker {
+            circuit_breaker.prepare(ports);
+        }
+        if let Some(service_token) = &self.service_token {
+            service_token.prepare(ports);
+        }
+    }
+
+    fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, Flow) {
+        let mut flow = Flow::default();
+        let verdict = match self.decide(request, &mut flow, ports) {
+            Ok(edits) => Verdict::Continue(edits),
+            Err(reply) => Verdict::Refuse(reply),
+        };
+        (verdict, flow)
+    }
+
+    fn writes_response_headers(&self) -> bool {
+        self.rate_limit.as_ref().is_some_and(RateLimit::writes_response_headers)
+    }
+
+    fn on_response<'a>(
+        &'a self,
+        flow: &'a mut Flow,
+        response: &dyn Response,
+        ports: &Ports<'_>,
+    ) -> HeaderEdits<'a> {
+        let mut edits = HeaderEdits::none();
+        if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
+            edits.extend(breaker.on_response(flow, response, ports));
+        }
+        if let Some(rate_limit) = &self.rate_limit {
+            edits.extend(rate_limit.on_response(&mut flow.rate_limit, response, ports));
+        }
+        edits
+    }
+
+    fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
+        if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
+            breaker.on_end(flow, ending, ports);
+        }
+    }
+
+    fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
+        // Each plugin counts it; one that refuses is enough.
+        let refusals = [
+            self.jwt_auth.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.rate_limit.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.circuit_breaker.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.service_token.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
+        ];
+        refusals.into_iter().flatten().next()
+    }
+}
+
+impl Edge {
+    fn check(&self) -> Result<(), ConfigError> {
+        if let (None, None, None, None) =
+            (&self.jwt_auth, &self.rate_limit, &self.circuit_breaker, &self.service_token)
+        {
+            let names = "jwt_auth, rate_limit, circuit_breaker, service_token";
+            return Err(ConfigError::at("", format!("nothing is configured; expected one of {names}")));
+        }
+        let slots = self.rate_limit.iter().flat_map(RateLimit::slot_names).collect::<Vec<_>>();
+        let breakers = self.circuit_breaker.iter().flat_map(CircuitBreaker::slot_names);
+        match colliding(slots.iter().map(String::as_str).chain(breakers)) {
+            None => Ok(()),
+            Some((_, breaker)) => Err(ConfigError::at(
+                "circuit_breaker.breakers",
+                format!("Kong can't tell the slot {breaker:?} from one of rate_limit; rename the breaker"),
+            )),
+        }
+    }
+}
