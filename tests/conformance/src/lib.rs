@@ -1,1 +1,83 @@
-//! Under construction.
+//! Tables of behaviour, each row run as policy, as single filter and as part of `edge`, in the
+//! dialects of both gateways.
+//!
+//! A row is a configuration and a closure that drives a [`Subject`]; [`everywhere`] runs it in all
+//! six arrangements, and a failure says in which.
+
+mod filter;
+mod policy;
+mod subject;
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use portcullis_policy::Policy;
+use portcullis_sim::Dialect;
+use portcullis_testhost::Module;
+
+pub use filter::FilterSubject;
+pub use policy::PolicySubject;
+pub use subject::{Handle, Seen, Sent, Subject, Then};
+
+/// The secret that tokens of these tests are signed with.
+pub const JWT_SECRET: &str = "conformance-jwt-secret-of-32-bytes-or-more";
+/// The secret that the backends of these tests expect.
+pub const SERVICE_SECRET: &str = "conformance-service-secret-of-32-bytes-or-more";
+/// The variables that every subject sees.
+pub const ENV: [(&str, &str); 2] =
+    [("JWT_SECRET_KEY", JWT_SECRET), ("INTER_SERVICE_SECRET", SERVICE_SECRET)];
+/// The time at which every subject starts: a multiple of a day.
+pub const START_UNIX_SECS: u64 = 1_767_225_600;
+
+/// Runs a row in every arrangement.
+pub fn everywhere<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subject)) {
+    for dialect in Dialect::BOTH {
+        let mut policy = PolicySubject::<P>::new(dialect, config).unwrap_or_else(|error| {
+            panic!("{}: {error}", P::NAME);
+        });
+        run("policy", dialect, &mut policy, &row);
+        if P::NAME != "edge" {
+            let mut filter = FilterSubject::new(P::NAME, dialect, config, 1);
+            run("filter", dialect, &mut filter, &row);
+        }
+        let config = match P::NAME {
+            "edge" => config.to_owned(),
+            name => format!("{{\"{name}\":{config}}}"),
+        };
+        let mut edge = FilterSubject::new("edge", dialect, &config, 1);
+        run("edge", dialect, &mut edge, &row);
+    }
+}
+
+fn run(arrangement: &str, dialect: Dialect, subject: &mut dyn Subject, row: &impl Fn(&mut dyn Subject)) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| row(subject))) {
+        eprintln!("… as {arrangement}, on {dialect:?}; its log:");
+        for line in subject.logs() {
+            eprintln!("    {line}");
+        }
+        resume_unwind(panic);
+    }
+}
+
+/// Where the built filters are: `PORTCULLIS_FILTERS`, or `target/filters`.
+pub fn filters() -> PathBuf {
+    match std::env::var_os("PORTCULLIS_FILTERS") {
+        Some(folder) => folder.into(),
+        None => PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../target/filters"),
+    }
+}
+
+/// A built filter, compiled once for all tests of a process.
+pub fn module(name: &str) -> Module {
+    static COMPILED: [OnceLock<Module>; 5] = [const { OnceLock::new() }; 5];
+    let names = ["jwt_auth", "rate_limit", "circuit_breaker", "service_token", "edge"];
+    let place = names.iter().position(|known| *known == name).expect("one of the five filters");
+    let compile = || {
+        let path = filters().join(format!("{name}.wasm"));
+        Module::from_file(&path).unwrap_or_else(|error| {
+            panic!("{}: {error:#}; `cargo xtask build` makes it", path.display())
+        })
+    };
+    COMPILED[place].get_or_init(compile).clone()
+}

@@ -19,7 +19,7 @@ pub use worker::{Answer, Env, World, Worker};
 pub use zone::{SetResult, Zone};
 
 /// Which gateway's rules hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Dialect {
     /// Envoy.
     Envoy,

@@ -128,10 +128,8 @@ impl Zone {
 
     /// Value and version, untorn.
     pub fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
-        let mut inner = self.lock();
-        let slot = inner.slot(key.as_bytes());
-        inner.touch(&slot);
-        inner.slots.get(&slot).map(|entry| (entry.value.clone(), entry.cas))
+        let inner = self.lock();
+        inner.slots.get(&inner.slot(key.as_bytes())).map(|entry| (entry.value.clone(), entry.cas))
     }
 
     /// Writes as a filter would, with the version it names.
@@ -147,10 +145,12 @@ impl Zone {
         inner.set(key.as_bytes(), value, cas)
     }
 
+    /// As a filter reads: perhaps torn, and a use of the entry.
     pub fn filter_get(&self, key: &[u8]) -> Option<(Vec<u8>, u32)> {
         self.lock().read(key)
     }
 
+    /// As a filter writes.
     pub fn filter_set(&self, key: &[u8], value: &[u8], cas: u32) -> SetResult {
         // Taken out first: the closure uses the zone, which must not be locked then.
         let other = self.lock().between.pop_front();
@@ -173,6 +173,7 @@ impl Zone {
         }
     }
 
+    /// Its dialect.
     pub fn dialect(&self) -> Dialect {
         self.lock().dialect
     }
@@ -189,6 +190,9 @@ impl fmt::Debug for Zone {
     }
 }
 
+/// What another worker does between two accesses of this one.
+type Moment = Box<dyn FnOnce(&Zone) + Send>;
+
 struct Inner {
     dialect: Dialect,
     slots: HashMap<Vec<u8>, Entry>,
@@ -202,7 +206,7 @@ struct Inner {
     torn: f64,
     torn_reads: u64,
     entropy: ChaCha8Rng,
-    between: VecDeque<Box<dyn FnOnce(&Zone) + Send>>,
+    between: VecDeque<Moment>,
 }
 
 struct Entry {

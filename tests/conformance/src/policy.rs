@@ -1,0 +1,93 @@
+//! A policy as subject: what the adapter would show it, without a host.
+
+use portcullis_policy::config::ConfigError;
+use portcullis_policy::{Origin, Policy, Span, Timestamp};
+use portcullis_sim::{Answer, Dialect, World, Worker};
+
+use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then};
+
+/// A policy, and its requests under way.
+pub struct PolicySubject<P: Policy> {
+    worker: Worker<P>,
+    world: World,
+    dialect: Dialect,
+    flows: Vec<Option<(P::Flow, bool)>>,
+}
+
+impl<P: Policy> PolicySubject<P> {
+    /// A policy made from `config`.
+    pub fn new(dialect: Dialect, config: &str) -> Result<Self, ConfigError> {
+        let mut world = World::new(dialect, 1);
+        world.clock.set(Timestamp::from_unix_secs(START_UNIX_SECS));
+        world.env.0 = ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let worker = world.worker(config)?;
+        Ok(Self { worker, world, dialect, flows: Vec::new() })
+    }
+}
+
+impl<P: Policy> Subject for PolicySubject<P> {
+    fn begin(&mut self, sent: Sent) -> (Seen, Handle) {
+        let mut headers = vec![
+            (":method", sent.method.as_str()),
+            (":path", sent.path.as_str()),
+            (":authority", "rag.example"),
+        ];
+        headers.extend(sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let (answer, flow) = self.worker.request(&sent.peer, &headers);
+        let seen = match answer {
+            Answer::Passed(headers) => Seen { refused: None, headers, body: String::new() },
+            Answer::Refused(reply) => Seen {
+                refused: Some(reply.status),
+                headers: reply.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
+                body: reply.body,
+            },
+        };
+        self.flows.push(Some((flow, seen.refused.is_some())));
+        (seen, self.flows.len() - 1)
+    }
+
+    fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {
+        let (mut flow, refused) = self.flows[handle].take().expect("a request under way");
+        if refused {
+            self.worker.end(flow, Origin::Gateway);
+            return Vec::new();
+        }
+        let (status, origin, end) = match then {
+            Then::Upstream(status) => (status, Origin::Upstream, Origin::Unknown),
+            Then::BreaksOff => (200, Origin::Upstream, Origin::BrokenOff),
+            Then::OtherFilter(status) => (status, Origin::Gateway, Origin::Unknown),
+            // Kong tells of these by the stream's deletion only.
+            Then::ConnectFailure | Then::Timeout if self.dialect == Dialect::Kong => {
+                self.worker.drop_flow(flow);
+                return Vec::new();
+            }
+            Then::ConnectFailure => (503, Origin::ConnectionFailed, Origin::Unknown),
+            Then::Timeout => (504, Origin::TimedOut, Origin::Unknown),
+            Then::ClientGone => {
+                self.worker.end(flow, Origin::ClientGone);
+                return Vec::new();
+            }
+        };
+        // Kong does not tell of a stream that breaks off.
+        let end = if self.dialect == Dialect::Kong { Origin::Unknown } else { end };
+        let headers = self.worker.respond(&mut flow, status, origin);
+        self.worker.end(flow, end);
+        headers
+    }
+
+    fn advance_millis(&mut self, millis: u64) {
+        self.world.clock.advance(Span::from_millis(millis));
+    }
+
+    fn metric(&mut self, name: &str) -> u64 {
+        self.worker.telemetry.metric(name)
+    }
+
+    fn logs(&self) -> Vec<String> {
+        self.worker.telemetry.lines()
+    }
+
+    fn is_kong(&self) -> bool {
+        self.dialect == Dialect::Kong
+    }
+}

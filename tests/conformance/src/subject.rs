@@ -1,0 +1,121 @@
+//! What a row drives.
+
+/// A request.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    /// Method.
+    pub method: String,
+    /// Path and query.
+    pub path: String,
+    /// The client's address.
+    pub peer: String,
+    /// All other headers.
+    pub headers: Vec<(String, String)>,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Seen {
+    /// The refusal's status; `None` when the request went on.
+    pub refused: Option<u16>,
+    /// The refusal's headers, or those that the upstream receives.
+    pub headers: Vec<(String, String)>,
+    /// The refusal's body.
+    pub body: String,
+}
+
+/// What happens to a request that went on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Then {
+    /// The upstream answers with this status.
+    Upstream(u16),
+    /// The upstream can't be reached.
+    ConnectFailure,
+    /// The upstream does not answer in time.
+    Timeout,
+    /// The upstream breaks off in the middle of a 200.
+    BreaksOff,
+    /// The client goes away before there is a response.
+    ClientGone,
+    /// Another filter answers with this status.
+    OtherFilter(u16),
+}
+
+/// A request under way.
+pub type Handle = usize;
+
+/// A plugin, as policy or as filter, in front of an upstream.
+pub trait Subject {
+    /// Sends a request; it stays under way until [`Subject::finish`].
+    fn begin(&mut self, sent: Sent) -> (Seen, Handle);
+    /// Lets it end; returns the headers that the client receives. A refused request just ends.
+    fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)>;
+    /// Moves the clock.
+    fn advance_millis(&mut self, millis: u64);
+    /// A metric's value.
+    fn metric(&mut self, name: &str) -> u64;
+    /// The log so far.
+    fn logs(&self) -> Vec<String>;
+    /// Whether the host is one on which a header can't be removed, only emptied.
+    fn is_kong(&self) -> bool;
+}
+
+impl Sent {
+    /// A request without more headers.
+    pub fn new(method: &str, path: &str) -> Self {
+        Self { method: method.into(), path: path.into(), peer: "192.0.2.1".into(), headers: Vec::new() }
+    }
+
+    /// `GET path`
+    pub fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    /// Adds a header.
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// From another client.
+    pub fn from(mut self, peer: &str) -> Self {
+        self.peer = peer.to_owned();
+        self
+    }
+}
+
+impl Seen {
+    /// 0 when the request went on, else the refusal's status.
+    pub fn status(&self) -> u16 {
+        self.refused.unwrap_or(0)
+    }
+
+    /// All values of a header that are not empty.
+    pub fn values(&self, name: &str) -> Vec<&str> {
+        let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect()
+    }
+
+    /// The only value of a header that is not empty.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        match self.values(name)[..] {
+            [value] => Some(value),
+            [] => None,
+            ref several => panic!("{name}: {several:?}"),
+        }
+    }
+}
+
+impl dyn Subject + '_ {
+    /// Sends a request and lets it end.
+    pub fn exchange(&mut self, sent: Sent, then: Then) -> Seen {
+        let (seen, handle) = self.begin(sent);
+        self.finish(handle, then);
+        seen
+    }
+
+    /// Sends a request that the upstream answers with 200.
+    pub fn ask(&mut self, sent: Sent) -> Seen {
+        self.exchange(sent, Then::Upstream(200))
+    }
+}

@@ -1,0 +1,142 @@
+//! `rate_limit`, row by row.
+
+use portcullis_conformance::{Sent, Subject, Then, everywhere};
+use portcullis_rate_limit::RateLimit;
+
+fn limits(limit: &str, rest: &str) -> String {
+    format!(r#"{{"limits":[{{"name":"per_ip","key":["client_address"],"quota":3,"window":"1m",{limit}"mode":"enforce"}}]{rest}}}"#)
+}
+
+fn admitted(subject: &mut dyn Subject, requests: usize, sent: &Sent) -> usize {
+    (0..requests).filter(|_| subject.ask(sent.clone()).refused.is_none()).count()
+}
+
+#[test]
+fn a_quota_is_admitted_and_no_more_and_the_next_window_starts_afresh() {
+    for algorithm in ["fixed_window", "sliding_window"] {
+        let config = limits(&format!(r#""algorithm":"{algorithm}","#), "");
+        everywhere::<RateLimit>(&config, |subject| {
+            assert_eq!(admitted(subject, 7, &Sent::get("/")), 3);
+            assert_eq!(admitted(subject, 7, &Sent::get("/").from("192.0.2.2")), 3);
+            subject.advance_millis(120_000);
+            assert_eq!(admitted(subject, 7, &Sent::get("/")), 3);
+            assert_eq!(subject.metric("rate_limit_allowed.limit.per_ip"), 9);
+            assert_eq!(subject.metric("rate_limit_limited.limit.per_ip"), 12);
+        });
+    }
+}
+
+#[test]
+fn a_refusal_is_a_429_with_retry_after_both_header_families_and_a_problem_document() {
+    everywhere::<RateLimit>(&limits(r#""algorithm":"fixed_window","#, ""), |subject| {
+        subject.advance_millis(20_000);
+        admitted(subject, 3, &Sent::get("/"));
+        let seen = subject.ask(Sent::get("/a?b").with("x-request-id", "id-1"));
+        assert_eq!(seen.status(), 429);
+        for (name, value) in [
+            ("content-type", "application/problem+json"),
+            ("retry-after", "40"),
+            ("ratelimit-policy", r#""per_ip";q=3;w=60"#),
+            ("ratelimit", r#""per_ip";r=0;t=40"#),
+            ("x-ratelimit-limit", "3"),
+            ("x-ratelimit-remaining", "0"),
+            ("x-ratelimit-reset", "40"),
+            ("x-ratelimit-limit-minute", "3"),
+            ("x-ratelimit-remaining-minute", "0"),
+        ] {
+            assert_eq!(seen.header(name), Some(value), "{name}");
+        }
+        let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
+        assert!(body["type"].as_str().unwrap().ends_with("/quota-exceeded"));
+        assert_eq!((&body["status"], &body["request_id"]), (&429.into(), &"id-1".into()));
+        let lines = subject.logs();
+        let refusals: Vec<_> = lines.iter().filter(|line| line.contains("event=refused")).collect();
+        assert_eq!(refusals.len(), 1, "{lines:?}");
+        assert!(refusals[0].ends_with(
+            "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip status=429 method=GET path=\"/a?b\" request_id=id-1"
+        ), "{refusals:?}");
+    });
+}
+
+#[test]
+fn an_admitted_answer_says_what_is_left() {
+    everywhere::<RateLimit>(&limits("", ""), |subject| {
+        let (seen, handle) = subject.begin(Sent::get("/"));
+        assert_eq!(seen.refused, None);
+        let headers = subject.finish(handle, Then::Upstream(200));
+        let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        assert_eq!(value("ratelimit"), Some(r#""per_ip";r=2;t=60"#));
+        assert_eq!(value("x-ratelimit-remaining-minute"), Some("2"));
+    });
+}
+
+#[test]
+fn shadow_and_off_refuse_nobody() {
+    for (mode, counted) in [("shadow", 4), ("off", 0)] {
+        everywhere::<RateLimit>(&limits("", &format!(r#","mode":"{mode}""#)), |subject| {
+            assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
+            assert_eq!(subject.metric("rate_limit_shadow_limited.limit.per_ip"), counted);
+            assert_eq!(subject.metric("rate_limit_limited.limit.per_ip"), 0);
+        });
+    }
+}
+
+#[test]
+fn a_proxy_that_is_trusted_names_the_client_and_nobody_else_does() {
+    let config = limits("", r#","client_address":{"trusted_proxies":["10.0.0.0/8"]}"#);
+    everywhere::<RateLimit>(&config, |subject| {
+        let behind = |client: &str| Sent::get("/").from("10.1.1.1").with("x-forwarded-for", client);
+        assert_eq!(admitted(subject, 4, &behind("198.51.100.1")), 3);
+        assert_eq!(admitted(subject, 4, &behind("198.51.100.2, 10.9.9.9")), 3);
+        let direct = |n: usize| Sent::get("/").with("x-forwarded-for", &format!("198.51.100.{n}"));
+        assert_eq!((0..9).filter(|n| subject.ask(direct(*n)).refused.is_none()).count(), 3);
+    });
+}
+
+#[test]
+fn all_limits_must_admit_and_a_refusal_by_one_charges_no_other() {
+    let config = r#"{"limits":[
+        {"name":"wide","key":["client_address"],"quota":10,"window":"1m","algorithm":"fixed_window"},
+        {"name":"narrow","match":{"paths":[{"prefix":"/query"}]},"key":["header:x-user"],"quota":2,"window":"1m","algorithm":"fixed_window"}]}"#;
+    everywhere::<RateLimit>(config, |subject| {
+        assert_eq!(admitted(subject, 5, &Sent::get("/query").with("x-user", "u")), 2);
+        assert_eq!(admitted(subject, 20, &Sent::get("/search")), 8);
+    });
+}
+
+#[test]
+fn a_request_without_its_key_is_skipped_refused_or_shares_a_count_as_configured() {
+    for (missing, expected) in [("skip", 5), ("deny", 0), ("share", 3)] {
+        let config = format!(
+            r#"{{"limits":[{{"name":"user","key":["header:x-user"],"quota":3,"window":"1m","when_key_missing":"{missing}"}}]}}"#
+        );
+        everywhere::<RateLimit>(&config, |subject| {
+            assert_eq!(admitted(subject, 5, &Sent::get("/")), expected, "{missing}");
+            assert_eq!(admitted(subject, 5, &Sent::get("/").with("x-user", "u")), 3);
+        });
+    }
+}
+
+#[test]
+fn preflights_are_not_counted_unless_switched_on() {
+    let preflight = Sent::new("OPTIONS", "/").with("origin", "http://a").with("access-control-request-method", "GET");
+    for (rest, expected) in [("", 9), (r#","cors_preflight":"check""#, 3)] {
+        everywhere::<RateLimit>(&limits("", rest), |subject| {
+            assert_eq!(admitted(subject, 9, &preflight), expected);
+        });
+    }
+}
+
+#[test]
+fn a_grpc_client_gets_its_refusal_as_a_status() {
+    everywhere::<RateLimit>(&limits("", ""), |subject| {
+        let call = Sent::new("POST", "/pkg.Service/Call").with("content-type", "application/grpc");
+        admitted(subject, 3, &call);
+        let seen = subject.ask(call);
+        assert!(seen.refused.is_some());
+        // As a policy it is still the adapter's to put into words.
+        if seen.status() == 200 {
+            assert_eq!(seen.header("grpc-status"), Some("8"));
+        }
+    });
+}

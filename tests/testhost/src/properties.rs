@@ -1,0 +1,271 @@
+//! Properties of a request, as each gateway knows them.
+//!
+//! The two have hardly a name in common that means the same: addresses have a port on Envoy, numbers are eight bytes
+//! there and text on Kong, and asking Kong for one it does not know writes an error line for every request.
+
+use crate::Dialect;
+use crate::peer;
+use crate::stream::Stream;
+
+/// The answer to a question for a property.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Property {
+    /// Its value in the gateway's format.
+    Value(Vec<u8>),
+    /// Known, but without a value now.
+    Absent,
+    /// Not known. Kong logs an error.
+    Unknown,
+}
+
+/// A property of a request, by its dotted path.
+pub(crate) fn of_stream(dialect: Dialect, stream: &Stream, path: &str) -> Property {
+    if let Some(value) = stream.properties.get(path) {
+        return Property::Value(value.clone());
+    }
+    match dialect {
+        Dialect::Envoy => envoy(stream, path),
+        Dialect::Kong => kong(stream, path),
+    }
+}
+
+fn envoy(stream: &Stream, path: &str) -> Property {
+    let facts = &stream.facts;
+    let address = peer::with_port(&stream.peer);
+    match path {
+        "source.address" => text(&address),
+        "source.port" => peer::parse(&stream.peer)
+            .map_or(Property::Absent, |peer| number(i64::from(peer.port()))),
+        "destination.address" => text("10.0.0.254:10000"),
+        "destination.port" => number(10_000),
+        "connection.id" => number(1),
+        "connection.mtls" => Property::Value(vec![0]),
+        "xds.route_name" => text("route"),
+        "xds.cluster_name" => text("upstream"),
+        "request.path" => header(stream, ":path"),
+        "request.url_path" => header_before(stream, ":path", b'?'),
+        "request.host" => header(stream, ":authority"),
+        "request.method" => header(stream, ":method"),
+        "request.scheme" => header(stream, ":scheme"),
+        "request.protocol" => text("HTTP/1.1"),
+        "request.id" => header(stream, "x-request-id"),
+        "request.referer" => header(stream, "referer"),
+        "request.useragent" => header(stream, "user-agent"),
+        "response.code" => facts
+            .status
+            .map_or(Property::Absent, |status| number(i64::from(status))),
+        "response.code_details" => facts.details.as_deref().map_or(Property::Absent, text),
+        "response.flags" => number(facts.flags),
+        "upstream.address" => facts.upstream.map_or(Property::Absent, text),
+        _ => headers(stream, path).unwrap_or(Property::Unknown),
+    }
+}
+
+fn kong(stream: &Stream, path: &str) -> Property {
+    let facts = &stream.facts;
+    match path {
+        "source.address" => text(&peer::without_port(&stream.peer)),
+        "source.port" => peer::parse(&stream.peer)
+            .map_or(Property::Absent, |peer| text(&peer.port().to_string())),
+        "request.path" => header(stream, ":path"),
+        "request.url_path" => header_before(stream, ":path", b'?'),
+        "request.method" => header(stream, ":method"),
+        "request.scheme" => header(stream, ":scheme"),
+        "request.protocol" => text("HTTP/1.1"),
+        "request.id" => header(stream, "x-request-id"),
+        "request.referer" => header(stream, "referer"),
+        "request.useragent" => header(stream, "user-agent"),
+        "connection.id" => text("1"),
+        // nginx's $status: three digits, zeros while there is no response.
+        "response.code" => text(&format!("{:03}", facts.status.unwrap_or(0))),
+        "kong.route_name" => text("route"),
+        "kong.service_name" => text("service"),
+        "kong.response.source" => facts.source.map_or(Property::Absent, text),
+        "kong.service.response.status" => facts
+            .service_status
+            .map_or(Property::Absent, |status| text(&status.to_string())),
+        _ => headers(stream, path).unwrap_or(Property::Unknown),
+    }
+}
+
+fn headers(stream: &Stream, path: &str) -> Option<Property> {
+    if let Some(name) = path.strip_prefix("request.headers.") {
+        return Some(header(stream, name));
+    }
+    let name = path.strip_prefix("response.headers.")?;
+    Some(
+        stream
+            .response
+            .get(name)
+            .map_or(Property::Absent, |value| Property::Value(value.to_vec())),
+    )
+}
+
+fn header(stream: &Stream, name: &str) -> Property {
+    stream
+        .request
+        .get(name)
+        .map_or(Property::Absent, |value| Property::Value(value.to_vec()))
+}
+
+fn header_before(stream: &Stream, name: &str, end: u8) -> Property {
+    let value = stream
+        .request
+        .get(name)
+        .and_then(|value| value.split(|byte| *byte == end).next());
+    value.map_or(Property::Absent, |value| Property::Value(value.to_vec()))
+}
+
+fn text(value: &str) -> Property {
+    Property::Value(value.as_bytes().to_vec())
+}
+
+/// Envoy hands out an integer as eight bytes, least significant first.
+fn number(value: i64) -> Property {
+    Property::Value(value.to_le_bytes().to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Request;
+    use crate::response::Response;
+    use crate::stream::Facts;
+
+    fn asked(dialect: Dialect, response: Option<Response>, path: &str) -> Property {
+        let request = Request::get("/a?b=c")
+            .peer("10.0.0.1:1234")
+            .property("kong.tag", "blue");
+        let mut stream = Stream::new(dialect, &request);
+        if let Some(response) = response {
+            stream.start_response(response.status, &response.headers, Facts::of(&response));
+        }
+        of_stream(dialect, &stream, path)
+    }
+
+    #[test]
+    fn source_address_has_a_port_on_envoy_and_none_on_kong() {
+        assert_eq!(
+            asked(Dialect::Envoy, None, "source.address"),
+            text("10.0.0.1:1234")
+        );
+        assert_eq!(
+            asked(Dialect::Kong, None, "source.address"),
+            text("10.0.0.1")
+        );
+    }
+
+    #[test]
+    fn response_code_is_eight_bytes_on_envoy_and_text_on_kong() {
+        let response = Some(Response::upstream(200));
+        assert_eq!(
+            asked(Dialect::Envoy, response.clone(), "response.code"),
+            number(200)
+        );
+        assert_eq!(asked(Dialect::Kong, response, "response.code"), text("200"));
+        assert_eq!(
+            asked(Dialect::Envoy, None, "response.code"),
+            Property::Absent
+        );
+    }
+
+    #[test]
+    fn kong_knows_none_of_envoys_own() {
+        let response = Some(Response::upstream(200));
+        for path in [
+            "response.code_details",
+            "response.flags",
+            "upstream.address",
+            "xds.route_name",
+        ] {
+            assert_eq!(
+                asked(Dialect::Kong, response.clone(), path),
+                Property::Unknown,
+                "{path}"
+            );
+            assert!(
+                matches!(
+                    asked(Dialect::Envoy, response.clone(), path),
+                    Property::Value(_)
+                ),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            asked(Dialect::Envoy, None, "kong.route_name"),
+            Property::Unknown
+        );
+    }
+
+    #[test]
+    fn envoy_tells_who_answered_by_details_flags_and_upstream() {
+        for (response, details, flags, upstream) in [
+            (Response::upstream(200), "via_upstream", 0, true),
+            (Response::upstream(503), "via_upstream", 0, true),
+            (Response::other_filter(403), "", 0, false),
+            (
+                Response::connect_failure(),
+                "upstream_reset_before_response_started{connection_failure}",
+                0x20,
+                true,
+            ),
+            (Response::timeout(), "response_timeout", 0x4, true),
+            (
+                Response::upstream(500).details("odd").flags(9),
+                "odd",
+                9,
+                true,
+            ),
+        ] {
+            let ask = |path| asked(Dialect::Envoy, Some(response.clone()), path);
+            assert_eq!(ask("response.code_details"), text(details));
+            assert_eq!(ask("response.flags"), number(flags));
+            assert_eq!(
+                matches!(ask("upstream.address"), Property::Value(_)),
+                upstream,
+                "{details}"
+            );
+        }
+    }
+
+    #[test]
+    fn kong_tells_who_answered_by_source() {
+        let upstream = Some(Response::upstream(503));
+        assert_eq!(
+            asked(Dialect::Kong, upstream.clone(), "kong.response.source"),
+            text("service")
+        );
+        assert_eq!(
+            asked(Dialect::Kong, upstream, "kong.service.response.status"),
+            text("503")
+        );
+        let other = Some(Response::other_filter(403));
+        assert_eq!(
+            asked(Dialect::Kong, other.clone(), "kong.response.source"),
+            text("exit")
+        );
+        assert_eq!(
+            asked(Dialect::Kong, other, "kong.service.response.status"),
+            Property::Absent
+        );
+    }
+
+    #[test]
+    fn a_test_may_set_any_property() {
+        assert_eq!(asked(Dialect::Envoy, None, "kong.tag"), text("blue"));
+    }
+
+    #[test]
+    fn headers_and_path_are_properties_too() {
+        assert_eq!(asked(Dialect::Envoy, None, "request.url_path"), text("/a"));
+        assert_eq!(
+            asked(Dialect::Envoy, None, "request.headers.host"),
+            text("example.com")
+        );
+        let response = Some(Response::upstream(200).header("x-cache", "hit"));
+        assert_eq!(
+            asked(Dialect::Kong, response, "response.headers.x-cache"),
+            text("hit")
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! What the host knows about one request while its context lives.
+
+use std::collections::BTreeMap;
+
+use crate::Dialect;
+use crate::calls::Calls;
+use crate::headers::Headers;
+use crate::local_reply::LocalReply;
+use crate::request::Request;
+use crate::response::{Response, ResponseOrigin};
+
+/// Kong's `:authority` is not the client's: it is the server's own name and port.
+pub(crate) const KONG_AUTHORITY: &str = "kong:8000";
+/// The address of the upstream that requests are sent to.
+pub(crate) const UPSTREAM_ADDRESS: &str = "10.9.0.1:8080";
+
+// Bits of Envoy's `response.flags`: bit n is the n-th of `CoreResponseFlag` in envoy/stream_info/stream_info.h, an
+// order that does not change (new flags are added at its end).
+/// UpstreamRequestTimeout.
+pub(crate) const FLAG_UPSTREAM_TIMEOUT: i64 = 1 << 2;
+/// UpstreamConnectionFailure.
+pub(crate) const FLAG_CONNECT_FAILURE: i64 = 1 << 5;
+/// UpstreamConnectionTermination.
+pub(crate) const FLAG_UPSTREAM_TERMINATION: i64 = 1 << 6;
+/// DownstreamConnectionTermination.
+pub(crate) const FLAG_DOWNSTREAM_TERMINATION: i64 = 1 << 14;
+
+/// One request.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) peer: String,
+    pub(crate) request: Headers,
+    /// Envoy shows the request's headers during the request callback, and longer if that stopped the iteration.
+    pub(crate) request_open: bool,
+    pub(crate) response: Headers,
+    /// Envoy shows the response's headers during the response callback, and longer if that stopped the iteration.
+    pub(crate) response_open: bool,
+    /// There is a response: the request's headers can be changed no more.
+    pub(crate) response_started: bool,
+    pub(crate) facts: Facts,
+    pub(crate) local_reply: Option<LocalReply>,
+    /// The filter said that the request goes on.
+    pub(crate) resumed: bool,
+    /// What answers to its calls cost, for the exchange to collect.
+    pub(crate) owed: Calls,
+    /// Properties set by the test or by the filter.
+    pub(crate) properties: BTreeMap<String, Vec<u8>>,
+}
+
+/// How the request was answered, for the properties.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Facts {
+    pub(crate) status: Option<u32>,
+    /// Envoy: `response.code_details`.
+    pub(crate) details: Option<String>,
+    /// Envoy: `response.flags`.
+    pub(crate) flags: i64,
+    /// Envoy: `upstream.address`.
+    pub(crate) upstream: Option<&'static str>,
+    /// Kong: `kong.response.source`.
+    pub(crate) source: Option<&'static str>,
+    /// Kong: `kong.service.response.status`.
+    pub(crate) service_status: Option<u32>,
+}
+
+impl Stream {
+    /// The request as the gateway shows it to a filter.
+    pub(crate) fn new(dialect: Dialect, request: &Request) -> Stream {
+        let mut headers = Headers::new(dialect);
+        let authority = match dialect {
+            Dialect::Envoy => request.authority.as_str(),
+            Dialect::Kong => KONG_AUTHORITY,
+        };
+        headers.add(":method", request.method.as_bytes());
+        headers.add(":path", request.path.as_bytes());
+        headers.add(":scheme", request.scheme.as_bytes());
+        headers.add(":authority", authority.as_bytes());
+        if dialect == Dialect::Kong {
+            headers.add("host", request.authority.as_bytes());
+        }
+        for (name, value) in &request.headers {
+            headers.add(name, value);
+        }
+        Stream {
+            request: headers,
+            properties: request.properties.iter().cloned().collect(),
+            ..Stream::unseen(dialect, &request.peer)
+        }
+    }
+
+    /// A stream of which the filter sees no request.
+    pub(crate) fn unseen(dialect: Dialect, peer: &str) -> Stream {
+        Stream {
+            peer: peer.to_owned(),
+            request: Headers::new(dialect),
+            request_open: false,
+            response: Headers::new(dialect),
+            response_open: false,
+            response_started: false,
+            facts: Facts::default(),
+            local_reply: None,
+            resumed: false,
+            owed: Calls::default(),
+            properties: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn start_response(
+        &mut self,
+        status: u32,
+        headers: &[(String, Vec<u8>)],
+        facts: Facts,
+    ) {
+        self.response.add(":status", status.to_string().as_bytes());
+        for (name, value) in headers {
+            self.response.add(name, value);
+        }
+        self.response_started = true;
+        self.response_open = true;
+        self.facts = facts;
+    }
+}
+
+impl Facts {
+    /// What goes with a response that the filter is shown.
+    pub(crate) fn of(response: &Response) -> Facts {
+        let status = Some(response.status);
+        let facts = match response.origin {
+            ResponseOrigin::Upstream => Facts {
+                details: Some("via_upstream".to_owned()),
+                upstream: Some(UPSTREAM_ADDRESS),
+                source: Some("service"),
+                service_status: status,
+                ..Facts::default()
+            },
+            ResponseOrigin::OtherFilter => Facts::local(response.status, ""),
+            ResponseOrigin::ConnectFailure => Facts {
+                details: Some(
+                    "upstream_reset_before_response_started{connection_failure}".to_owned(),
+                ),
+                flags: FLAG_CONNECT_FAILURE,
+                upstream: Some(UPSTREAM_ADDRESS),
+                source: Some("error"),
+                ..Facts::default()
+            },
+            ResponseOrigin::Timeout => Facts {
+                details: Some("response_timeout".to_owned()),
+                flags: FLAG_UPSTREAM_TIMEOUT,
+                upstream: Some(UPSTREAM_ADDRESS),
+                source: Some("error"),
+                ..Facts::default()
+            },
+        };
+        Facts {
+            status,
+            details: response.details.clone().or(facts.details),
+            flags: response.flags.unwrap_or(facts.flags),
+            ..facts
+        }
+    }
+
+    /// What goes with a local reply. Envoy puts underscores in place of white space in the details.
+    pub(crate) fn local(status: u32, details: &str) -> Facts {
+        Facts {
+            status: Some(status),
+            details: Some(
+                details
+                    .split_ascii_whitespace()
+                    .collect::<Vec<_>>()
+                    .join("_"),
+            ),
+            source: Some("exit"),
+            ..Facts::default()
+        }
+    }
+}
