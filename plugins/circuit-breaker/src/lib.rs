@@ -1,1 +1,31 @@
-//! Under construction.
+//! `circuit_breaker`: stops asking an upstream that fails, and asks again with a few probes.
+//!
+//! ```text
+//! Closed ── consecutive_failures ─────────▶ Open
+//! Open ── a request after open_for ───────▶ HalfOpen
+//! HalfOpen ── a probe failed ─────────────▶ Open
+//! HalfOpen ── successes_to_close probes ──▶ Closed
+//! ```
+//!
+//! One state for all workers, in one slot of shared data for each breaker. Each admitted request
+//! is settled exactly once: by its response's head, by the end of its stream, or by
+//! [`CircuitBreaker::give_back`].
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
+
+mod breaker;
+mod circuit;
+mod classify;
+mod config;
+mod flow;
+mod permits;
+mod policy;
+mod record;
+
+pub use config::{
+    BreakerConfig, Config, FailuresConfig, HalfOpenConfig, OpenForConfig, StatusConfig, TripConfig,
+};
+pub use flow::Flow;
+pub use policy::CircuitBreaker;
+
+#[cfg(test)]
+mod tests;

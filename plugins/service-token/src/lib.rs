@@ -1,1 +1,16 @@
-//! Under construction.
+//! `service_token`: tells a backend that a request came through this gateway, by a credential that
+//! no client can send in its stead.
+//!
+//! Whatever a client sends under the credential's name, in any spelling that a backend could fold
+//! into it, does not pass: it is overwritten, emptied, or the request is refused.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+mod config;
+mod policy;
+mod static_secret;
+
+pub use config::{Config, CredentialConfig, InjectConfig, Kind, SecretEntry, SecretId};
+pub use policy::ServiceToken;
+
+#[cfg(test)]
+mod tests;

@@ -74,6 +74,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
                     Some(_) => Err(de::Error::custom("expected a list, found an object")),
                 }
             }
+            // It may be a secret that was written without its list.
+            fn visit_str<E: de::Error>(self, _: &str) -> Result<Vec<T>, E> {
+                Err(E::custom("expected a list, found a string"))
+            }
         }
         deserializer.deserialize_any(Entries(PhantomData)).map(Self)
     }
@@ -229,6 +233,12 @@ mod tests {
                 .into_vec(),
             [1]
         );
+    }
+
+    #[test]
+    fn a_text_in_place_of_a_list_is_not_repeated() {
+        let error = serde_json::from_str::<List<u8>>(r#""hunter2""#).unwrap_err();
+        assert!(error.to_string().starts_with("expected a list, found a string"));
     }
 
     #[test]

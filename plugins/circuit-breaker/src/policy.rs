@@ -1,0 +1,337 @@
+//! `circuit_breaker` as a [`Policy`].
+
+use std::cell::OnceCell;
+
+use portcullis_policy::config::{ConfigError, Mode, OnError};
+use portcullis_policy::{
+    Counter, Ending, HeaderEdits, HostFailure, LocalReply, LogLine, MetricRegistry, Origin, Policy,
+    Ports, Problem, Request, Response, Setup, SlotError, Verdict, colliding,
+};
+
+use crate::breaker::Refusal;
+use crate::circuit::{Circuit, Fault};
+use crate::classify::Outcome;
+use crate::config::Config;
+use crate::flow::{Admitted, Flow, Progress};
+
+pub(crate) const NAME: &str = "circuit_breaker";
+
+/// Breakers, each known to all workers under its name.
+///
+/// A request that several breakers guard is asked of them in their order; the first that refuses
+/// answers, and the others get their permits back. A breaker in shadow goes through all its states
+/// by the requests that it would admit, just as one that is enforced; those that it would refuse
+/// pass without being observed. So it opens and closes when the enforced one would have, and what
+/// it logs is what would have been refused.
+#[derive(Debug)]
+pub struct CircuitBreaker {
+    mode: Mode,
+    on_error: OnError,
+    status_path: Option<String>,
+    circuits: Vec<Circuit>,
+    errors: Errors,
+}
+
+/// `circuit_breaker_errors.reason.R`
+#[derive(Debug)]
+struct Errors {
+    store_unavailable: Counter,
+    store_contended: Counter,
+    store_foreign: Counter,
+    clock_unavailable: Counter,
+    headers_unreadable: Counter,
+    edit_failed: Counter,
+}
+
+const OPEN: Problem = Problem {
+    status: 503,
+    kind: "circuit-open",
+    title: "Service temporarily unavailable",
+};
+
+const UNAVAILABLE: Problem = Problem {
+    status: 503,
+    kind: "unavailable",
+    title: "Service unavailable",
+};
+
+impl Policy for CircuitBreaker {
+    const NAME: &'static str = NAME;
+    type Config = Config;
+    type Flow = Flow;
+
+    fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
+        config.check()?;
+        let circuits: Vec<Circuit> = config
+            .breakers
+            .into_vec()
+            .into_iter()
+            .map(|breaker| Circuit::new(breaker, config.mode, setup.metrics))
+            .collect();
+        if let Some((one, other)) = colliding(circuits.iter().map(|circuit| circuit.key.name())) {
+            return Err(ConfigError::at(
+                "breakers",
+                format!("Kong takes {one:?} and {other:?} for one (equal CRC32); rename a breaker"),
+            ));
+        }
+        Ok(Self {
+            mode: config.mode,
+            on_error: config.on_error,
+            status_path: config.status.map(|status| status.path.as_str().to_owned()),
+            circuits,
+            errors: Errors::new(setup.metrics),
+        })
+    }
+
+    fn prepare(&self, ports: &Ports<'_>) {
+        for circuit in &self.circuits {
+            circuit.show(ports);
+        }
+    }
+
+    fn on_request<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        ports: &Ports<'_>,
+    ) -> (Verdict<'a>, Flow) {
+        let mut flow = Flow::default();
+        if self.mode == Mode::Off {
+            return (Verdict::Continue(HeaderEdits::none()), flow);
+        }
+        if self.is_for_status(request) {
+            return (Verdict::Refuse(self.status(request, ports)), flow);
+        }
+        match self.admit(request, &mut flow, ports) {
+            Ok(()) => (Verdict::Continue(HeaderEdits::none()), flow),
+            Err(reply) => {
+                self.give_back(&mut flow, ports);
+                (Verdict::Refuse(reply), flow)
+            }
+        }
+    }
+
+    fn on_response<'a>(
+        &'a self,
+        flow: &'a mut Flow,
+        response: &dyn Response,
+        ports: &Ports<'_>,
+    ) -> HeaderEdits<'a> {
+        if flow.0.is_empty() {
+            return HeaderEdits::none();
+        }
+        let status = response.status();
+        let origin = OnceCell::new();
+        for admitted in &mut flow.0 {
+            if admitted.progress != Progress::Waiting {
+                continue;
+            }
+            let (Some(status), Some(circuit)) = (status, self.circuits.get(admitted.circuit))
+            else {
+                admitted.progress = Progress::Unread;
+                continue;
+            };
+            // Asking who made a response costs a host call, and for nearly all it does not matter.
+            let matters =
+                circuit.classifier.suspects(status) || admitted.ticket.matters(Outcome::Success);
+            let outcome = if matters {
+                let origin = *origin.get_or_init(|| response.origin());
+                circuit.classifier.head(status, origin)
+            } else {
+                Outcome::Success
+            };
+            if outcome == Outcome::Success && !admitted.ticket.matters(outcome) {
+                admitted.progress = Progress::HeadFine;
+            } else {
+                self.settle(admitted, outcome, ports);
+            }
+        }
+        HeaderEdits::none()
+    }
+
+    fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
+        let ending = &ReadOnce {
+            ending,
+            origin: OnceCell::new(),
+        };
+        for admitted in &mut flow.0 {
+            let Some(circuit) = self.circuits.get(admitted.circuit) else {
+                continue;
+            };
+            let outcome = match admitted.progress {
+                Progress::Waiting => circuit.classifier.nothing(ending),
+                Progress::Unread => circuit.classifier.unread(ending.origin()),
+                Progress::HeadFine => circuit.classifier.rest(ending.origin()),
+                Progress::Settled => continue,
+            };
+            self.settle(admitted, outcome, ports);
+        }
+    }
+
+    fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
+        if self.mode == Mode::Off {
+            return None;
+        }
+        ports.telemetry.count(self.errors.of_host(failure));
+        match (self.mode, self.on_error) {
+            (Mode::Enforce, OnError::Deny) => {
+                log_failure(failure.reason(), ports);
+                Some(UNAVAILABLE.reply_blind())
+            }
+            (Mode::Enforce, OnError::Allow)
+            | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
+        }
+    }
+}
+
+/// An ending that is asked for its origin, a host call, once for all breakers.
+struct ReadOnce<'a> {
+    ending: &'a dyn Ending,
+    origin: OnceCell<Origin>,
+}
+
+impl Ending for ReadOnce<'_> {
+    fn origin(&self) -> Origin {
+        *self.origin.get_or_init(|| self.ending.origin())
+    }
+    fn is_dropped(&self) -> bool {
+        self.ending.is_dropped()
+    }
+}
+
+impl CircuitBreaker {
+    /// Closes the books on a request that another policy refuses after this one has admitted it: it
+    /// says nothing about the upstream, and a permit that it holds is free again.
+    pub fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        for admitted in &mut flow.0 {
+            if admitted.progress != Progress::Settled {
+                self.settle(admitted, Outcome::Ignored, ports);
+            }
+        }
+    }
+
+    /// The keys that it has in shared data, for whoever keeps other things there too: all of them
+    /// together must be free of [`colliding`] names.
+    pub fn slot_names(&self) -> impl Iterator<Item = &str> {
+        self.circuits.iter().map(|circuit| circuit.key.name())
+    }
+
+    fn admit(
+        &self,
+        request: &Request<'_>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        for (place, circuit) in self.circuits.iter().enumerate() {
+            if !circuit.guards(request) {
+                continue;
+            }
+            match circuit.admit(ports) {
+                Ok(Ok(ticket)) => flow.0.push(Admitted {
+                    circuit: place,
+                    ticket,
+                    progress: Progress::Waiting,
+                }),
+                Ok(Err(refusal)) => {
+                    circuit.tell_refusal(refusal, request, ports);
+                    if circuit.mode == Mode::Enforce {
+                        return Err(refused(refusal, request));
+                    }
+                }
+                Err(fault) => {
+                    ports.telemetry.count(self.errors.of(fault));
+                    if circuit.mode == Mode::Enforce && self.on_error == OnError::Deny {
+                        log_failure(fault.reason(), ports);
+                        return Err(UNAVAILABLE.reply(request));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What fails here is not tried again: half of it may have been done, and to settle a request
+    /// twice is worse than not at all. A permit that is lost so comes back with its lease.
+    fn settle(&self, admitted: &mut Admitted, outcome: Outcome, ports: &Ports<'_>) {
+        admitted.progress = Progress::Settled;
+        let Some(circuit) = self.circuits.get(admitted.circuit) else {
+            return;
+        };
+        if let Err(fault) = circuit.settle(&admitted.ticket, outcome, ports) {
+            ports.telemetry.count(self.errors.of(fault));
+        }
+    }
+
+    fn is_for_status(&self, request: &Request<'_>) -> bool {
+        self.status_path.as_deref().is_some_and(|ours| {
+            matches!(request.method(), "GET" | "HEAD")
+                && request.path().is_ok_and(|path| path.as_str() == ours)
+        })
+    }
+
+    /// The states by name, in the configuration's order. An open breaker whose time is up is shown
+    /// as half-open, which it is for the next request. A state that can't be read is not made up:
+    /// then the answer is 503, whatever `on_error` says.
+    fn status(&self, request: &Request<'_>, ports: &Ports<'_>) -> LocalReply {
+        let mut states = Vec::with_capacity(self.circuits.len());
+        for circuit in &self.circuits {
+            match circuit.phase(ports) {
+                // A name needs no escaping.
+                Ok(phase) => states.push(format!("\"{}\":\"{}\"", circuit.name, phase.as_str())),
+                Err(fault) => {
+                    ports.telemetry.count(self.errors.of(fault));
+                    return UNAVAILABLE.reply(request);
+                }
+            }
+        }
+        LocalReply {
+            status: 200,
+            headers: Vec::new(),
+            body: format!("{{{}}}", states.join(",")),
+            grpc: None,
+        }
+        .with("content-type", "application/json")
+        .with("cache-control", "no-store")
+    }
+}
+
+fn refused(refusal: Refusal, request: &Request<'_>) -> LocalReply {
+    OPEN.reply(request)
+        .with("retry-after", refusal.retry_after_secs().to_string())
+}
+
+fn log_failure(reason: &str, ports: &Ports<'_>) {
+    ports
+        .telemetry
+        .log(LogLine::new(NAME, "refused").with("reason", reason));
+}
+
+impl Errors {
+    fn new(registry: &mut MetricRegistry) -> Self {
+        let mut of =
+            |reason: &str| registry.counter(format!("circuit_breaker_errors.reason.{reason}"));
+        Self {
+            store_unavailable: of(SlotError::Unavailable.reason()),
+            store_contended: of(SlotError::Contended.reason()),
+            store_foreign: of(SlotError::Foreign.reason()),
+            clock_unavailable: of(Fault::Clock.reason()),
+            headers_unreadable: of(HostFailure::Headers.reason()),
+            edit_failed: of(HostFailure::Edit.reason()),
+        }
+    }
+
+    const fn of(&self, fault: Fault) -> Counter {
+        match fault {
+            Fault::Slot(SlotError::Unavailable) => self.store_unavailable,
+            Fault::Slot(SlotError::Contended) => self.store_contended,
+            Fault::Slot(SlotError::Foreign) => self.store_foreign,
+            Fault::Clock => self.clock_unavailable,
+        }
+    }
+
+    const fn of_host(&self, failure: HostFailure) -> Counter {
+        match failure {
+            HostFailure::Headers => self.headers_unreadable,
+            HostFailure::Edit => self.edit_failed,
+        }
+    }
+}

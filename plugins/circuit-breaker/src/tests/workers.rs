@@ -1,0 +1,136 @@
+//! Many workers, whose steps between two looks at shared data interleave as a seed says.
+
+use std::sync::Mutex;
+
+use portcullis_policy::{Policy as _, Timestamp};
+use portcullis_sim::{SeededEntropy, interleave};
+
+use super::*;
+
+const SEEDS: u64 = 20;
+
+#[test]
+fn half_open_admits_exactly_one_probe() {
+    for (dialect, seed) in both_dialects() {
+        let world = World::new(dialect, seed);
+        trip(&world.worker(ONE).unwrap());
+        world.clock.advance(Span::from_secs(30));
+        let told = interleave(20, seed, |number, turns| {
+            let worker: Breaker = world
+                .worker_taking(ONE, Some(turns), number as u64)
+                .unwrap();
+            let admitted = u64::from(ask(&worker, "/x").0.status() == 200);
+            let half_opened = metric(&worker, "transitions.breaker.a.to.half_open");
+            assert_eq!(admitted, half_opened);
+            admitted
+        });
+        assert_eq!(told.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
+    }
+}
+
+#[test]
+fn no_failure_is_lost_and_one_worker_tells_of_the_trip() {
+    let config = ONE.replace(
+        r#""consecutive_failures":2"#,
+        r#""consecutive_failures":20"#,
+    );
+    for (dialect, seed) in both_dialects() {
+        let world = World::new(dialect, seed);
+        let told = interleave(20, seed, |number, turns| {
+            let worker: Breaker = world
+                .worker_taking(&config, Some(turns), number as u64)
+                .unwrap();
+            answered(&worker, 503);
+            metric(&worker, "transitions.breaker.a.to.open")
+        });
+        let shown = state(&world.worker(&config).unwrap());
+        assert_eq!(told.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
+        assert_eq!(shown, r#"{"a":"open"}"#, "{dialect:?} {seed}");
+    }
+}
+
+/// A probe that is out: its generation, and when its lease ends.
+type Probe = (u32, Timestamp);
+
+#[test]
+fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
+    const PROBES: usize = 2;
+    let config = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":2},
+        "open_for":{"initial":"1s"},
+        "half_open":{"probes":2,"successes_to_close":3,"probe_lease":"2s"}}],
+        "status":{"path":"/status"}}"#;
+    for (dialect, seed) in both_dialects() {
+        let world = World::new(dialect, seed);
+        let out: Mutex<Vec<Probe>> = Mutex::default();
+        let lines = interleave(5, seed, |number, turns| {
+            let number = number as u64;
+            let worker: Breaker = world.worker_taking(config, Some(turns), number).unwrap();
+            let dice = SeededEntropy::new(seed * 100 + number);
+            let mut waiting = Vec::new();
+            for _ in 0..60 {
+                match dice.below(4) {
+                    0 => worker.clock.advance(Span::from_millis(dice.below(200))),
+                    1 | 2 => {
+                        let (_, flow) = ask(&worker, "/x");
+                        if let Some(probe) = probe(&flow) {
+                            let now = worker.clock.read();
+                            let mut out = out.lock().unwrap();
+                            out.push(probe);
+                            let beside = out.iter().filter(|(generation, until)| {
+                                *generation == probe.0 && *until > now
+                            });
+                            assert!(beside.count() <= PROBES, "{dialect:?} {seed}");
+                        }
+                        waiting.push(flow);
+                    }
+                    _ => {
+                        if let Some(flow) = waiting.pop() {
+                            settle(&worker, flow, &out, dice.below(3));
+                        }
+                    }
+                }
+            }
+            for flow in waiting {
+                settle(&worker, flow, &out, 0);
+            }
+            worker.telemetry.lines()
+        });
+        let lines = lines.concat();
+        let told = |reason: &str| lines.iter().filter(|line| line.contains(reason)).count();
+        let (tripped, relapsed) = (told("=consecutive_failures"), told("=probe_failed"));
+        let (probing, recovered) = (told("=open_time_over"), told("=probes_succeeded"));
+        let worker: Breaker = world.worker(config).unwrap();
+        let now = ["closed", "half_open", "open"][metric(&worker, "state.breaker.a") as usize];
+        // Each transition leaves a state that another one, told by somebody, has led to.
+        assert_eq!(tripped + relapsed, probing + usize::from(now == "open"));
+        assert_eq!(
+            probing,
+            recovered + relapsed + usize::from(now == "half_open")
+        );
+        assert_eq!(1 + recovered, tripped + usize::from(now == "closed"));
+        assert!(probing > 0, "{dialect:?} {seed}: nothing happened");
+    }
+}
+
+fn settle(worker: &Breaker, mut flow: Flow, out: &Mutex<Vec<Probe>>, how: u64) {
+    if let Some(probe) = probe(&flow) {
+        out.lock().unwrap().retain(|known| *known != probe);
+    }
+    match how {
+        0 => worker.policy.give_back(&mut flow, &worker.ports()),
+        1 => drop(worker.respond(&mut flow, 200, Origin::Upstream)),
+        _ => drop(worker.respond(&mut flow, 503, Origin::Upstream)),
+    }
+    let log = End(Origin::Unknown, false);
+    worker.policy.on_end(&mut flow, &log, &worker.ports());
+    assert!(all_settled(&flow));
+}
+
+fn probe(flow: &Flow) -> Option<Probe> {
+    flow.0.first().and_then(|admitted| admitted.ticket.probe())
+}
+
+fn both_dialects() -> impl Iterator<Item = (Dialect, u64)> {
+    let seeds = |dialect| (0..SEEDS).map(move |seed| (dialect, seed));
+    Dialect::BOTH.into_iter().flat_map(seeds)
+}
