@@ -1,10 +1,9 @@
 //! The host's callbacks, turned into questions to a policy, and its answers carried out.
 
-use std::cell::Cell;
 use std::rc::Rc;
 
 use portcullis_policy::{
-    HeaderEdit, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup, SharedData,
+    HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup, SharedData,
     Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
@@ -46,16 +45,13 @@ impl<P: Policy> Shared<P> {
 pub(crate) struct Root<P> {
     shared: Option<Rc<Shared<P>>>,
     detector: Rc<Detector>,
-}
-
-thread_local! {
-    /// Kong takes the worker down when the tick period is set a second time.
-    static TICKING: Cell<bool> = const { Cell::new(false) };
+    /// Kong takes the worker down when a root's tick period is set a second time.
+    ticking: bool,
 }
 
 impl<P: Policy + 'static> Root<P> {
     pub(crate) fn new() -> Self {
-        Self { shared: None, detector: Rc::default() }
+        Self { shared: None, detector: Rc::default(), ticking: false }
     }
 
     fn configure(&mut self, size: usize) -> Result<(), String> {
@@ -72,8 +68,11 @@ impl<P: Policy + 'static> Root<P> {
         };
         shared.with_ports(|ports| shared.policy.prepare(ports));
         self.shared = Some(Rc::new(shared));
-        if !TICKING.replace(true) && abi::set_tick_period(FLUSH_EVERY_MILLIS).is_err() {
-            log::warn!("{}: no tick, counters are handed over with refusals only", P::NAME);
+        if !self.ticking {
+            self.ticking = true;
+            if abi::set_tick_period(FLUSH_EVERY_MILLIS).is_err() {
+                log::warn!("{}: no tick, counters are handed over with refusals only", P::NAME);
+            }
         }
         Ok(())
     }
@@ -137,6 +136,18 @@ impl<P: Policy> Stream<P> {
     }
 }
 
+/// Whether the host shows fewer headers than there are. Kong shows 100 at most, pseudo-headers
+/// first: a client that sends more could hide one that it forged.
+fn is_cut(headers: &Headers, count: usize, detector: &Detector) -> bool {
+    const MOST_SHOWN_BY_KONG: usize = 100;
+    if headers.len() < MOST_SHOWN_BY_KONG {
+        return headers.len() < count;
+    }
+    // Kong counts without pseudo-headers, Envoy with them.
+    let real = headers.iter().filter(|(name, _)| !name.starts_with(b":")).count();
+    real < count && detector.host() != Some(Host::Envoy)
+}
+
 fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), abi::Status> {
     for edit in edits {
         match edit {
@@ -154,9 +165,11 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), 
 impl<P: Policy> Context for Stream<P> {}
 
 impl<P: Policy> HttpContext for Stream<P> {
-    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, count: usize, _: bool) -> Action {
         let Some(shared) = self.shared.clone() else { return Action::Continue };
-        let Some(headers) = abi::header_pairs(Map::Request).ok().and_then(decode) else {
+        let headers = abi::header_pairs(Map::Request).ok().and_then(decode);
+        let Some(headers) = headers.filter(|headers| !is_cut(headers, count, &shared.detector))
+        else {
             return self.failed(&shared, HostFailure::Headers);
         };
         let request = Request::new(&headers, &*shared.detector);

@@ -1,1 +1,25 @@
-//! Under construction.
+//! `jwt_auth`: who calls, by a signed token (RFC 7519, RFC 6750).
+//!
+//! A request is refused unless a rule lets it pass: for anyone, or for callers whose token was
+//! issued by one of the rule's providers and carries the scopes and claims that the rule asks for.
+//! What the backends learn of the caller are headers that no client can write.
+#![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
+
+mod cache;
+mod claims;
+mod extractor;
+mod identity;
+mod json;
+mod policy;
+mod provider;
+mod refusal;
+mod rules;
+mod verifier;
+
+pub mod config;
+
+pub use config::Config;
+pub use policy::{Flow, JwtAuth};
+
+#[cfg(test)]
+mod tests;

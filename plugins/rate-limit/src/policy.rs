@@ -103,7 +103,7 @@ struct Errors(Vec<(Failure, Counter)>);
 /// How one limit answered.
 enum Asked {
     Admitted(Charge),
-    NotAsked,
+    Skipped,
     Exhausted(Charge, Span),
     KeyMissing,
 }
@@ -206,7 +206,7 @@ impl RateLimit {
                 continue;
             }
             let result = match self.ask_limit(place, limit, &source, ports) {
-                Ok(Asked::NotAsked) => Ok(()),
+                Ok(Asked::Skipped) => Ok(()),
                 Ok(Asked::Admitted(charge)) => {
                     flow.charges.push(charge);
                     Ok(())
@@ -252,7 +252,7 @@ impl RateLimit {
         ports: &Ports<'_>,
     ) -> Result<Asked, Failure> {
         if limit.mode == Mode::Off || !limit.matches.matches(source.request, IfAmbiguous::Matches) {
-            return Ok(Asked::NotAsked);
+            return Ok(Asked::Skipped);
         }
         let now = ports.clock.now().map_err(|_| Failure::Clock)?;
         let hash_key = self.hash_key(ports)?;
@@ -263,7 +263,7 @@ impl RateLimit {
             Err(NoKey::Missing) if limit.when_key_missing == WhenKeyMissing::Deny => {
                 return Ok(Asked::KeyMissing);
             }
-            Err(NoKey::Missing) => return Ok(Asked::NotAsked),
+            Err(NoKey::Missing) => return Ok(Asked::Skipped),
         };
         let charged = self
             .table

@@ -1,0 +1,161 @@
+//! JSON as a token may hold it: one reading only, and of bounded depth.
+//!
+//! Parsers disagree on which of two equal keys counts (RFC 8259 section 4). A token that the
+//! gateway reads in one way and the backend in another is refused.
+
+use std::fmt;
+
+use serde::de::{self, DeserializeSeed, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+/// Deepest nesting, the object itself included. Claims of known issuers go four deep.
+const DEEPEST: u8 = 16;
+
+/// Reads an object: UTF-8, no key twice in any object, nothing nested deeper than [`DEEPEST`],
+/// nothing behind it. How many values it can hold is bounded by the size of a token.
+pub(crate) fn parse_object(bytes: &[u8]) -> Option<Value> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = Strict { deepest: DEEPEST }
+        .deserialize(&mut deserializer)
+        .ok()?;
+    deserializer.end().ok()?;
+    value.is_object().then_some(value)
+}
+
+/// A value in which nothing is nested deeper than that.
+#[derive(Clone, Copy)]
+struct Strict {
+    deepest: u8,
+}
+
+impl Strict {
+    fn inner<E: de::Error>(self) -> Result<Self, E> {
+        match self.deepest.checked_sub(1) {
+            Some(deepest) => Ok(Self { deepest }),
+            None => Err(E::custom("nested too deep")),
+        }
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = Value;
+    fn deserialize<D: de::Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: de::Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: de::Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: de::Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E: de::Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value)
+            .map(Value::Number)
+            .ok_or_else(|| E::custom("not a finite number"))
+    }
+
+    fn visit_str<E: de::Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_string<E: de::Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut values = Vec::new();
+        while let Some(value) = seq.next_element_seed(inner)? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let inner = self.inner()?;
+        let mut values = Map::new();
+        while let Some(key) = map.next_key::<String>()? {
+            let value = map.next_value_seed(inner)?;
+            if values.insert(key, value).is_some() {
+                return Err(de::Error::custom("a key is there twice"));
+            }
+        }
+        Ok(Value::Object(values))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_object_reads_as_serde_json_reads_it() {
+        let text =
+            r#" {"a": [1, -2, 3.5, 1e9, true, null, "\u00e4\n"], "b": {"a": {}, "c": [[]]}} "#;
+        assert_eq!(
+            parse_object(text.as_bytes()),
+            Some(serde_json::from_str(text).unwrap())
+        );
+    }
+
+    #[test]
+    fn what_has_two_readings_is_refused() {
+        for wrong in [
+            r#"{"a":1,"a":1}"#,
+            r#"{"a":1,"\u0061":2}"#,
+            r#"{"x":{"a":1,"b":2,"a":3}}"#,
+            r#"{"x":[{"a":1,"a":2}]}"#,
+            r#"{"a":1}{"a":2}"#,
+            r#"{"a":1} x"#,
+            r#"{"a":1,}"#,
+            r#"{'a':1}"#,
+            r#"{"a":NaN}"#,
+            r#"{"a":Infinity}"#,
+            r#"{"a":1e400}"#,
+            r#"{"a":01}"#,
+            r#"{"a":"\ud800"}"#,
+            "{\"a\":\"\n\"}",
+            "\u{feff}{}",
+            "[]",
+            "1",
+            "null",
+            "\"{}\"",
+            "",
+        ] {
+            assert_eq!(parse_object(wrong.as_bytes()), None, "{wrong}");
+        }
+        assert_eq!(parse_object(b"{\"a\":\"\xff\"}"), None);
+        assert_eq!(parse_object(b"{\"a\":\"\xc0\xaf\"}"), None);
+    }
+
+    #[test]
+    fn nesting_ends_at_sixteen() {
+        let nested = |depth: usize| {
+            let inner = depth - 1;
+            format!(r#"{{"a":{}{}}}"#, "[".repeat(inner), "]".repeat(inner))
+        };
+        assert!(parse_object(nested(16).replace("[]", "[1]").as_bytes()).is_some());
+        assert!(parse_object(nested(17).as_bytes()).is_none());
+        assert!(parse_object(nested(4000).as_bytes()).is_none());
+    }
+}

@@ -1,0 +1,300 @@
+//! Why a request is refused, and what its client is told of it.
+
+use std::rc::Rc;
+
+use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request};
+
+use crate::claims::Caller;
+
+/// Defines the reasons once: as an enum, as a list, and as words of metrics and log lines.
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+        /// Why a request is refused.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum Reason { $($(#[$doc])* $name,)* }
+
+        impl Reason {
+            /// All of them, each at its place.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// A fixed word for logs and metrics.
+            pub(crate) const fn word(self) -> &'static str {
+                match self { $(Self::$name => $word,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Two parsers could read the path differently.
+    AmbiguousPath = "ambiguous_path",
+    /// The client sent a header of ours twice; on Kong the second one could not be overwritten.
+    DuplicateIdentity = "duplicate_identity",
+    /// No rule matches.
+    NoRule = "no_rule",
+    /// A token is in two places, or two are in one.
+    SeveralTokens = "several_tokens",
+    /// There is no token.
+    NoToken = "no_token",
+    /// The token is longer than any that is read.
+    TooLarge = "too_large",
+    /// It is not three segments of strict base64url, of which the first two are strict JSON
+    /// objects, or its header has fields of the wrong type.
+    Malformed = "malformed",
+    /// It has extensions that must be understood (`crit`).
+    CriticalHeader = "critical_header",
+    /// Its algorithm is not one of its provider's.
+    Algorithm = "algorithm",
+    /// Its issuer is not a provider of this rule.
+    UnknownIssuer = "unknown_issuer",
+    /// Its provider has no key of that name.
+    UnknownKid = "unknown_kid",
+    /// Nobody who holds a key of its provider signed it.
+    Signature = "signature",
+    /// A claim that must be there is not.
+    ClaimMissing = "claim_missing",
+    /// A registered claim is of the wrong type.
+    ClaimType = "claim_type",
+    /// It has expired.
+    Expired = "expired",
+    /// It is not valid yet.
+    NotYetValid = "not_yet_valid",
+    /// It was issued in the future.
+    IssuedInFuture = "issued_in_future",
+    /// It lives for longer than its provider's tokens may.
+    Lifetime = "lifetime",
+    /// It is for somebody else.
+    Audience = "audience",
+    /// A claim to be forwarded can't be a header's value.
+    ClaimUnsafe = "claim_unsafe",
+    /// It lacks a scope that the rule asks for.
+    InsufficientScope = "insufficient_scope",
+    /// A claim has none of the values that the rule asks for.
+    ClaimMismatch = "claim_mismatch",
+    /// The gateway would not tell the time.
+    ClockUnavailable = "clock_unavailable",
+    /// The gateway did not show the request's headers.
+    HeadersUnreadable = "headers_unreadable",
+    /// The gateway did not carry out a change to the request.
+    EditFailed = "edit_failed",
+}
+
+/// What a client is told, in RFC 6750's terms where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    /// The request's path is no path.
+    AmbiguousPath,
+    /// The request is not one that can be decided on, though no fault of a token.
+    BadRequest,
+    /// 400 `invalid_request`.
+    InvalidRequest,
+    /// 401, and nothing more: there was no token.
+    Unauthenticated,
+    /// 401 `invalid_token`.
+    InvalidToken,
+    /// 403 `insufficient_scope`.
+    InsufficientScope,
+    /// 403: nobody may.
+    Forbidden,
+    /// 503: the fault is ours.
+    Unavailable,
+}
+
+impl Reason {
+    /// Whether the plugin itself failed, so that `on_error` decides.
+    pub(crate) const fn is_own_failure(self) -> bool {
+        matches!(self.answer(), Answer::Unavailable)
+    }
+
+    const fn answer(self) -> Answer {
+        match self {
+            Self::AmbiguousPath => Answer::AmbiguousPath,
+            Self::DuplicateIdentity => Answer::BadRequest,
+            Self::NoRule => Answer::Forbidden,
+            Self::SeveralTokens => Answer::InvalidRequest,
+            Self::NoToken => Answer::Unauthenticated,
+            Self::TooLarge
+            | Self::Malformed
+            | Self::CriticalHeader
+            | Self::Algorithm
+            | Self::UnknownIssuer
+            | Self::UnknownKid
+            | Self::Signature
+            | Self::ClaimMissing
+            | Self::ClaimType
+            | Self::Expired
+            | Self::NotYetValid
+            | Self::IssuedInFuture
+            | Self::Lifetime
+            | Self::Audience
+            | Self::ClaimUnsafe => Answer::InvalidToken,
+            Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
+            Self::ClockUnavailable | Self::HeadersUnreadable | Self::EditFailed => {
+                Answer::Unavailable
+            }
+        }
+    }
+}
+
+impl From<HostFailure> for Reason {
+    fn from(failure: HostFailure) -> Self {
+        match failure {
+            HostFailure::Headers => Self::HeadersUnreadable,
+            HostFailure::Edit => Self::EditFailed,
+        }
+    }
+}
+
+impl Answer {
+    const fn problem(self) -> Problem {
+        let (status, kind, title) = match self {
+            Self::AmbiguousPath => (400, "ambiguous-path", "Ambiguous request path"),
+            Self::BadRequest | Self::InvalidRequest => (400, "invalid-request", "Invalid request"),
+            Self::Unauthenticated => (401, "unauthenticated", "Authentication required"),
+            Self::InvalidToken => (401, "invalid-token", "Invalid token"),
+            Self::InsufficientScope => (403, "insufficient-scope", "Insufficient scope"),
+            Self::Forbidden => (403, "forbidden", "Forbidden"),
+            Self::Unavailable => (503, "unavailable", "Service unavailable"),
+        };
+        Problem {
+            status,
+            kind,
+            title,
+        }
+    }
+
+    /// RFC 6750 section 3. A realm and a scope are of characters that need no escaping.
+    fn challenge(self, realm: &str, scope: &str) -> Option<String> {
+        let error = match self {
+            Self::AmbiguousPath | Self::BadRequest | Self::Forbidden | Self::Unavailable => {
+                return None;
+            }
+            Self::Unauthenticated => "",
+            Self::InvalidRequest => ", error=\"invalid_request\"",
+            Self::InvalidToken => ", error=\"invalid_token\"",
+            Self::InsufficientScope => ", error=\"insufficient_scope\"",
+        };
+        let scope = match scope {
+            "" => String::new(),
+            scope => format!(", scope=\"{scope}\""),
+        };
+        Some(format!("Bearer realm=\"{realm}\"{error}{scope}"))
+    }
+}
+
+/// A refusal, with what only the log gets to know.
+pub(crate) struct Refusal<'a> {
+    /// Why.
+    pub(crate) reason: Reason,
+    /// The provider whom the token says that it is from.
+    provider: Option<&'a str>,
+    /// What of the token caused it; the client wrote it.
+    detail: Option<(&'static str, String)>,
+    /// The scopes that the client should have had, joined by spaces.
+    scope: &'a str,
+    /// Who called, where the token was good and only the rule was not met.
+    pub(crate) caller: Option<Rc<Caller>>,
+}
+
+impl From<Reason> for Refusal<'_> {
+    fn from(reason: Reason) -> Self {
+        Self {
+            reason,
+            provider: None,
+            detail: None,
+            scope: "",
+            caller: None,
+        }
+    }
+}
+
+impl<'a> Refusal<'a> {
+    pub(crate) fn with_detail(self, key: &'static str, value: &str) -> Self {
+        Self {
+            detail: Some((key, value.to_owned())),
+            ..self
+        }
+    }
+
+    pub(crate) fn by_provider(self, name: &'a str) -> Self {
+        Self {
+            provider: Some(name),
+            ..self
+        }
+    }
+
+    pub(crate) fn for_scope(self, scope: &'a str) -> Self {
+        Self { scope, ..self }
+    }
+
+    pub(crate) fn of_caller(self, caller: Rc<Caller>) -> Self {
+        Self {
+            caller: Some(caller),
+            ..self
+        }
+    }
+
+    /// The answer to the client.
+    pub(crate) fn reply(&self, realm: &str, request: &Request<'_>) -> LocalReply {
+        let answer = self.reason.answer();
+        let reply = answer.problem().reply(request);
+        match answer.challenge(realm, self.scope) {
+            Some(challenge) => reply.with("www-authenticate", challenge),
+            None => reply,
+        }
+    }
+
+    /// The line for the log. A path's query may hold a token, so that it is cut off.
+    pub(crate) fn log_line(&self, plugin: &str, event: &str, request: &Request<'_>) -> LogLine {
+        let path = request.target().split(|byte| *byte == b'?').next();
+        let mut line = LogLine::new(plugin, event)
+            .with("reason", self.reason.word())
+            .with("status", self.reason.answer().problem().status.to_string())
+            .with("method", request.method())
+            .with("path", path.unwrap_or_default());
+        if let Some(id) = request.id() {
+            line = line.with("request_id", id);
+        }
+        if let Some(provider) = self.provider {
+            line = line.with("provider", provider);
+        }
+        if let Some((key, value)) = &self.detail {
+            line = line.with(key, value);
+        }
+        line
+    }
+}
+
+/// The answer to a request that could not be read.
+pub(crate) fn reply_blind(reason: Reason) -> LocalReply {
+    reason.answer().problem().reply_blind()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_reason_has_its_own_place_and_word() {
+        for (place, reason) in Reason::ALL.iter().enumerate() {
+            assert_eq!(*reason as usize, place);
+            let same = Reason::ALL.iter().filter(|r| r.word() == reason.word());
+            assert_eq!(same.count(), 1, "{reason:?}");
+        }
+    }
+
+    #[test]
+    fn a_challenge_tells_what_rfc_6750_tells_and_no_more() {
+        let challenge = |reason: Reason| reason.answer().challenge("rag", "rag:read");
+        assert_eq!(
+            Reason::NoToken.answer().challenge("rag", "").as_deref(),
+            Some("Bearer realm=\"rag\"")
+        );
+        assert_eq!(
+            challenge(Reason::InsufficientScope).as_deref(),
+            Some("Bearer realm=\"rag\", error=\"insufficient_scope\", scope=\"rag:read\"")
+        );
+        assert_eq!(challenge(Reason::NoRule), None);
+        assert_eq!(challenge(Reason::ClockUnavailable), None);
+    }
+}

@@ -1,0 +1,186 @@
+//! A gateway's configuration: one of `envoy/`, and what a test changes in it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde_json::{Value, json};
+
+use crate::paths;
+
+/// An Envoy bootstrap.
+#[derive(Clone, Debug)]
+pub struct Bootstrap(Value);
+
+/// Where a filter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// It sees requests first.
+    Before,
+    /// It sees requests that the other has let pass.
+    After,
+}
+
+impl Bootstrap {
+    /// The file `envoy/<name>.yaml`.
+    ///
+    /// # Errors
+    /// It is not there, or not YAML.
+    pub fn shipped(name: &str) -> Result<Self> {
+        let path = paths::repository().join("envoy").join(format!("{name}.yaml"));
+        let text = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        Self::parse(&text).with_context(|| path.display().to_string())
+    }
+
+    /// From YAML text.
+    ///
+    /// # Errors
+    /// It is not YAML.
+    pub fn parse(text: &str) -> Result<Self> {
+        Ok(Self(serde_saphyr::from_str(text)?))
+    }
+
+    /// The value at a JSON pointer.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn at(&mut self, pointer: &str) -> Result<&mut Value> {
+        self.0.pointer_mut(pointer).with_context(|| format!("the bootstrap has no {pointer}"))
+    }
+
+    /// The HTTP connection manager of the first listener.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn connection_manager(&mut self) -> Result<&mut Value> {
+        self.at("/static_resources/listeners/0/filter_chains/0/filters/0/typed_config")
+    }
+
+    /// The routes of the first virtual host.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn routes(&mut self) -> Result<&mut Vec<Value>> {
+        let routes = self.connection_manager()?.pointer_mut("/route_config/virtual_hosts/0/routes");
+        routes.and_then(Value::as_array_mut).context("the bootstrap has no routes")
+    }
+
+    /// The HTTP filters.
+    ///
+    /// # Errors
+    /// There are none.
+    pub fn http_filters(&mut self) -> Result<&mut Vec<Value>> {
+        let filters = self.connection_manager()?.get_mut("http_filters");
+        filters.and_then(Value::as_array_mut).context("the bootstrap has no HTTP filters")
+    }
+
+    /// What a user writes for the filter of this name: the `value` of its `Struct`.
+    ///
+    /// # Errors
+    /// There is no such filter, or its configuration is no `Struct`.
+    pub fn filter(&mut self, name: &str) -> Result<&mut Value> {
+        let value = self.plugin(name)?.pointer_mut("/configuration/value");
+        value.with_context(|| format!("{name} has no configuration"))
+    }
+
+    /// Hands the filter its configuration as JSON text instead of as a `Struct`.
+    ///
+    /// # Errors
+    /// There is no such filter, or its configuration is no `Struct`.
+    pub fn as_json_text(&mut self, name: &str) -> Result<()> {
+        let text = self.filter(name)?.to_string();
+        if let Some(configuration) = self.plugin(name)?.get_mut("configuration") {
+            *configuration =
+                json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
+        }
+        Ok(())
+    }
+
+    /// Puts another HTTP filter beside the one of this name.
+    ///
+    /// # Errors
+    /// There is no such filter.
+    pub fn put(&mut self, placement: Placement, name: &str, filter: Value) -> Result<()> {
+        let filters = self.http_filters()?;
+        let place = filters.iter().position(|filter| filter["name"] == name);
+        let place = place.with_context(|| format!("there is no HTTP filter {name}"))?;
+        let place = match placement {
+            Placement::Before => place,
+            Placement::After => place.saturating_add(1),
+        };
+        filters.insert(place, filter);
+        Ok(())
+    }
+
+    /// The ports that the gateway and its administration listen at; 0: any that is free.
+    ///
+    /// # Errors
+    /// There are no such listeners.
+    pub fn listen(&mut self, gateway: u16, admin: u16) -> Result<()> {
+        *self.at("/admin/address/socket_address/port_value")? = json!(admin);
+        *self.at("/static_resources/listeners/0/address/socket_address/port_value")? = json!(gateway);
+        Ok(())
+    }
+
+    /// Where requests go.
+    ///
+    /// # Errors
+    /// There is no cluster.
+    pub fn forward_to(&mut self, upstream: SocketAddr) -> Result<()> {
+        let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        *self.at(&format!("{endpoint}/address/socket_address"))? =
+            json!({ "address": upstream.ip().to_string(), "port_value": upstream.port() });
+        Ok(())
+    }
+
+    /// Makes the paths of all filters absolute.
+    ///
+    /// # Errors
+    /// A filter is not built.
+    pub(crate) fn find_filters(&mut self) -> Result<()> {
+        for filter in self.http_filters()? {
+            if let Some(file) = filter.pointer_mut("/typed_config/config/vm_config/code/local/filename") {
+                let written = file.as_str().context("a filter's filename is not text")?;
+                *file = json!(paths::filter(Path::new(written))?);
+            }
+        }
+        Ok(())
+    }
+
+    /// As JSON, which Envoy reads as well as YAML.
+    pub(crate) fn to_json(&self) -> String {
+        self.0.to_string()
+    }
+
+    fn plugin(&mut self, name: &str) -> Result<&mut Value> {
+        let filter = self.http_filters()?.iter_mut().find(|filter| filter["name"] == name);
+        let plugin = filter.and_then(|filter| filter.pointer_mut("/typed_config/config"));
+        plugin.with_context(|| format!("there is no Wasm filter {name}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_goes_before_or_after_another() -> Result<()> {
+        let mut bootstrap = Bootstrap::shipped("rate_limit")?;
+        bootstrap.put(Placement::Before, "rate_limit", json!({ "name": "a" }))?;
+        bootstrap.put(Placement::After, "rate_limit", json!({ "name": "b" }))?;
+        let names: Vec<_> = bootstrap.http_filters()?.iter().map(|f| f["name"].clone()).collect();
+        assert_eq!(names, ["a", "rate_limit", "b", "envoy.filters.http.router"]);
+        assert!(bootstrap.put(Placement::After, "no_such_filter", json!({})).is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_quoted_stays_text_and_numbers_are_numbers() -> Result<()> {
+        let mut bootstrap = Bootstrap::shipped("service_token")?;
+        assert_eq!(bootstrap.filter("service_token")?["credential"]["secrets"][0]["id"], "2026-11");
+        let mut bootstrap = Bootstrap::shipped("rate_limit")?;
+        assert_eq!(bootstrap.filter("rate_limit")?["limits"][0]["quota"], 100);
+        Ok(())
+    }
+}

@@ -1,0 +1,23 @@
+//! What a person types in this repository: build, schema, test, token, demo.
+//!
+//! No logic of the product lives here; the filters know nothing of this crate.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "these rules are the product's: here, time is the machine's"
+)]
+
+pub mod build;
+pub mod cli;
+pub mod command;
+pub mod demo;
+pub mod filters;
+pub mod meta;
+pub mod schema;
+pub mod strip;
+pub mod test;
+pub mod token;
+pub mod tools;
+pub mod wasm_target;
+pub mod workspace;
+
+mod machine_paths;

@@ -1,0 +1,96 @@
+//! Removes from a module the exports that no filter uses, and what only they reach.
+
+use anyhow::{Result, bail};
+use walrus::{Module, ModuleConfig, passes};
+
+use crate::filters::EXPORTS;
+
+/// The module of the filter `name` with [`EXPORTS`] only. The same bytes in give the same bytes out.
+///
+/// # Errors
+/// The bytes are not a module, or an export that a filter needs is missing.
+pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
+    // Without the producers section: it names tools and versions that the filter does not need.
+    let mut module = ModuleConfig::new()
+        .generate_name_section(false)
+        .generate_producers_section(false)
+        .parse(wasm)?;
+    let missing: Vec<_> =
+        EXPORTS.iter().copied().filter(|name| !exports(&module, name)).collect();
+    if !missing.is_empty() {
+        bail!(
+            "{name}.wasm does not export {}; does its lib.rs call the adapter's macro?",
+            missing.join(", ")
+        );
+    }
+    let unused: Vec<_> = module
+        .exports
+        .iter()
+        .filter(|export| !EXPORTS.contains(&export.name.as_str()))
+        .map(|export| export.id())
+        .collect();
+    for export in unused {
+        module.exports.delete(export);
+    }
+    passes::gc::run(&mut module);
+    Ok(module.emit_wasm())
+}
+
+fn exports(module: &Module, name: &str) -> bool {
+    module.exports.iter().any(|export| export.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use walrus::{FunctionBuilder, ValType};
+
+    use super::*;
+
+    /// A module with these functions exported, each returning its own number, and a memory.
+    fn module(functions: &[&str]) -> Vec<u8> {
+        let mut module = Module::default();
+        let memory = module.memories.add_local(false, false, 1, None, None);
+        module.exports.add("memory", memory);
+        for (number, name) in (0..).zip(functions) {
+            let mut function = FunctionBuilder::new(&mut module.types, &[], &[ValType::I32]);
+            function.func_body().i32_const(number);
+            let id = function.finish(Vec::new(), &mut module.funcs);
+            module.exports.add(name, id);
+        }
+        module.emit_wasm()
+    }
+
+    fn functions() -> Vec<&'static str> {
+        EXPORTS.iter().copied().filter(|name| *name != "memory").collect()
+    }
+
+    #[test]
+    fn what_is_not_used_goes_with_all_that_only_it_reached() {
+        let mut exported = functions();
+        exported.extend(["proxy_on_grpc_receive", "proxy_on_queue_ready"]);
+        let stripped = strip(&module(&exported), "edge").unwrap();
+        let left = Module::from_buffer(&stripped).unwrap();
+        let mut names: Vec<_> = left.exports.iter().map(|e| e.name.as_str()).collect();
+        let mut expected = EXPORTS.to_vec();
+        names.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(names, expected);
+        assert_eq!(left.funcs.iter().count(), expected.len() - 1);
+    }
+
+    #[test]
+    fn a_missing_callback_is_named() {
+        let mut exported = functions();
+        exported.retain(|name| *name != "proxy_on_log");
+        let error = strip(&module(&exported), "edge").unwrap_err().to_string();
+        assert!(error.contains("edge.wasm does not export proxy_on_log;"), "{error}");
+    }
+
+    #[test]
+    fn the_same_bytes_in_give_the_same_bytes_out() {
+        let wasm = module(&functions());
+        let once = strip(&wasm, "edge").unwrap();
+        assert_eq!(once, strip(&wasm, "edge").unwrap());
+        assert_eq!(once, strip(&once, "edge").unwrap());
+    }
+}

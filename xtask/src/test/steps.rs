@@ -1,0 +1,211 @@
+//! The steps of a test run.
+
+use std::env;
+use std::fmt;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum;
+
+use super::Tally;
+use crate::command::{cargo, run, succeeded, tee};
+use crate::filters::FILTERS;
+use crate::workspace::Workspace;
+use crate::{build, schema, tools, wasm_target};
+
+/// What runs in a gateway, and is held to the strictest lints.
+const PRODUCT: &[&str] = &[
+    "portcullis-policy",
+    "portcullis-jwt-auth",
+    "portcullis-rate-limit",
+    "portcullis-circuit-breaker",
+    "portcullis-service-token",
+    "portcullis-edge",
+    "portcullis-adapter",
+];
+
+/// What is free of any host, and can therefore be tested as Wasm without one.
+const PURE: &[&str] = &[
+    "portcullis-policy",
+    "portcullis-jwt-auth",
+    "portcullis-rate-limit",
+    "portcullis-circuit-breaker",
+    "portcullis-service-token",
+];
+
+const E2E: &str = "portcullis-e2e";
+
+/// A step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Step {
+    /// The filters.
+    Build,
+    /// Formatting.
+    Fmt,
+    /// Lints.
+    Clippy,
+    /// The committed `.meta.json` files.
+    Schema,
+    /// Tests on this machine, the built filters among them.
+    Native,
+    /// The pure crates' tests again, as Wasm.
+    Wasm,
+    /// Tests against a real Envoy.
+    E2e,
+}
+
+impl Step {
+    /// All steps, in their order.
+    pub const ALL: [Self; 7] = [
+        Self::Build,
+        Self::Fmt,
+        Self::Clippy,
+        Self::Schema,
+        Self::Native,
+        Self::Wasm,
+        Self::E2e,
+    ];
+
+    /// What the step shows.
+    #[must_use]
+    pub const fn about(self) -> &'static str {
+        match self {
+            Self::Build => "the filters build",
+            Self::Fmt => "all is formatted by rustfmt",
+            Self::Clippy => "the product's crates have no warning",
+            Self::Schema => "the committed .meta.json files are what the configuration types say",
+            Self::Native => "unit, property and conformance tests",
+            Self::Wasm => "the pure crates' tests as Wasm, under Node",
+            Self::E2e => "tests against a real Envoy",
+        }
+    }
+
+    /// Whether it needs tools that are fetched, and minutes.
+    #[must_use]
+    pub const fn is_slow(self) -> bool {
+        matches!(self, Self::Wasm | Self::E2e)
+    }
+
+    /// Runs the step and counts its tests.
+    ///
+    /// # Errors
+    /// What does not hold, or could not be found out.
+    pub fn run(self, workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+        match self {
+            Self::Build => build::run(workspace),
+            Self::Fmt => run(cargo(workspace).args(["fmt", "--all", "--check", "--", "-l"]))
+                .context("run `cargo fmt --all`"),
+            Self::Clippy => clippy(workspace),
+            Self::Schema => schema::check(workspace),
+            Self::Native => native(workspace, tally),
+            Self::Wasm => wasm(workspace, tally),
+            Self::E2e => e2e(workspace, tally),
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Build => "build",
+            Self::Fmt => "fmt",
+            Self::Clippy => "clippy",
+            Self::Schema => "schema",
+            Self::Native => "native",
+            Self::Wasm => "wasm",
+            Self::E2e => "e2e",
+        })
+    }
+}
+
+fn clippy(workspace: &Workspace) -> Result<()> {
+    let mut command = cargo(workspace);
+    // Not the crates that these depend on: what only tests use is not held to the same lints.
+    command.args(["clippy", "--no-deps", "--all-targets", "--all-features"]);
+    for package in PRODUCT {
+        command.args(["-p", package]);
+    }
+    run(command.args(["--", "-D", "warnings"]))
+}
+
+fn native(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let mut command = cargo(workspace);
+    command.args(["test", "--workspace", "--no-fail-fast", "--exclude", E2E]);
+    for filter in FILTERS {
+        // Modules for a gateway: there is nothing to link them with here.
+        command.args(["--exclude", filter.name]);
+    }
+    count(&mut command, tally)
+}
+
+fn wasm(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    wasm_target::ensure(wasm_target::NODE)?;
+    let node = tools::node(workspace)?;
+    let runner = tools::wasm_bindgen_test_runner(workspace)?;
+    let path = first_on_path(node.parent().unwrap_or(Path::new(".")))?;
+    let mut failed = Vec::new();
+    for package in PURE {
+        let mut command = cargo(workspace);
+        command.args([
+            "test",
+            "--lib",
+            "--target",
+            wasm_target::NODE,
+            "-p",
+            package,
+        ]);
+        command
+            .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER", &runner)
+            .env("PATH", &path);
+        let mut counted = Tally::default();
+        let outcome = count(&mut command, &mut counted);
+        *tally += counted;
+        if let Err(error) = outcome {
+            failed.push(format!("{error:#}"));
+        } else if counted.passed == 0 {
+            // The runner finds only its own kind of test, and is content with none.
+            failed.push(format!(
+                "{package}: not one test ran; on {} its `#[test]` must be wasm_bindgen_test's",
+                wasm_target::NODE
+            ));
+        }
+    }
+    if !failed.is_empty() {
+        bail!("{}", failed.join("\n"));
+    }
+    Ok(())
+}
+
+fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let envoy = tools::envoy(workspace)?;
+    let mut command = cargo(workspace);
+    command
+        .args(["test", "--no-fail-fast", "-p", E2E])
+        .env("ENVOY_BIN", envoy);
+    count(&mut command, tally)
+}
+
+/// Runs tests, shows what they print, and counts them.
+fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
+    let status = tee(command, |line| tally.hear(line))?;
+    succeeded(command, status)
+}
+
+fn first_on_path(dir: &Path) -> Result<std::ffi::OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let dirs = std::iter::once(dir.to_owned()).chain(env::split_paths(&path));
+    Ok(env::join_paths(dirs)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_called_what_a_person_types() {
+        for step in Step::ALL {
+            assert_eq!(Step::from_str(&step.to_string(), false), Ok(step));
+        }
+    }
+}

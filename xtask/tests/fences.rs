@@ -1,0 +1,119 @@
+//! The fences of the architecture: who may depend on whom, and how little a filter crate holds.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+use xtask::command::{capture, cargo};
+use xtask::workspace::Workspace;
+
+const HOST: &str = "proxy-wasm";
+const ADAPTER: &str = "portcullis-adapter";
+const HOSTLESS: &[&str] = &[
+    "portcullis-policy",
+    "portcullis-jwt-auth",
+    "portcullis-rate-limit",
+    "portcullis-circuit-breaker",
+    "portcullis-service-token",
+    "portcullis-edge",
+];
+
+/// The packages that are built into each package, by name: not what only its tests use.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let mut command = cargo(&Workspace::here());
+    // For one platform: Cargo has not downloaded what only others need.
+    command.args([
+        "metadata",
+        "--offline",
+        "--format-version",
+        "1",
+        "--filter-platform",
+    ]);
+    let metadata = capture(command.arg("wasm32-wasip1")).unwrap();
+    let metadata: Value = serde_json::from_str(&metadata).unwrap();
+    let list = |value: &Value| value.as_array().unwrap().clone();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+
+    let names: BTreeMap<String, String> = list(&metadata["packages"])
+        .iter()
+        .map(|p| (text(&p["id"]), text(&p["name"])))
+        .collect();
+    let mut dependencies: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for node in list(&metadata["resolve"]["nodes"]) {
+        let built_in = list(&node["deps"])
+            .into_iter()
+            .filter(|dep| {
+                list(&dep["dep_kinds"])
+                    .iter()
+                    .any(|kind| kind["kind"] != "dev")
+            })
+            .map(|dep| names[&text(&dep["pkg"])].clone());
+        dependencies
+            .entry(names[&text(&node["id"])].clone())
+            .or_default()
+            .extend(built_in);
+    }
+    dependencies
+}
+
+#[test]
+fn plugins_know_no_host() {
+    let dependencies = dependencies();
+    for package in HOSTLESS {
+        let mut reached = BTreeSet::new();
+        let mut next = vec![(*package).to_owned()];
+        while let Some(package) = next.pop() {
+            next.extend(
+                dependencies[&package]
+                    .iter()
+                    .filter(|d| !reached.contains(*d))
+                    .cloned(),
+            );
+            reached.insert(package);
+        }
+        assert!(reached.len() > 3, "{package}: {reached:?}");
+        assert!(
+            !reached.contains(HOST),
+            "{package} depends on {HOST}; only {ADAPTER} may"
+        );
+    }
+}
+
+#[test]
+fn only_the_adapter_depends_on_the_host_itself() {
+    let dependencies = dependencies();
+    let users: Vec<_> = dependencies
+        .iter()
+        .filter(|(_, d)| d.contains(HOST))
+        .map(|(name, _)| name)
+        .collect();
+    assert_eq!(users, [ADAPTER]);
+}
+
+#[test]
+fn a_filter_crate_is_one_macro_line() {
+    let plugins = Workspace::here().root().join("plugins");
+    let mut filters = 0;
+    for plugin in fs::read_dir(plugins).unwrap() {
+        let path = plugin.unwrap().path().join("filter/src/lib.rs");
+        let Ok(source) = fs::read_to_string(&path) else {
+            continue;
+        };
+        filters += 1;
+        let lines: Vec<_> = source
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty() && !line.starts_with("//"))
+            .collect();
+        let is_macro = |line: &str| line.contains("!(") && line.ends_with(");");
+        assert!(
+            matches!(lines.as_slice(), [line] if is_macro(line)),
+            "{} holds more, or less, than the adapter's macro: {lines:?}",
+            path.display()
+        );
+    }
+    assert_eq!(
+        filters, 5,
+        "a filter crate was added or lost; see xtask/src/filters.rs"
+    );
+}
