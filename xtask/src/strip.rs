@@ -15,8 +15,11 @@ pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
         .generate_name_section(false)
         .generate_producers_section(false)
         .parse(wasm)?;
-    let missing: Vec<_> =
-        EXPORTS.iter().copied().filter(|name| !exports(&module, name)).collect();
+    let missing: Vec<_> = EXPORTS
+        .iter()
+        .copied()
+        .filter(|name| !exports(&module, name))
+        .collect();
     if !missing.is_empty() {
         bail!(
             "{name}.wasm does not export {}; does its lib.rs call the adapter's macro?",
@@ -61,7 +64,11 @@ mod tests {
     }
 
     fn functions() -> Vec<&'static str> {
-        EXPORTS.iter().copied().filter(|name| *name != "memory").collect()
+        EXPORTS
+            .iter()
+            .copied()
+            .filter(|name| *name != "memory")
+            .collect()
     }
 
     #[test]
@@ -83,7 +90,10 @@ mod tests {
         let mut exported = functions();
         exported.retain(|name| *name != "proxy_on_log");
         let error = strip(&module(&exported), "edge").unwrap_err().to_string();
-        assert!(error.contains("edge.wasm does not export proxy_on_log;"), "{error}");
+        assert!(
+            error.contains("edge.wasm does not export proxy_on_log;"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -89,9 +89,7 @@ pub(crate) fn replace_header(map: Map, name: &str, value: &[u8]) -> Result<(), S
 }
 
 pub(crate) fn remove_header(map: Map, name: &str) -> Result<(), Status> {
-    check(unsafe {
-        imports::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len())
-    })
+    check(unsafe { imports::proxy_remove_header_map_value(map as u32, name.as_ptr(), name.len()) })
 }
 
 /// `path`: the property's parts, each ended by a NUL but for the last.
@@ -154,7 +152,11 @@ pub(crate) fn record_metric(id: u32, value: u64) -> Result<(), Status> {
 }
 
 fn check(status: u32) -> Result<(), Status> {
-    if status == 0 { Ok(()) } else { Err(Status(status)) }
+    if status == 0 {
+        Ok(())
+    } else {
+        Err(Status(status))
+    }
 }
 
 /// Takes over what the host returned in memory that it had allocated in the module.
@@ -184,8 +186,11 @@ mod imports {
             data: *mut *mut u8,
             size: *mut usize,
         ) -> u32;
-        pub(super) fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize)
-        -> u32;
+        pub(super) fn proxy_get_header_map_pairs(
+            map: u32,
+            data: *mut *mut u8,
+            size: *mut usize,
+        ) -> u32;
         pub(super) fn proxy_set_header_map_pairs(map: u32, data: *const u8, size: usize) -> u32;
         pub(super) fn proxy_get_header_map_value(
             map: u32,

@@ -78,9 +78,12 @@ impl ProtoValue {
             Some(Kind::String(text)) => Value::String(text),
             Some(Kind::Bool(flag)) => Value::Bool(flag),
             Some(Kind::Struct(fields)) => Value::Object(fields.into_json()?),
-            Some(Kind::List(list)) => {
-                Value::Array(list.values.into_iter().map(Self::into_json).collect::<Result<_, _>>()?)
-            }
+            Some(Kind::List(list)) => Value::Array(
+                list.values
+                    .into_iter()
+                    .map(Self::into_json)
+                    .collect::<Result<_, _>>()?,
+            ),
         })
     }
 }
@@ -105,14 +108,21 @@ mod tests {
             Value::Bool(flag) => Kind::Bool(*flag),
             Value::Number(number) => Kind::Number(number.as_f64().unwrap()),
             Value::String(text) => Kind::String(text.clone()),
-            Value::Array(list) => Kind::List(List { values: list.iter().map(value).collect() }),
+            Value::Array(list) => Kind::List(List {
+                values: list.iter().map(value).collect(),
+            }),
             Value::Object(fields) => Kind::Struct(message(fields)),
         };
         ProtoValue { kind: Some(kind) }
     }
 
     fn message(fields: &Map<String, Value>) -> Struct {
-        Struct { fields: fields.iter().map(|(name, field)| (name.clone(), value(field))).collect() }
+        Struct {
+            fields: fields
+                .iter()
+                .map(|(name, field)| (name.clone(), value(field)))
+                .collect(),
+        }
     }
 
     #[test]
@@ -137,7 +147,10 @@ mod tests {
 
     #[test]
     fn json_may_begin_with_a_newline_and_nothing_is_an_empty_object() {
-        assert_eq!(parse::<Value>(b"\n{\n \"a\": 1 }\n").unwrap(), serde_json::json!({ "a": 1 }));
+        assert_eq!(
+            parse::<Value>(b"\n{\n \"a\": 1 }\n").unwrap(),
+            serde_json::json!({ "a": 1 })
+        );
         assert_eq!(parse::<Value>(b" ").unwrap(), serde_json::json!({}));
     }
 
@@ -147,7 +160,13 @@ mod tests {
             assert!(parse::<Map<String, Value>>(bytes).is_err(), "{bytes:?}");
         }
         let number = Struct {
-            fields: [("a".to_owned(), ProtoValue { kind: Some(Kind::Number(f64::NAN)) })].into(),
+            fields: [(
+                "a".to_owned(),
+                ProtoValue {
+                    kind: Some(Kind::Number(f64::NAN)),
+                },
+            )]
+            .into(),
         };
         let error = parse::<Value>(&number.encode_to_vec()).unwrap_err();
         assert_eq!(error.to_string(), "a: NaN is not a number");

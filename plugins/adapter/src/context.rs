@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup, SharedData,
-    Verdict,
+    HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup,
+    SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -51,7 +51,11 @@ pub(crate) struct Root<P> {
 
 impl<P: Policy + 'static> Root<P> {
     pub(crate) fn new() -> Self {
-        Self { shared: None, detector: Rc::default(), ticking: false }
+        Self {
+            shared: None,
+            detector: Rc::default(),
+            ticking: false,
+        }
     }
 
     fn configure(&mut self, size: usize) -> Result<(), String> {
@@ -59,7 +63,10 @@ impl<P: Policy + 'static> Root<P> {
             .map_err(|_| "configuration: the gateway did not hand it over".to_owned())?;
         let config = configuration::parse(&bytes).map_err(|error| error.to_string())?;
         let mut metrics = MetricRegistry::default();
-        let mut setup = Setup { environment: &HostEnvironment, metrics: &mut metrics };
+        let mut setup = Setup {
+            environment: &HostEnvironment,
+            metrics: &mut metrics,
+        };
         let policy = P::from_config(config, &mut setup).map_err(|error| error.to_string())?;
         let shared = Shared {
             policy,
@@ -71,7 +78,10 @@ impl<P: Policy + 'static> Root<P> {
         if !self.ticking {
             self.ticking = true;
             if abi::set_tick_period(FLUSH_EVERY_MILLIS).is_err() {
-                log::warn!("{}: no tick, counters are handed over with refusals only", P::NAME);
+                log::warn!(
+                    "{}: no tick, counters are handed over with refusals only",
+                    P::NAME
+                );
             }
         }
         Ok(())
@@ -98,7 +108,12 @@ impl<P: Policy + 'static> RootContext for Root<P> {
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Stream { shared: self.shared.clone(), flow: None, answered: false, response_seen: false }))
+        Some(Box::new(Stream {
+            shared: self.shared.clone(),
+            flow: None,
+            answered: false,
+            response_seen: false,
+        }))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -129,7 +144,10 @@ impl<P: Policy> Stream<P> {
         // The host need be known only where it wants a gRPC answer in its own way.
         let host = reply.grpc.and_then(|_| shared.detector.host());
         if reply::send(reply, P::NAME, host).is_err() {
-            log::error!("{}: the gateway did not send the answer; the request is held", P::NAME);
+            log::error!(
+                "{}: the gateway did not send the answer; the request is held",
+                P::NAME
+            );
         }
         // Also where it was not sent: a request that is refused does not go on.
         Action::Pause
@@ -144,7 +162,10 @@ fn is_cut(headers: &Headers, count: usize, detector: &Detector) -> bool {
         return headers.len() < count;
     }
     // Kong counts without pseudo-headers, Envoy with them.
-    let real = headers.iter().filter(|(name, _)| !name.starts_with(b":")).count();
+    let real = headers
+        .iter()
+        .filter(|(name, _)| !name.starts_with(b":"))
+        .count();
     real < count && detector.host() != Some(Host::Envoy)
 }
 
@@ -166,7 +187,9 @@ impl<P: Policy> Context for Stream<P> {}
 
 impl<P: Policy> HttpContext for Stream<P> {
     fn on_http_request_headers(&mut self, count: usize, _: bool) -> Action {
-        let Some(shared) = self.shared.clone() else { return Action::Continue };
+        let Some(shared) = self.shared.clone() else {
+            return Action::Continue;
+        };
         let headers = abi::header_pairs(Map::Request).ok().and_then(decode);
         let Some(headers) = headers.filter(|headers| !is_cut(headers, count, &shared.detector))
         else {
@@ -187,7 +210,8 @@ impl<P: Policy> HttpContext for Stream<P> {
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        let (Some(shared), Some(flow), false) = (self.shared.clone(), &mut self.flow, self.answered)
+        let (Some(shared), Some(flow), false) =
+            (self.shared.clone(), &mut self.flow, self.answered)
         else {
             return Action::Continue;
         };
@@ -205,7 +229,10 @@ impl<P: Policy> HttpContext for Stream<P> {
         };
         if applied.is_err() {
             // The answer is worth more than what was to be added to it.
-            log::warn!("{}: the gateway did not take changes to a response", P::NAME);
+            log::warn!(
+                "{}: the gateway did not take changes to a response",
+                P::NAME
+            );
         }
         Action::Continue
     }
@@ -213,15 +240,24 @@ impl<P: Policy> HttpContext for Stream<P> {
     fn on_log(&mut self) {
         if let Some(shared) = self.shared.clone() {
             let response_seen = self.response_seen;
-            self.end(&EndView::Logged { detector: &shared.detector, response_seen });
+            self.end(&EndView::Logged {
+                detector: &shared.detector,
+                response_seen,
+            });
         }
     }
 }
 
 impl<P: Policy> Stream<P> {
     fn end(&mut self, ending: &EndView<'_>) {
-        let (Some(shared), Some(flow)) = (self.shared.clone(), &mut self.flow) else { return };
-        let ending = if self.answered { &EndView::Answered } else { ending };
+        let (Some(shared), Some(flow)) = (self.shared.clone(), &mut self.flow) else {
+            return;
+        };
+        let ending = if self.answered {
+            &EndView::Answered
+        } else {
+            ending
+        };
         shared.with_ports(|ports| shared.policy.on_end(flow, ending, ports));
     }
 }

@@ -38,9 +38,8 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 
 /// Writes a list. `None` when it does not fit into 32 bits.
 pub(crate) fn encode<'a>(pairs: &[(&'a [u8], &'a [u8])]) -> Option<Vec<u8>> {
-    let length = |(name, value): &(&[u8], &[u8])| {
-        name.len().saturating_add(value.len()).saturating_add(10)
-    };
+    let length =
+        |(name, value): &(&[u8], &[u8])| name.len().saturating_add(value.len()).saturating_add(10);
     let size = pairs.iter().map(length).fold(4, usize::saturating_add);
     let mut bytes = Vec::with_capacity(size);
     bytes.extend(u32::try_from(pairs.len()).ok()?.to_le_bytes());
@@ -66,7 +65,8 @@ pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Opti
             }
         })
     };
-    let mut pairs: Vec<(&[u8], &[u8])> = Vec::with_capacity(headers.len().saturating_add(edits.len()));
+    let mut pairs: Vec<(&[u8], &[u8])> =
+        Vec::with_capacity(headers.len().saturating_add(edits.len()));
     pairs.extend(headers.iter().filter(|(name, _)| !edited(name)));
     for edit in edits {
         if let HeaderEdit::Set { name, value } = edit {
@@ -107,6 +107,9 @@ mod tests {
         edits.set("a", &b"new"[..]);
         edits.clear("B");
         let edited = decode(encode_edited(&headers, edits.as_slice()).unwrap()).unwrap();
-        assert_eq!(edited.iter().collect::<Vec<_>>(), [(&b"a"[..], &b"new"[..])]);
+        assert_eq!(
+            edited.iter().collect::<Vec<_>>(),
+            [(&b"a"[..], &b"new"[..])]
+        );
     }
 }

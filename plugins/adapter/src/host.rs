@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use portcullis_policy::{Origin, parse_peer};
 
-use crate::abi::{self, Map};
+use crate::abi::{self, Map, Status};
 
 /// The hosts that differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,7 +33,8 @@ impl Detector {
         let text = String::from_utf8(abi::property("source\0address").ok()?).ok()?;
         if self.0.get().is_none() && !text.is_empty() {
             let bare = text.parse::<IpAddr>().is_ok() || text.starts_with("unix:");
-            self.0.set(Some(if bare { Host::Kong } else { Host::Envoy }));
+            self.0
+                .set(Some(if bare { Host::Kong } else { Host::Envoy }));
         }
         parse_peer(&text)
     }
@@ -42,12 +43,13 @@ impl Detector {
 /// Who made the response whose headers are at hand.
 pub(crate) fn response_origin(host: Option<Host>) -> Origin {
     match host {
-        Some(Host::Envoy) => text("response\0code_details").map_or(Origin::Unknown, |details| {
-            Origin::from_envoy_details(&details)
-        }),
-        Some(Host::Kong) => text("kong\0response\0source").map_or(Origin::Unknown, |source| {
-            Origin::from_kong_source(&source)
-        }),
+        Some(Host::Envoy) => match abi::property("response\0code_details") {
+            Ok(details) => Origin::from_envoy_details(&String::from_utf8_lossy(&details)),
+            Err(Status::NOT_FOUND) => Origin::from_envoy_details(""),
+            Err(_) => Origin::Unknown,
+        },
+        Some(Host::Kong) => text("kong\0response\0source")
+            .map_or(Origin::Unknown, |source| Origin::from_kong_source(&source)),
         None => Origin::Unknown,
     }
 }
@@ -74,7 +76,10 @@ pub(crate) fn ending_origin(host: Option<Host>, response_seen: bool) -> Origin {
 
 /// The status of the response whose headers are at hand.
 pub(crate) fn response_status() -> Option<u16> {
-    String::from_utf8(abi::header(Map::Response, ":status").ok()?).ok()?.parse().ok()
+    String::from_utf8(abi::header(Map::Response, ":status").ok()?)
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn text(property: &str) -> Option<String> {

@@ -18,7 +18,9 @@ impl Clock for CallbackClock {
         if let Some(now) = self.0.get() {
             return Ok(now);
         }
-        let now = abi::time_nanos().map(Timestamp::from_unix_nanos).map_err(|_| ClockUnavailable)?;
+        let now = abi::time_nanos()
+            .map(Timestamp::from_unix_nanos)
+            .map_err(|_| ClockUnavailable)?;
         self.0.set(Some(now));
         Ok(now)
     }
@@ -29,7 +31,11 @@ pub(crate) struct HostEntropy;
 
 impl Entropy for HostEntropy {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        if abi::random(bytes) { Ok(()) } else { Err(EntropyUnavailable) }
+        if abi::random(bytes) {
+            Ok(())
+        } else {
+            Err(EntropyUnavailable)
+        }
     }
 }
 

@@ -8,8 +8,11 @@ use crate::host::Host;
 
 /// Answers the request. `details` says in the gateway's access log who did.
 pub(crate) fn send(reply: &LocalReply, details: &str, host: Option<Host>) -> Result<(), ()> {
-    let mut headers: Vec<(&[u8], &[u8])> =
-        reply.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes())).collect();
+    let mut headers: Vec<(&[u8], &[u8])> = reply
+        .headers
+        .iter()
+        .map(|(name, value)| (name.as_bytes(), value.as_bytes()))
+        .collect();
     let grpc = reply.grpc.map(|status| status.code());
     let code = grpc.map(|code| code.to_string()).unwrap_or_default();
     let (status, body, grpc) = match (grpc, host) {

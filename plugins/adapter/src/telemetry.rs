@@ -33,7 +33,11 @@ impl HostTelemetry {
             id.ok()
         };
         let ids: Vec<_> = registry.metrics().iter().map(define).collect();
-        Self { pending: RefCell::new(vec![0; ids.len()]), ids, urgent: Cell::new(false) }
+        Self {
+            pending: RefCell::new(vec![0; ids.len()]),
+            ids,
+            urgent: Cell::new(false),
+        }
     }
 
     /// Hands counters over if a callback was about more than a request that passes.
@@ -45,7 +49,9 @@ impl HostTelemetry {
 
     /// Hands all counters over. What the host does not take now is tried again.
     pub(crate) fn flush(&self) {
-        let Ok(mut pending) = self.pending.try_borrow_mut() else { return };
+        let Ok(mut pending) = self.pending.try_borrow_mut() else {
+            return;
+        };
         for (count, id) in pending.iter_mut().zip(&self.ids) {
             if let (1.., Some(id)) = (*count, id)
                 && abi::increment_metric(*id, *count).is_ok()

@@ -27,7 +27,11 @@ impl<'a> ResponseView<'a> {
     pub(crate) fn new(detector: &'a Detector, fetch_all: bool) -> Self {
         // On Kong `:status` is not known to be among them, and they are not put back at once.
         let fetch_all = fetch_all && detector.host() == Some(Host::Envoy);
-        Self { detector, fetch_all, headers: OnceCell::new() }
+        Self {
+            detector,
+            fetch_all,
+            headers: OnceCell::new(),
+        }
     }
 
     /// All headers, where they are fetched at once.
@@ -35,14 +39,19 @@ impl<'a> ResponseView<'a> {
         if !self.fetch_all {
             return None;
         }
-        self.headers.get_or_init(|| decode(abi::header_pairs(Map::Response).ok()?)).as_ref()
+        self.headers
+            .get_or_init(|| decode(abi::header_pairs(Map::Response).ok()?))
+            .as_ref()
     }
 }
 
 impl Response for ResponseView<'_> {
     fn status(&self) -> Option<u16> {
         match self.headers() {
-            Some(headers) => std::str::from_utf8(headers.get(":status")?).ok()?.parse().ok(),
+            Some(headers) => std::str::from_utf8(headers.get(":status")?)
+                .ok()?
+                .parse()
+                .ok(),
             None => host::response_status(),
         }
     }
@@ -55,7 +64,10 @@ impl Response for ResponseView<'_> {
 /// A stream's end.
 pub(crate) enum EndView<'a> {
     /// At its log.
-    Logged { detector: &'a Detector, response_seen: bool },
+    Logged {
+        detector: &'a Detector,
+        response_seen: bool,
+    },
     /// At its deletion.
     Dropped,
     /// Of a stream that was answered here after its policy had let it pass.
@@ -65,9 +77,10 @@ pub(crate) enum EndView<'a> {
 impl Ending for EndView<'_> {
     fn origin(&self) -> Origin {
         match self {
-            Self::Logged { detector, response_seen } => {
-                host::ending_origin(detector.host(), *response_seen)
-            }
+            Self::Logged {
+                detector,
+                response_seen,
+            } => host::ending_origin(detector.host(), *response_seen),
             Self::Dropped => Origin::Unknown,
             Self::Answered => Origin::Gateway,
         }

@@ -289,6 +289,11 @@ impl State {
 }
 
 impl Ticket {
+    /// Whether it holds a permit.
+    pub(crate) const fn is_probe(&self) -> bool {
+        matches!(self.standing, Standing::Probe(_))
+    }
+
     /// Whether settling it so can change a record. A success through a closed breaker without
     /// failures can not, so that a healthy upstream costs one read a request and no write.
     pub(crate) const fn matters(&self, outcome: Outcome) -> bool {

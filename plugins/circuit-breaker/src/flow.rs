@@ -22,8 +22,8 @@ pub(crate) enum Progress {
     Waiting,
     /// A response was seen, but not its status.
     Unread,
-    /// A response was seen and was no failure, and there is nothing to write on a success: only a
-    /// stream that breaks off can make a failure of it yet.
+    /// A response was seen and was no failure: a stream that breaks off can make a failure of it
+    /// yet, so that it is a success when it has ended and not before.
     HeadFine,
     /// The books are closed.
     Settled,

@@ -12,6 +12,10 @@
 //! [`CircuitBreaker::give_back`].
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
 
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate portcullis_sim;
+
 mod breaker;
 mod circuit;
 mod classify;

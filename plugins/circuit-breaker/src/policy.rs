@@ -139,7 +139,8 @@ impl Policy for CircuitBreaker {
             } else {
                 Outcome::Success
             };
-            if outcome == Outcome::Success && !admitted.ticket.matters(outcome) {
+            // A probe's head is enough: its permit must not be held for as long as a stream lasts.
+            if outcome == Outcome::Success && !admitted.ticket.is_probe() {
                 admitted.progress = Progress::HeadFine;
             } else {
                 self.settle(admitted, outcome, ports);

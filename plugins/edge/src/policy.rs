@@ -80,7 +80,11 @@ impl Edge {
         Ok(edits)
     }
 
-    fn passed<'a>(&self, verdict: Verdict<'a>, flow: &mut Flow) -> Result<HeaderEdits<'a>, LocalReply> {
+    fn passed<'a>(
+        &self,
+        verdict: Verdict<'a>,
+        flow: &mut Flow,
+    ) -> Result<HeaderEdits<'a>, LocalReply> {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
             Verdict::Refuse(reply) => Err(self.shown(reply, flow)),
@@ -100,18 +104,26 @@ impl Policy for Edge {
         let has_claims = jwt_auth.is_some();
         let jwt_auth = jwt_auth.transpose()?;
         let rate_limit = config.rate_limit.map(|config| {
-            RateLimit::for_edge(config, has_claims, setup).map_err(|error| error.within(RateLimit::NAME))
+            RateLimit::for_edge(config, has_claims, setup)
+                .map_err(|error| error.within(RateLimit::NAME))
         });
         let rate_limit = rate_limit.transpose()?;
         let circuit_breaker = config.circuit_breaker.map(|config| {
-            CircuitBreaker::from_config(config, setup).map_err(|error| error.within(CircuitBreaker::NAME))
+            CircuitBreaker::from_config(config, setup)
+                .map_err(|error| error.within(CircuitBreaker::NAME))
         });
         let circuit_breaker = circuit_breaker.transpose()?;
         let service_token = config.service_token.map(|config| {
-            ServiceToken::from_config(config, setup).map_err(|error| error.within(ServiceToken::NAME))
+            ServiceToken::from_config(config, setup)
+                .map_err(|error| error.within(ServiceToken::NAME))
         });
         let service_token = service_token.transpose()?;
-        let edge = Self { jwt_auth, rate_limit, circuit_breaker, service_token };
+        let edge = Self {
+            jwt_auth,
+            rate_limit,
+            circuit_breaker,
+            service_token,
+        };
         edge.check()?;
         Ok(edge)
     }
@@ -131,7 +143,11 @@ impl Policy for Edge {
         }
     }
 
-    fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, Flow) {
+    fn on_request<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        ports: &Ports<'_>,
+    ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
         let verdict = match self.decide(request, &mut flow, ports) {
             Ok(edits) => Verdict::Continue(edits),
@@ -141,7 +157,9 @@ impl Policy for Edge {
     }
 
     fn writes_response_headers(&self) -> bool {
-        self.rate_limit.as_ref().is_some_and(RateLimit::writes_response_headers)
+        self.rate_limit
+            .as_ref()
+            .is_some_and(RateLimit::writes_response_headers)
     }
 
     fn on_response<'a>(
@@ -169,10 +187,18 @@ impl Policy for Edge {
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
         // Each plugin counts it; one that refuses is enough.
         let refusals = [
-            self.jwt_auth.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
-            self.rate_limit.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
-            self.circuit_breaker.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
-            self.service_token.as_ref().and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.jwt_auth
+                .as_ref()
+                .and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.rate_limit
+                .as_ref()
+                .and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.circuit_breaker
+                .as_ref()
+                .and_then(|policy| policy.on_host_failure(failure, ports)),
+            self.service_token
+                .as_ref()
+                .and_then(|policy| policy.on_host_failure(failure, ports)),
         ];
         refusals.into_iter().flatten().next()
     }
@@ -180,19 +206,34 @@ impl Policy for Edge {
 
 impl Edge {
     fn check(&self) -> Result<(), ConfigError> {
-        if let (None, None, None, None) =
-            (&self.jwt_auth, &self.rate_limit, &self.circuit_breaker, &self.service_token)
-        {
+        if let (None, None, None, None) = (
+            &self.jwt_auth,
+            &self.rate_limit,
+            &self.circuit_breaker,
+            &self.service_token,
+        ) {
             let names = "jwt_auth, rate_limit, circuit_breaker, service_token";
-            return Err(ConfigError::at("", format!("nothing is configured; expected one of {names}")));
+            return Err(ConfigError::at(
+                "",
+                format!("nothing is configured; expected one of {names}"),
+            ));
         }
-        let slots = self.rate_limit.iter().flat_map(RateLimit::slot_names).collect::<Vec<_>>();
-        let breakers = self.circuit_breaker.iter().flat_map(CircuitBreaker::slot_names);
+        let slots = self
+            .rate_limit
+            .iter()
+            .flat_map(RateLimit::slot_names)
+            .collect::<Vec<_>>();
+        let breakers = self
+            .circuit_breaker
+            .iter()
+            .flat_map(CircuitBreaker::slot_names);
         match colliding(slots.iter().map(String::as_str).chain(breakers)) {
             None => Ok(()),
             Some((_, breaker)) => Err(ConfigError::at(
                 "circuit_breaker.breakers",
-                format!("Kong can't tell the slot {breaker:?} from one of rate_limit; rename the breaker"),
+                format!(
+                    "Kong can't tell the slot {breaker:?} from one of rate_limit; rename the breaker"
+                ),
             )),
         }
     }

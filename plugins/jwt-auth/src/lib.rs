@@ -5,6 +5,10 @@
 //! What the backends learn of the caller are headers that no client can write.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate portcullis_sim;
+
 mod cache;
 mod claims;
 mod extractor;

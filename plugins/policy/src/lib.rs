@@ -5,6 +5,10 @@
 //! called it carries the verdict out. Nothing here knows a gateway.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
 
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate portcullis_sim;
+
 mod address;
 mod edits;
 mod headers;

@@ -48,7 +48,7 @@ impl Origin {
                 Self::TimedOut
             }
             "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
-            "" => Self::Unknown,
+            // Also none at all: what another Wasm filter answers has no details.
             _ => Self::Gateway,
         }
     }
@@ -105,7 +105,7 @@ mod tests {
             ("downstream_remote_disconnect", Origin::ClientGone),
             ("direct_response", Origin::Gateway),
             ("no_healthy_upstream", Origin::Gateway),
-            ("", Origin::Unknown),
+            ("", Origin::Gateway),
         ] {
             assert_eq!(Origin::from_envoy_details(details), origin, "{details}");
         }

@@ -329,7 +329,11 @@ mod tests {
     #[test]
     fn a_slot_that_stays_broken_starts_anew_instead_of_failing_for_ever() {
         let key = SlotKey::new::<Count>("a");
-        let store = scripted(vec![stored(b"junk", 3), stored(b"junk", 3), stored(b"junk", 3)]);
+        let store = scripted(vec![
+            stored(b"junk", 3),
+            stored(b"junk", 3),
+            stored(b"junk", 3),
+        ]);
         let seen = update(&store, &key, |record: Option<&Count>| {
             Step::Write(Count(1), record.cloned())
         });

@@ -149,12 +149,22 @@ impl Config {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = self.limits.as_slice();
         if limits.len() > MOST_LIMITS {
-            return Err(ConfigError::at("limits", format!("{} limits; at most {MOST_LIMITS}", limits.len())));
+            return Err(ConfigError::at(
+                "limits",
+                format!("{} limits; at most {MOST_LIMITS}", limits.len()),
+            ));
         }
         for (place, limit) in limits.iter().enumerate() {
             let at = |field: &str| format!("limits[{place}].{field}");
-            if limits.iter().take(place).any(|other| other.name == limit.name) {
-                return Err(ConfigError::at(at("name"), format!("{:?} is there twice", limit.name.as_str())));
+            if limits
+                .iter()
+                .take(place)
+                .any(|other| other.name == limit.name)
+            {
+                return Err(ConfigError::at(
+                    at("name"),
+                    format!("{:?} is there twice", limit.name.as_str()),
+                ));
             }
             if limit.window.span().as_nanos() < SHORTEST_WINDOW_NANOS {
                 return Err(ConfigError::at(at("window"), "shorter than 1s"));

@@ -36,7 +36,14 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
     if matches!(style, HeaderStyle::Ietf | HeaderStyle::Both) {
         let mut policy = String::with_capacity(64);
         let mut state = String::with_capacity(64);
-        for Standing { name, quota, window, remaining, reset } in standings {
+        for Standing {
+            name,
+            quota,
+            window,
+            remaining,
+            reset,
+        } in standings
+        {
             let comma = if policy.is_empty() { "" } else { ", " };
             // Writing into a String does not fail.
             let _ = write!(policy, "{comma}\"{name}\";q={quota};w={window}");
@@ -46,11 +53,22 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
         headers.push((Cow::Borrowed("ratelimit"), state));
     }
     if matches!(style, HeaderStyle::Legacy | HeaderStyle::Both) {
-        headers.push((Cow::Borrowed("x-ratelimit-limit"), nearest.quota.to_string()));
-        headers.push((Cow::Borrowed("x-ratelimit-remaining"), nearest.remaining.to_string()));
-        headers.push((Cow::Borrowed("x-ratelimit-reset"), nearest.reset.to_string()));
+        headers.push((
+            Cow::Borrowed("x-ratelimit-limit"),
+            nearest.quota.to_string(),
+        ));
+        headers.push((
+            Cow::Borrowed("x-ratelimit-remaining"),
+            nearest.remaining.to_string(),
+        ));
+        headers.push((
+            Cow::Borrowed("x-ratelimit-reset"),
+            nearest.reset.to_string(),
+        ));
         for (window, limit, remaining) in NAMED_WINDOWS {
-            let of_window = standings.iter().filter(|standing| standing.window == window);
+            let of_window = standings
+                .iter()
+                .filter(|standing| standing.window == window);
             if let Some(nearest) = of_window.min_by_key(|standing| standing.remaining) {
                 headers.push((Cow::Borrowed(limit), nearest.quota.to_string()));
                 headers.push((Cow::Borrowed(remaining), nearest.remaining.to_string()));
@@ -62,9 +80,21 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
 
 /// Windows that have headers of their own in Kong, in seconds.
 const NAMED_WINDOWS: [(u64, &str, &str); 4] = [
-    (1, "x-ratelimit-limit-second", "x-ratelimit-remaining-second"),
-    (60, "x-ratelimit-limit-minute", "x-ratelimit-remaining-minute"),
-    (3_600, "x-ratelimit-limit-hour", "x-ratelimit-remaining-hour"),
+    (
+        1,
+        "x-ratelimit-limit-second",
+        "x-ratelimit-remaining-second",
+    ),
+    (
+        60,
+        "x-ratelimit-limit-minute",
+        "x-ratelimit-remaining-minute",
+    ),
+    (
+        3_600,
+        "x-ratelimit-limit-hour",
+        "x-ratelimit-remaining-hour",
+    ),
     (86_400, "x-ratelimit-limit-day", "x-ratelimit-remaining-day"),
 ];
 
@@ -72,14 +102,27 @@ const NAMED_WINDOWS: [(u64, &str, &str); 4] = [
 mod tests {
     use super::*;
 
-    const PER_IP: Standing<'_> =
-        Standing { name: "per_ip", quota: 100, window: 60, remaining: 40, reset: 30 };
-    const PER_USER: Standing<'_> =
-        Standing { name: "per_user", quota: 20, window: 90, remaining: 3, reset: 80 };
+    const PER_IP: Standing<'_> = Standing {
+        name: "per_ip",
+        quota: 100,
+        window: 60,
+        remaining: 40,
+        reset: 30,
+    };
+    const PER_USER: Standing<'_> = Standing {
+        name: "per_user",
+        quota: 20,
+        window: 90,
+        remaining: 3,
+        reset: 80,
+    };
 
     fn shown(style: HeaderStyle) -> Vec<String> {
         let headers = headers(style, &[PER_IP, PER_USER]);
-        headers.iter().map(|(name, value)| format!("{name}: {value}")).collect()
+        headers
+            .iter()
+            .map(|(name, value)| format!("{name}: {value}"))
+            .collect()
     }
 
     #[test]

@@ -104,7 +104,9 @@ impl Fingerprint {
         for part in parts {
             let found = match part {
                 KeyPart::ClientAddress => {
-                    let address = source.address.get_or_init(|| source.client_address.of(source.request));
+                    let address = source
+                        .address
+                        .get_or_init(|| source.client_address.of(source.request));
                     match address.ok_or(NoKey::AddressUnknown)? {
                         IpAddr::V4(address) => field(&mut hasher, &address.octets()),
                         IpAddr::V6(address) => field(&mut hasher, &address.octets()),
@@ -164,8 +166,15 @@ mod tests {
         }
     }
 
-    fn fingerprint(limit: &str, parts: &[&str], headers: &[(&str, &str)]) -> Result<Fingerprint, NoKey> {
-        let parts: Vec<KeyPart> = parts.iter().map(|part| KeyPart::parse(part).unwrap()).collect();
+    fn fingerprint(
+        limit: &str,
+        parts: &[&str],
+        headers: &[(&str, &str)],
+    ) -> Result<Fingerprint, NoKey> {
+        let parts: Vec<KeyPart> = parts
+            .iter()
+            .map(|part| KeyPart::parse(part).unwrap())
+            .collect();
         let headers = Headers::from_pairs(headers.iter().copied());
         let client_address = ClientAddress::default();
         let source = Source {
@@ -181,25 +190,54 @@ mod tests {
     fn limits_parts_and_values_do_not_run_into_one_another() {
         let parts = ["header:a", "header:b"];
         let one = fingerprint("l", &parts, &[("a", "x"), ("b", "yz")]).unwrap();
-        assert_eq!(fingerprint("l", &parts, &[("b", "yz"), ("A", "x")]), Ok(one));
-        assert_ne!(fingerprint("l", &parts, &[("a", "xy"), ("b", "z")]), Ok(one));
-        assert_ne!(fingerprint("m", &parts, &[("a", "x"), ("b", "yz")]), Ok(one));
-        assert_ne!(fingerprint("l", &parts, &[("a", "x"), ("a", "y"), ("b", "z")]), Ok(one));
+        assert_eq!(
+            fingerprint("l", &parts, &[("b", "yz"), ("A", "x")]),
+            Ok(one)
+        );
+        assert_ne!(
+            fingerprint("l", &parts, &[("a", "xy"), ("b", "z")]),
+            Ok(one)
+        );
+        assert_ne!(
+            fingerprint("m", &parts, &[("a", "x"), ("b", "yz")]),
+            Ok(one)
+        );
+        assert_ne!(
+            fingerprint("l", &parts, &[("a", "x"), ("a", "y"), ("b", "z")]),
+            Ok(one)
+        );
     }
 
     #[test]
     fn an_absent_or_empty_part_is_missing() {
         assert_eq!(fingerprint("l", &["header:a"], &[]), Err(NoKey::Missing));
-        assert_eq!(fingerprint("l", &["header:a"], &[("a", "")]), Err(NoKey::Missing));
+        assert_eq!(
+            fingerprint("l", &["header:a"], &[("a", "")]),
+            Err(NoKey::Missing)
+        );
         assert_eq!(fingerprint("l", &["claim:sub"], &[]), Err(NoKey::Missing));
         assert!(fingerprint("l", &["client_address"], &[]).is_ok());
     }
 
     #[test]
     fn what_is_not_a_key_is_named() {
-        for wrong in ["ip", "header:", "header:a b", "claim:a..b", "cookie:a", "path"] {
-            assert!(KeyPart::parse(wrong).unwrap_err().contains(&format!("{:?}", wrong.rsplit(':').next().unwrap()))
-                || KeyPart::parse(wrong).unwrap_err().contains(&format!("{wrong:?}")), "{wrong}");
+        for wrong in [
+            "ip",
+            "header:",
+            "header:a b",
+            "claim:a..b",
+            "cookie:a",
+            "path",
+        ] {
+            assert!(
+                KeyPart::parse(wrong)
+                    .unwrap_err()
+                    .contains(&format!("{:?}", wrong.rsplit(':').next().unwrap()))
+                    || KeyPart::parse(wrong)
+                        .unwrap_err()
+                        .contains(&format!("{wrong:?}")),
+                "{wrong}"
+            );
         }
     }
 }

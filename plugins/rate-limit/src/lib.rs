@@ -5,6 +5,10 @@
 //! that no interleaving of workers admits more than a quota.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate portcullis_sim;
+
 mod config;
 mod headers;
 mod key;

@@ -108,12 +108,21 @@ enum Asked {
     KeyMissing,
 }
 
-const QUOTA_EXCEEDED: Problem =
-    Problem { status: 429, kind: "quota-exceeded", title: "Too many requests" };
-const KEY_MISSING: Problem =
-    Problem { status: 400, kind: "rate-limit-key-missing", title: "The request lacks what it is counted by" };
-const UNAVAILABLE: Problem =
-    Problem { status: 503, kind: "unavailable", title: "Service unavailable" };
+const QUOTA_EXCEEDED: Problem = Problem {
+    status: 429,
+    kind: "quota-exceeded",
+    title: "Too many requests",
+};
+const KEY_MISSING: Problem = Problem {
+    status: 400,
+    kind: "rate-limit-key-missing",
+    title: "The request lacks what it is counted by",
+};
+const UNAVAILABLE: Problem = Problem {
+    status: 503,
+    kind: "unavailable",
+    title: "Service unavailable",
+};
 
 impl RateLimit {
     /// A policy whose configuration may name `before_auth` limits and, if there is a `jwt_auth`
@@ -131,34 +140,40 @@ impl RateLimit {
             config.refuse_claims()?;
         }
         let before_auth = &config.before_auth.0;
-        let limits = config.limits.into_vec().into_iter().enumerate().map(|(place, limit)| {
-            let name = limit.name.as_str().to_owned();
-            let key = limit.key.into_vec();
-            let before_auth = before_auth.contains(&limit.name);
-            if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
-                let path = format!("limits[{place}].key");
-                return Err(ConfigError::at(path, "a claim is not known before_auth"));
-            }
-            let metrics = &mut *setup.metrics;
-            Ok(Limit {
-                allowed: metrics.counter(format!("rate_limit_allowed.limit.{name}")),
-                limited: metrics.counter(format!("rate_limit_limited.limit.{name}")),
-                shadow_limited: metrics.counter(format!("rate_limit_shadow_limited.limit.{name}")),
-                evictions: metrics.counter(format!("rate_limit_evictions.limit.{name}")),
-                name,
-                matches: limit.matches,
-                key,
-                quota: Quota {
-                    algorithm: limit.algorithm,
-                    quota: limit.quota.get(),
-                    window: limit.window.span(),
-                },
-                window_secs: limit.window.span().as_secs_ceil(),
-                when_key_missing: limit.when_key_missing,
-                mode: limit.mode,
-                before_auth,
-            })
-        });
+        let limits = config
+            .limits
+            .into_vec()
+            .into_iter()
+            .enumerate()
+            .map(|(place, limit)| {
+                let name = limit.name.as_str().to_owned();
+                let key = limit.key.into_vec();
+                let before_auth = before_auth.contains(&limit.name);
+                if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
+                    let path = format!("limits[{place}].key");
+                    return Err(ConfigError::at(path, "a claim is not known before_auth"));
+                }
+                let metrics = &mut *setup.metrics;
+                Ok(Limit {
+                    allowed: metrics.counter(format!("rate_limit_allowed.limit.{name}")),
+                    limited: metrics.counter(format!("rate_limit_limited.limit.{name}")),
+                    shadow_limited: metrics
+                        .counter(format!("rate_limit_shadow_limited.limit.{name}")),
+                    evictions: metrics.counter(format!("rate_limit_evictions.limit.{name}")),
+                    name,
+                    matches: limit.matches,
+                    key,
+                    quota: Quota {
+                        algorithm: limit.algorithm,
+                        quota: limit.quota.get(),
+                        window: limit.window.span(),
+                    },
+                    window_secs: limit.window.span().as_secs_ceil(),
+                    when_key_missing: limit.when_key_missing,
+                    mode: limit.mode,
+                    before_auth,
+                })
+            });
         let limits = limits.collect::<Result<Vec<_>, _>>()?;
         let errors = Failure::ALL.map(|failure| {
             let name = format!("rate_limit_errors.reason.{}", failure.reason());
@@ -215,7 +230,9 @@ impl RateLimit {
                     self.exhausted(limit, charge, retry_after, request, flow, ports)
                 }
                 Ok(Asked::KeyMissing) => self.key_missing(limit, request, ports),
-                Err(failure) => self.failed(failure, Some(request), ports).map_or(Ok(()), Err),
+                Err(failure) => self
+                    .failed(failure, Some(request), ports)
+                    .map_or(Ok(()), Err),
             };
             if let Err(reply) = result {
                 self.give_back(flow, ports);
@@ -241,7 +258,9 @@ impl RateLimit {
     pub fn show(&self, flow: &mut Flow, reply: LocalReply) -> LocalReply {
         flow.replied = true;
         let standings = self.standings(flow);
-        headers(self.headers, &standings).into_iter().fold(reply, |reply, (name, value)| reply.with(name, value))
+        headers(self.headers, &standings)
+            .into_iter()
+            .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 
     fn ask_limit(
@@ -298,18 +317,34 @@ impl RateLimit {
     ) -> Result<(), LocalReply> {
         if !self.enforces(limit) {
             ports.telemetry.count(limit.shadow_limited);
-            self.log("shadow_refused", limit, "quota_exceeded", QUOTA_EXCEEDED, request, ports);
+            self.log(
+                "shadow_refused",
+                limit,
+                "quota_exceeded",
+                QUOTA_EXCEEDED,
+                request,
+                ports,
+            );
             return Ok(());
         }
         ports.telemetry.count(limit.limited);
-        self.log("refused", limit, "quota_exceeded", QUOTA_EXCEEDED, request, ports);
+        self.log(
+            "refused",
+            limit,
+            "quota_exceeded",
+            QUOTA_EXCEEDED,
+            request,
+            ports,
+        );
         let mut standings = self.standings(flow);
         standings.extend(self.standing(&charge));
         let reply = QUOTA_EXCEEDED
             .reply(request)
             .with("retry-after", retry_after.as_secs_ceil().max(1).to_string());
         let shown: Vec<Header> = headers(self.headers, &standings);
-        Err(shown.into_iter().fold(reply, |reply, (name, value)| reply.with(name, value)))
+        Err(shown
+            .into_iter()
+            .fold(reply, |reply, (name, value)| reply.with(name, value)))
     }
 
     fn key_missing(
@@ -320,7 +355,14 @@ impl RateLimit {
     ) -> Result<(), LocalReply> {
         if !self.enforces(limit) {
             ports.telemetry.count(limit.shadow_limited);
-            self.log("shadow_refused", limit, "key_missing", KEY_MISSING, request, ports);
+            self.log(
+                "shadow_refused",
+                limit,
+                "key_missing",
+                KEY_MISSING,
+                request,
+                ports,
+            );
             return Ok(());
         }
         ports.telemetry.count(limit.limited);
@@ -342,12 +384,18 @@ impl RateLimit {
             .with("reason", failure.reason())
             .with("status", UNAVAILABLE.status.to_string());
         ports.telemetry.log(line);
-        Some(request.map_or_else(|| UNAVAILABLE.reply_blind(), |request| UNAVAILABLE.reply(request)))
+        Some(request.map_or_else(
+            || UNAVAILABLE.reply_blind(),
+            |request| UNAVAILABLE.reply(request),
+        ))
     }
 
     fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
         for charge in flow.charges.drain(..).rev() {
-            if let Err(error) = self.table.give_back(ports.store, charge.fingerprint, charge.window) {
+            if let Err(error) = self
+                .table
+                .give_back(ports.store, charge.fingerprint, charge.window)
+            {
                 // Nothing more can be done: the client is charged for a request that was refused.
                 self.count(Failure::Slot(error), ports);
             }
@@ -377,7 +425,10 @@ impl RateLimit {
     }
 
     fn standings(&self, flow: &Flow) -> Vec<Standing<'_>> {
-        flow.charges.iter().filter_map(|charge| self.standing(charge)).collect()
+        flow.charges
+            .iter()
+            .filter_map(|charge| self.standing(charge))
+            .collect()
     }
 
     fn standing(&self, charge: &Charge) -> Option<Standing<'_>> {
@@ -421,7 +472,10 @@ impl Policy for RateLimit {
 
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         if !config.before_auth.0.is_empty() {
-            return Err(ConfigError::at("before_auth", "unknown field; it belongs into the filter `edge`"));
+            return Err(ConfigError::at(
+                "before_auth",
+                "unknown field; it belongs into the filter `edge`",
+            ));
         }
         Self::for_edge(config, false, setup)
     }
@@ -433,7 +487,11 @@ impl Policy for RateLimit {
         }
     }
 
-    fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, Flow) {
+    fn on_request<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        ports: &Ports<'_>,
+    ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
         let verdict = match self.ask(Stage::AfterAuth, request, None, &mut flow, ports) {
             Ok(()) => Verdict::Continue(HeaderEdits::none()),

@@ -43,7 +43,9 @@ impl Table {
     /// A table with room for `capacity` keys at least.
     pub(crate) fn with_capacity(capacity: u32) -> Self {
         let ways = u32::try_from(WAYS).unwrap_or(1);
-        Self { slots: capacity.div_ceil(ways.max(1)).max(1) }
+        Self {
+            slots: capacity.div_ceil(ways.max(1)).max(1),
+        }
     }
 
     /// Charges one request of `key` to its quota.
@@ -61,9 +63,16 @@ impl Table {
             let charged = Charged { decision, evicted };
             if used == entry.used {
                 // A refusal that changes nothing needs no write: an attacker's flood stays cheap.
-                return Step::Keep(Charged { evicted: false, ..charged });
+                return Step::Keep(Charged {
+                    evicted: false,
+                    ..charged
+                });
             }
-            *entry = Entry { fingerprint: key, used, idle_at: quota.idle_at(&used) };
+            *entry = Entry {
+                fingerprint: key,
+                used,
+                idle_at: quota.idle_at(&used),
+            };
             Step::Write(bucket, charged)
         })
     }
@@ -89,7 +98,9 @@ impl Table {
 
     /// The keys of shared data that the table and the key of its hash use.
     pub(crate) fn slot_names(&self) -> impl Iterator<Item = String> {
-        (0..self.slots).map(slot_name).chain([HASH_KEY_NAME.to_owned()])
+        (0..self.slots)
+            .map(slot_name)
+            .chain([HASH_KEY_NAME.to_owned()])
     }
 
     fn slot_of(&self, key: Fingerprint) -> SlotKey {
@@ -102,7 +113,11 @@ impl Bucket {
     fn entry(&mut self, key: Fingerprint, now: Timestamp) -> (&mut Entry, bool) {
         let own = self.0.iter().position(|entry| entry.fingerprint == key);
         let place = own.unwrap_or_else(|| {
-            let idlest = self.0.iter().enumerate().min_by_key(|(_, entry)| entry.idle_at);
+            let idlest = self
+                .0
+                .iter()
+                .enumerate()
+                .min_by_key(|(_, entry)| entry.idle_at);
             idlest.map_or(0, |(place, _)| place)
         });
         let Self([first, rest @ ..]) = self;
@@ -113,7 +128,10 @@ impl Bucket {
         let mut evicted = false;
         if own.is_none() {
             evicted = entry.idle_at > now;
-            *entry = Entry { fingerprint: key, ..Entry::default() };
+            *entry = Entry {
+                fingerprint: key,
+                ..Entry::default()
+            };
         }
         (entry, evicted)
     }
@@ -220,7 +238,11 @@ mod tests {
 
     #[test]
     fn a_full_bucket_gives_up_the_key_that_stops_to_matter_first() {
-        let quota = Quota { algorithm: Algorithm::FixedWindow, quota: 5, window: Span::from_secs(60) };
+        let quota = Quota {
+            algorithm: Algorithm::FixedWindow,
+            quota: 5,
+            window: Span::from_secs(60),
+        };
         let mut bucket = Bucket::default();
         let start = Timestamp::from_unix_secs(1_767_254_400);
         for key in 0..8_u8 {
@@ -231,10 +253,18 @@ mod tests {
             entry.idle_at = quota.idle_at(&entry.used);
         }
         let late = start.after(Span::from_secs(60));
-        assert!(!bucket.clone().entry(Fingerprint([9; 16]), late).1, "the first key's window is over");
+        assert!(
+            !bucket.clone().entry(Fingerprint([9; 16]), late).1,
+            "the first key's window is over"
+        );
         let (entry, evicted) = bucket.entry(Fingerprint([9; 16]), start);
         assert!(evicted);
         assert_eq!(entry.used, Window::default());
-        assert!(!bucket.0.iter().any(|entry| entry.fingerprint == Fingerprint([1; 16])));
+        assert!(
+            !bucket
+                .0
+                .iter()
+                .any(|entry| entry.fingerprint == Fingerprint([1; 16]))
+        );
     }
 }

@@ -3,12 +3,15 @@
 
 use portcullis_policy::{Origin, Policy as _, Span};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Answer, Dialect, World, Worker, interleave};
+use portcullis_sim::{Answer, Dialect, Worker, World, interleave};
 
 const WORKERS: usize = 4;
 
 fn schedules() -> u64 {
-    std::env::var("PORTCULLIS_SCHEDULES").ok().and_then(|count| count.parse().ok()).unwrap_or(2_000)
+    std::env::var("PORTCULLIS_SCHEDULES")
+        .ok()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(2_000)
 }
 
 fn get(path: &str) -> [(&str, &str); 2] {
@@ -32,16 +35,26 @@ fn any_interleaving_of_four_workers_admits_exactly_the_quota() {
             world.zone.tear_reads(0.3, seed);
         }
         let admitted: usize = interleave(WORKERS, seed, |me, turns| {
-            let worker: Worker<RateLimit> =
-                world.worker_taking(&limit(algorithm, quota), Some(turns), me as u64).unwrap();
+            let worker: Worker<RateLimit> = world
+                .worker_taking(&limit(algorithm, quota), Some(turns), me as u64)
+                .unwrap();
             let answers = (0..4).map(|_| worker.request("192.0.2.1", &get("/")).0.status());
             let admitted = answers.filter(|status| *status == 200).count();
-            assert_eq!(worker.telemetry.metric("rate_limit_errors.reason.store_contended"), 0);
+            assert_eq!(
+                worker
+                    .telemetry
+                    .metric("rate_limit_errors.reason.store_contended"),
+                0
+            );
             admitted
         })
         .into_iter()
         .sum();
-        assert_eq!(admitted, (quota as usize).min(WORKERS * 4), "seed {seed}, {dialect:?}, {algorithm}");
+        assert_eq!(
+            admitted,
+            (quota as usize).min(WORKERS * 4),
+            "seed {seed}, {dialect:?}, {algorithm}"
+        );
     }
 }
 
@@ -53,9 +66,12 @@ fn a_refusal_by_one_limit_leaves_no_charge_behind_on_another() {
     for seed in 0..schedules() / 4 {
         let world = World::new(Dialect::BOTH[seed as usize % 2], seed);
         let admitted: usize = interleave(WORKERS, seed, |me, turns| {
-            let worker: Worker<RateLimit> = world.worker_taking(config, Some(turns), me as u64).unwrap();
+            let worker: Worker<RateLimit> =
+                world.worker_taking(config, Some(turns), me as u64).unwrap();
             let headers = [(":method", "GET"), (":path", "/"), ("x-user", "u")];
-            (0..3).filter(|_| worker.request("192.0.2.1", &headers).0.status() == 200).count()
+            (0..3)
+                .filter(|_| worker.request("192.0.2.1", &headers).0.status() == 200)
+                .count()
         })
         .into_iter()
         .sum();
@@ -64,8 +80,14 @@ fn a_refusal_by_one_limit_leaves_no_charge_behind_on_another() {
         let (answer, mut flow) = worker.request("192.0.2.1", &get("/"));
         assert_eq!(answer.status(), 200);
         let headers = worker.respond(&mut flow, 200, Origin::Upstream);
-        let remaining = headers.iter().find(|(name, _)| name == "x-ratelimit-remaining").unwrap();
-        assert_eq!(remaining.1, "996", "seed {seed}: 3 admitted before, and this one");
+        let remaining = headers
+            .iter()
+            .find(|(name, _)| name == "x-ratelimit-remaining")
+            .unwrap();
+        assert_eq!(
+            remaining.1, "996",
+            "seed {seed}: 3 admitted before, and this one"
+        );
     }
 }
 
@@ -79,8 +101,15 @@ fn a_flood_of_keys_leaves_memory_where_it_was_and_counts_who_was_forgotten() {
             let peer = std::net::Ipv4Addr::from(key).to_string();
             assert_eq!(worker.request(&peer, &get("/")).0.status(), 200);
         }
-        assert_eq!(world.zone.len(), 64 / 8 + 1, "{dialect:?}: eight slots and the key of the hash");
-        assert_eq!(worker.telemetry.metric("rate_limit_evictions.limit.per_ip"), 5_000 - 64);
+        assert_eq!(
+            world.zone.len(),
+            64 / 8 + 1,
+            "{dialect:?}: eight slots and the key of the hash"
+        );
+        assert_eq!(
+            worker.telemetry.metric("rate_limit_evictions.limit.per_ip"),
+            5_000 - 64
+        );
     }
 }
 
@@ -88,11 +117,17 @@ fn a_flood_of_keys_leaves_memory_where_it_was_and_counts_who_was_forgotten() {
 fn a_store_that_fails_lets_pass_or_refuses_as_configured_and_is_counted() {
     for (on_error, status) in [("allow", 200), ("deny", 503)] {
         let world = World::new(Dialect::Envoy, 1);
-        let config = limit("fixed_window", 5).replacen('{', &format!("{{\"on_error\":\"{on_error}\","), 1);
+        let config =
+            limit("fixed_window", 5).replacen('{', &format!("{{\"on_error\":\"{on_error}\","), 1);
         let worker: Worker<RateLimit> = world.worker(&config).unwrap();
         worker.store.0.fail_after(Some(0));
         assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), status);
-        assert_eq!(worker.telemetry.metric("rate_limit_errors.reason.store_unavailable"), 1);
+        assert_eq!(
+            worker
+                .telemetry
+                .metric("rate_limit_errors.reason.store_unavailable"),
+            1
+        );
     }
 }
 
@@ -103,9 +138,19 @@ fn a_request_with_one_limit_costs_one_read_and_one_write() {
     worker.request("192.0.2.1", &get("/"));
     let (reads, writes) = (worker.store.0.reads(), worker.store.0.writes());
     worker.request("192.0.2.1", &get("/"));
-    assert_eq!((worker.store.0.reads() - reads, worker.store.0.writes() - writes), (1, 1));
+    assert_eq!(
+        (
+            worker.store.0.reads() - reads,
+            worker.store.0.writes() - writes
+        ),
+        (1, 1)
+    );
     worker.request("192.0.2.1", &get("/"));
-    assert_eq!(worker.store.0.writes() - writes, 1, "a refusal writes nothing");
+    assert_eq!(
+        worker.store.0.writes() - writes,
+        1,
+        "a refusal writes nothing"
+    );
 }
 
 #[test]
@@ -126,8 +171,18 @@ fn a_refusal_says_when_to_come_again_and_coming_then_succeeds() {
     let worker: Worker<RateLimit> = world.worker(&limit("fixed_window", 1)).unwrap();
     world.clock.advance(Span::from_millis(20_500));
     worker.request("192.0.2.1", &get("/"));
-    let Answer::Refused(reply) = worker.request("192.0.2.1", &get("/")).0 else { panic!("not refused") };
-    let header = |name: &str| reply.headers.iter().find(|(known, _)| known == name).unwrap().1.clone();
+    let Answer::Refused(reply) = worker.request("192.0.2.1", &get("/")).0 else {
+        panic!("not refused")
+    };
+    let header = |name: &str| {
+        reply
+            .headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .unwrap()
+            .1
+            .clone()
+    };
     assert_eq!(header("retry-after"), "40");
     assert_eq!(header("ratelimit"), r#""per_ip";r=0;t=40"#);
     assert_eq!(header("x-ratelimit-limit-minute"), "1");
@@ -146,7 +201,10 @@ fn preflights_are_not_counted_and_a_path_with_two_readings_does_not_slip_past() 
     let world = World::new(Dialect::Envoy, 1);
     let worker: Worker<RateLimit> = world.worker(config).unwrap();
     let preflight = [
-        (":method", "OPTIONS"), (":path", "/api"), ("origin", "http://x"), ("access-control-request-method", "GET"),
+        (":method", "OPTIONS"),
+        (":path", "/api"),
+        ("origin", "http://x"),
+        ("access-control-request-method", "GET"),
     ];
     for _ in 0..3 {
         assert_eq!(worker.request("192.0.2.1", &preflight).0.status(), 200);
@@ -164,8 +222,16 @@ fn shadow_counts_and_logs_and_lets_pass() {
     for _ in 0..3 {
         assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
     }
-    assert_eq!(worker.telemetry.metric("rate_limit_shadow_limited.limit.per_ip"), 2);
-    assert_eq!(worker.telemetry.metric("rate_limit_limited.limit.per_ip"), 0);
+    assert_eq!(
+        worker
+            .telemetry
+            .metric("rate_limit_shadow_limited.limit.per_ip"),
+        2
+    );
+    assert_eq!(
+        worker.telemetry.metric("rate_limit_limited.limit.per_ip"),
+        0
+    );
     assert!(worker.telemetry.lines()[0].contains("event=shadow_refused"));
 }
 
@@ -174,14 +240,38 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
     let world = World::new(Dialect::Envoy, 1);
     for (config, message) in [
         (r#"{"limits":[]}"#, "limits: the list is empty"),
-        (&*limit("token_bucket", 1), "limits[0].algorithm: unknown variant `token_bucket`"),
-        (&*limit("fixed_window", 0), "limits[0].quota: 0 is out of range; expected 1 to 1000000000"),
-        (&*limit("fixed_window", 1).replace("1m", "100ms"), "limits[0].window: shorter than 1s"),
-        (&*limit("fixed_window", 1).replace("client_address", "ip"), "limits[0].key[0]: \"ip\" is not a key"),
-        (&*limit("fixed_window", 1).replace("client_address", "claim:sub"), "limits[0].key[0]: a claim is known"),
-        (&*limit("fixed_window", 1).replacen('{', "{\"before_auth\":[\"per_ip\"],", 1), "before_auth: unknown field"),
-        (&*limit("fixed_window", 1).replacen('{', "{\"global\":{},", 1), "global: unknown field `global`"),
-        (r#"{"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#, "limits[1].name: \"a\" is there twice"),
+        (
+            &*limit("token_bucket", 1),
+            "limits[0].algorithm: unknown variant `token_bucket`",
+        ),
+        (
+            &*limit("fixed_window", 0),
+            "limits[0].quota: 0 is out of range; expected 1 to 1000000000",
+        ),
+        (
+            &*limit("fixed_window", 1).replace("1m", "100ms"),
+            "limits[0].window: shorter than 1s",
+        ),
+        (
+            &*limit("fixed_window", 1).replace("client_address", "ip"),
+            "limits[0].key[0]: \"ip\" is not a key",
+        ),
+        (
+            &*limit("fixed_window", 1).replace("client_address", "claim:sub"),
+            "limits[0].key[0]: a claim is known",
+        ),
+        (
+            &*limit("fixed_window", 1).replacen('{', "{\"before_auth\":[\"per_ip\"],", 1),
+            "before_auth: unknown field",
+        ),
+        (
+            &*limit("fixed_window", 1).replacen('{', "{\"global\":{},", 1),
+            "global: unknown field `global`",
+        ),
+        (
+            r#"{"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
+            "limits[1].name: \"a\" is there twice",
+        ),
     ] {
         let error = world.worker::<RateLimit>(config).err().unwrap().to_string();
         assert!(error.starts_with(message), "{error}");

@@ -5,6 +5,10 @@
 //! into it, does not pass: it is overwritten, emptied, or the request is refused.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+#[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
+#[macro_use]
+extern crate portcullis_sim;
+
 mod config;
 mod policy;
 mod static_secret;

@@ -19,36 +19,76 @@ pub struct FilterSubject {
 impl FilterSubject {
     /// The filter `name`, configured with `config`.
     pub fn new(name: &str, dialect: Dialect, config: &str, workers: usize) -> Self {
-        let builder = Host::builder(dialect).workers(workers).seed(1).root_id(name);
+        let builder = Host::builder(dialect)
+            .workers(workers)
+            .seed(1)
+            .root_id(name);
         let builder = builder.now_unix_nanos(START_UNIX_SECS * 1_000_000_000);
-        let builder = ENV.iter().fold(builder, |builder, (name, value)| builder.env(name, value));
-        let host = builder.build(&module(name), config.as_bytes()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        Self { host, exchanges: Vec::new(), worker: 0 }
+        let builder = ENV
+            .iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, value));
+        let host = builder
+            .build(&module(name), config.as_bytes())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        Self {
+            host,
+            exchanges: Vec::new(),
+            worker: 0,
+        }
     }
 
-    /// The exchange under way.
-    pub fn exchange_under_way(&self, handle: Handle) -> &Exchange {
-        self.exchanges[handle].as_ref().expect("a request under way")
+    /// A request that the upstream answers with 200, of which nothing is kept; the status of a
+    /// refusal.
+    pub fn exchange_plain(&mut self, sent: Sent) -> Option<u16> {
+        let (seen, handle) = self.begin(sent);
+        self.finish(handle, Then::Upstream(200));
+        self.exchanges.pop();
+        seen.refused
+    }
+
+    /// A request that the upstream answers with 200.
+    pub fn ask(&mut self, sent: Sent) -> Seen {
+        (self as &mut dyn Subject).ask(sent)
     }
 }
 
 fn text(headers: &[(String, Vec<u8>)]) -> Vec<(String, String)> {
-    headers.iter().map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned())).collect()
+    headers
+        .iter()
+        .map(|(name, value)| (name.clone(), String::from_utf8_lossy(value).into_owned()))
+        .collect()
 }
 
 impl Subject for FilterSubject {
     fn begin(&mut self, sent: Sent) -> (Seen, Handle) {
-        let request = Request::new(&sent.method, &sent.path).authority("rag.example").peer(&sent.peer);
-        let request = sent.headers.iter().fold(request, |request, (name, value)| request.header(name, value));
+        let request = Request::new(&sent.method, &sent.path)
+            .authority("rag.example")
+            .peer(&sent.peer);
+        let request = sent.headers.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
         let exchange = self.host.request(self.worker, request).expect("no trap");
         let seen = match &exchange.outcome {
-            Outcome::Continue { headers } => Seen { refused: None, headers: text(headers), body: String::new() },
-            Outcome::LocalReply { status, headers, body, .. } => Seen {
+            Outcome::Continue { headers } => Seen {
+                refused: None,
+                headers: text(headers),
+                body: String::new(),
+            },
+            Outcome::LocalReply {
+                status,
+                headers,
+                body,
+                ..
+            } => Seen {
                 refused: Some(u16::try_from(*status).expect("a status")),
                 headers: text(headers),
                 body: String::from_utf8_lossy(body).into_owned(),
             },
-            Outcome::Paused => Seen { refused: Some(u16::MAX), headers: Vec::new(), body: "paused".into() },
+            Outcome::Paused => Seen {
+                refused: Some(u16::MAX),
+                headers: Vec::new(),
+                body: "paused".into(),
+            },
         };
         self.exchanges.push(Some(exchange));
         (seen, self.exchanges.len() - 1)
@@ -61,14 +101,19 @@ impl Subject for FilterSubject {
             Then::BreaksOff => (Some(Response::upstream(200)), End::UpstreamReset),
             Then::ConnectFailure => (Some(Response::connect_failure()), End::Complete),
             Then::Timeout => (Some(Response::timeout()), End::Complete),
-            Then::OtherFilter(status) => (Some(Response::other_filter(status.into())), End::Complete),
+            Then::OtherFilter(status) => {
+                (Some(Response::other_filter(status.into())), End::Complete)
+            }
             Then::ClientGone => (None, End::ClientGone),
         };
         if let (Some(response), true) = (response, exchange.outcome.is_continue()) {
             self.host.respond(&mut exchange, response).expect("no trap");
         }
         let finished = self.host.finish(exchange, end).expect("no trap");
-        finished.response.map(|head| text(&head.headers)).unwrap_or_default()
+        finished
+            .response
+            .map(|head| text(&head.headers))
+            .unwrap_or_default()
     }
 
     fn advance_millis(&mut self, millis: u64) {
@@ -79,12 +124,19 @@ impl Subject for FilterSubject {
         for worker in 0..self.host.workers() {
             self.host.tick(worker).expect("no trap");
         }
-        let value = self.host.metric(name).unwrap_or_else(|| panic!("no metric {name} in {:?}", self.host.metrics()));
+        let value = self
+            .host
+            .metric(name)
+            .unwrap_or_else(|| panic!("no metric {name} in {:?}", self.host.metrics()));
         u64::try_from(value).expect("not negative")
     }
 
     fn logs(&self) -> Vec<String> {
-        self.host.logs().iter().map(|line| line.text.clone()).collect()
+        self.host
+            .logs()
+            .iter()
+            .map(|line| line.text.clone())
+            .collect()
     }
 
     fn is_kong(&self) -> bool {

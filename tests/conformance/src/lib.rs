@@ -7,6 +7,7 @@
 mod filter;
 mod policy;
 mod subject;
+pub mod token;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
@@ -25,8 +26,10 @@ pub const JWT_SECRET: &str = "conformance-jwt-secret-of-32-bytes-or-more";
 /// The secret that the backends of these tests expect.
 pub const SERVICE_SECRET: &str = "conformance-service-secret-of-32-bytes-or-more";
 /// The variables that every subject sees.
-pub const ENV: [(&str, &str); 2] =
-    [("JWT_SECRET_KEY", JWT_SECRET), ("INTER_SERVICE_SECRET", SERVICE_SECRET)];
+pub const ENV: [(&str, &str); 2] = [
+    ("JWT_SECRET_KEY", JWT_SECRET),
+    ("INTER_SERVICE_SECRET", SERVICE_SECRET),
+];
 /// The time at which every subject starts: a multiple of a day.
 pub const START_UNIX_SECS: u64 = 1_767_225_600;
 
@@ -50,7 +53,12 @@ pub fn everywhere<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subje
     }
 }
 
-fn run(arrangement: &str, dialect: Dialect, subject: &mut dyn Subject, row: &impl Fn(&mut dyn Subject)) {
+fn run(
+    arrangement: &str,
+    dialect: Dialect,
+    subject: &mut dyn Subject,
+    row: &impl Fn(&mut dyn Subject),
+) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| row(subject))) {
         eprintln!("… as {arrangement}, on {dialect:?}; its log:");
         for line in subject.logs() {
@@ -71,12 +79,24 @@ pub fn filters() -> PathBuf {
 /// A built filter, compiled once for all tests of a process.
 pub fn module(name: &str) -> Module {
     static COMPILED: [OnceLock<Module>; 5] = [const { OnceLock::new() }; 5];
-    let names = ["jwt_auth", "rate_limit", "circuit_breaker", "service_token", "edge"];
-    let place = names.iter().position(|known| *known == name).expect("one of the five filters");
+    let names = [
+        "jwt_auth",
+        "rate_limit",
+        "circuit_breaker",
+        "service_token",
+        "edge",
+    ];
+    let place = names
+        .iter()
+        .position(|known| *known == name)
+        .expect("one of the five filters");
     let compile = || {
         let path = filters().join(format!("{name}.wasm"));
         Module::from_file(&path).unwrap_or_else(|error| {
-            panic!("{}: {error:#}; `cargo xtask build` makes it", path.display())
+            panic!(
+                "{}: {error:#}; `cargo xtask build` makes it",
+                path.display()
+            )
         })
     };
     COMPILED[place].get_or_init(compile).clone()

@@ -2,7 +2,7 @@
 
 use portcullis_policy::config::ConfigError;
 use portcullis_policy::{Origin, Policy, Span, Timestamp};
-use portcullis_sim::{Answer, Dialect, World, Worker};
+use portcullis_sim::{Answer, Dialect, Worker, World};
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then};
 
@@ -19,9 +19,16 @@ impl<P: Policy> PolicySubject<P> {
     pub fn new(dialect: Dialect, config: &str) -> Result<Self, ConfigError> {
         let mut world = World::new(dialect, 1);
         world.clock.set(Timestamp::from_unix_secs(START_UNIX_SECS));
-        world.env.0 = ENV.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        world.env.0 = ENV
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
         let worker = world.worker(config)?;
-        Ok(Self { worker, world, dialect, flows: Vec::new() })
+        Ok(Self {
+            worker,
+            world,
+            dialect,
+            flows: Vec::new(),
+        })
     }
 }
 
@@ -32,13 +39,25 @@ impl<P: Policy> Subject for PolicySubject<P> {
             (":path", sent.path.as_str()),
             (":authority", "rag.example"),
         ];
-        headers.extend(sent.headers.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        headers.extend(
+            sent.headers
+                .iter()
+                .map(|(name, value)| (name.as_str(), value.as_str())),
+        );
         let (answer, flow) = self.worker.request(&sent.peer, &headers);
         let seen = match answer {
-            Answer::Passed(headers) => Seen { refused: None, headers, body: String::new() },
+            Answer::Passed(headers) => Seen {
+                refused: None,
+                headers,
+                body: String::new(),
+            },
             Answer::Refused(reply) => Seen {
                 refused: Some(reply.status),
-                headers: reply.headers.into_iter().map(|(name, value)| (name.into_owned(), value)).collect(),
+                headers: reply
+                    .headers
+                    .into_iter()
+                    .map(|(name, value)| (name.into_owned(), value))
+                    .collect(),
                 body: reply.body,
             },
         };
@@ -69,7 +88,11 @@ impl<P: Policy> Subject for PolicySubject<P> {
             }
         };
         // Kong does not tell of a stream that breaks off.
-        let end = if self.dialect == Dialect::Kong { Origin::Unknown } else { end };
+        let end = if self.dialect == Dialect::Kong {
+            Origin::Unknown
+        } else {
+            end
+        };
         let headers = self.worker.respond(&mut flow, status, origin);
         self.worker.end(flow, end);
         headers

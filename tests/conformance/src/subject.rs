@@ -63,7 +63,12 @@ pub trait Subject {
 impl Sent {
     /// A request without more headers.
     pub fn new(method: &str, path: &str) -> Self {
-        Self { method: method.into(), path: path.into(), peer: "192.0.2.1".into(), headers: Vec::new() }
+        Self {
+            method: method.into(),
+            path: path.into(),
+            peer: "192.0.2.1".into(),
+            headers: Vec::new(),
+        }
     }
 
     /// `GET path`
@@ -92,8 +97,14 @@ impl Seen {
 
     /// All values of a header that are not empty.
     pub fn values(&self, name: &str) -> Vec<&str> {
-        let named = self.headers.iter().filter(|(known, _)| known.eq_ignore_ascii_case(name));
-        named.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty()).collect()
+        let named = self
+            .headers
+            .iter()
+            .filter(|(known, _)| known.eq_ignore_ascii_case(name));
+        named
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+            .collect()
     }
 
     /// The only value of a header that is not empty.

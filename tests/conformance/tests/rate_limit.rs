@@ -4,11 +4,15 @@ use portcullis_conformance::{Sent, Subject, Then, everywhere};
 use portcullis_rate_limit::RateLimit;
 
 fn limits(limit: &str, rest: &str) -> String {
-    format!(r#"{{"limits":[{{"name":"per_ip","key":["client_address"],"quota":3,"window":"1m",{limit}"mode":"enforce"}}]{rest}}}"#)
+    format!(
+        r#"{{"limits":[{{"name":"per_ip","key":["client_address"],"quota":3,"window":"1m",{limit}"mode":"enforce"}}]{rest}}}"#
+    )
 }
 
 fn admitted(subject: &mut dyn Subject, requests: usize, sent: &Sent) -> usize {
-    (0..requests).filter(|_| subject.ask(sent.clone()).refused.is_none()).count()
+    (0..requests)
+        .filter(|_| subject.ask(sent.clone()).refused.is_none())
+        .count()
 }
 
 #[test]
@@ -48,9 +52,15 @@ fn a_refusal_is_a_429_with_retry_after_both_header_families_and_a_problem_docume
         }
         let body: serde_json::Value = serde_json::from_str(&seen.body).unwrap();
         assert!(body["type"].as_str().unwrap().ends_with("/quota-exceeded"));
-        assert_eq!((&body["status"], &body["request_id"]), (&429.into(), &"id-1".into()));
+        assert_eq!(
+            (&body["status"], &body["request_id"]),
+            (&429.into(), &"id-1".into())
+        );
         let lines = subject.logs();
-        let refusals: Vec<_> = lines.iter().filter(|line| line.contains("event=refused")).collect();
+        let refusals: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("event=refused"))
+            .collect();
         assert_eq!(refusals.len(), 1, "{lines:?}");
         assert!(refusals[0].ends_with(
             "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip status=429 method=GET path=\"/a?b\" request_id=id-1"
@@ -64,7 +74,12 @@ fn an_admitted_answer_says_what_is_left() {
         let (seen, handle) = subject.begin(Sent::get("/"));
         assert_eq!(seen.refused, None);
         let headers = subject.finish(handle, Then::Upstream(200));
-        let value = |name: &str| headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str());
+        let value = |name: &str| {
+            headers
+                .iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| value.as_str())
+        };
         assert_eq!(value("ratelimit"), Some(r#""per_ip";r=2;t=60"#));
         assert_eq!(value("x-ratelimit-remaining-minute"), Some("2"));
     });
@@ -75,7 +90,10 @@ fn shadow_and_off_refuse_nobody() {
     for (mode, counted) in [("shadow", 4), ("off", 0)] {
         everywhere::<RateLimit>(&limits("", &format!(r#","mode":"{mode}""#)), |subject| {
             assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
-            assert_eq!(subject.metric("rate_limit_shadow_limited.limit.per_ip"), counted);
+            assert_eq!(
+                subject.metric("rate_limit_shadow_limited.limit.per_ip"),
+                counted
+            );
             assert_eq!(subject.metric("rate_limit_limited.limit.per_ip"), 0);
         });
     }
@@ -83,13 +101,25 @@ fn shadow_and_off_refuse_nobody() {
 
 #[test]
 fn a_proxy_that_is_trusted_names_the_client_and_nobody_else_does() {
-    let config = limits("", r#","client_address":{"trusted_proxies":["10.0.0.0/8"]}"#);
+    let config = limits(
+        "",
+        r#","client_address":{"trusted_proxies":["10.0.0.0/8"]}"#,
+    );
     everywhere::<RateLimit>(&config, |subject| {
-        let behind = |client: &str| Sent::get("/").from("10.1.1.1").with("x-forwarded-for", client);
+        let behind = |client: &str| {
+            Sent::get("/")
+                .from("10.1.1.1")
+                .with("x-forwarded-for", client)
+        };
         assert_eq!(admitted(subject, 4, &behind("198.51.100.1")), 3);
         assert_eq!(admitted(subject, 4, &behind("198.51.100.2, 10.9.9.9")), 3);
         let direct = |n: usize| Sent::get("/").with("x-forwarded-for", &format!("198.51.100.{n}"));
-        assert_eq!((0..9).filter(|n| subject.ask(direct(*n)).refused.is_none()).count(), 3);
+        assert_eq!(
+            (0..9)
+                .filter(|n| subject.ask(direct(*n)).refused.is_none())
+                .count(),
+            3
+        );
     });
 }
 
@@ -99,7 +129,10 @@ fn all_limits_must_admit_and_a_refusal_by_one_charges_no_other() {
         {"name":"wide","key":["client_address"],"quota":10,"window":"1m","algorithm":"fixed_window"},
         {"name":"narrow","match":{"paths":[{"prefix":"/query"}]},"key":["header:x-user"],"quota":2,"window":"1m","algorithm":"fixed_window"}]}"#;
     everywhere::<RateLimit>(config, |subject| {
-        assert_eq!(admitted(subject, 5, &Sent::get("/query").with("x-user", "u")), 2);
+        assert_eq!(
+            admitted(subject, 5, &Sent::get("/query").with("x-user", "u")),
+            2
+        );
         assert_eq!(admitted(subject, 20, &Sent::get("/search")), 8);
     });
 }
@@ -119,7 +152,9 @@ fn a_request_without_its_key_is_skipped_refused_or_shares_a_count_as_configured(
 
 #[test]
 fn preflights_are_not_counted_unless_switched_on() {
-    let preflight = Sent::new("OPTIONS", "/").with("origin", "http://a").with("access-control-request-method", "GET");
+    let preflight = Sent::new("OPTIONS", "/")
+        .with("origin", "http://a")
+        .with("access-control-request-method", "GET");
     for (rest, expected) in [("", 9), (r#","cors_preflight":"check""#, 3)] {
         everywhere::<RateLimit>(&limits("", rest), |subject| {
             assert_eq!(admitted(subject, 9, &preflight), expected);

@@ -22,7 +22,9 @@ struct State {
 
 impl State {
     fn draw(&mut self) {
-        let ready: Vec<usize> = (0..self.waiting.len()).filter(|worker| self.waiting[*worker]).collect();
+        let ready: Vec<usize> = (0..self.waiting.len())
+            .filter(|worker| self.waiting[*worker])
+            .collect();
         let drawn = self.order.below(ready.len() as u64) as usize;
         self.current = ready.get(drawn).copied();
     }
@@ -70,7 +72,11 @@ struct Leaving<'a>(&'a Turns);
 /// Runs `workers` copies of `work` that take turns as `seed` says, and returns what each returned.
 /// A copy gives its turn away where it calls [`Turns::next`], as a [`ZoneStore`](crate::ZoneStore)
 /// made with these turns does before each access.
-pub fn interleave<R: Send>(workers: usize, seed: u64, work: impl Fn(usize, Turns) -> R + Sync) -> Vec<R> {
+pub fn interleave<R: Send>(
+    workers: usize,
+    seed: u64,
+    work: impl Fn(usize, Turns) -> R + Sync,
+) -> Vec<R> {
     let state = State {
         current: None,
         waiting: vec![true; workers],
@@ -81,7 +87,10 @@ pub fn interleave<R: Send>(workers: usize, seed: u64, work: impl Fn(usize, Turns
     std::thread::scope(|scope| {
         let handles: Vec<_> = (0..workers)
             .map(|me| {
-                let turns = Turns { shared: Arc::clone(&shared), me };
+                let turns = Turns {
+                    shared: Arc::clone(&shared),
+                    me,
+                };
                 let work = &work;
                 scope.spawn(move || {
                     turns.arrive();
@@ -92,7 +101,11 @@ pub fn interleave<R: Send>(workers: usize, seed: u64, work: impl Fn(usize, Turns
             .collect();
         handles
             .into_iter()
-            .map(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .map(|handle| {
+                handle
+                    .join()
+                    .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            })
             .collect()
     })
 }

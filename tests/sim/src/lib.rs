@@ -15,8 +15,13 @@ pub use entropy::SeededEntropy;
 pub use interleave::{Turns, interleave};
 pub use store::ZoneStore;
 pub use telemetry::RecordingTelemetry;
-pub use worker::{Answer, Env, World, Worker};
+pub use worker::{Answer, Env, Worker, World};
 pub use zone::{SetResult, Zone};
+
+/// What `#[test]` means where tests run as Wasm under Node: the crates under test take it with
+/// `#[macro_use] extern crate portcullis_sim`.
+#[cfg(all(target_arch = "wasm32", target_os = "unknown"))]
+pub use wasm_bindgen_test::wasm_bindgen_test as test;
 
 /// Which gateway's rules hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,13 +16,24 @@ pub struct RecordingTelemetry {
 impl RecordingTelemetry {
     /// For the metrics of a registry.
     pub fn new(registry: &MetricRegistry) -> Self {
-        let names = registry.metrics().iter().map(|(_, name)| name.clone()).collect();
-        Self { names, ..Self::default() }
+        let names = registry
+            .metrics()
+            .iter()
+            .map(|(_, name)| name.clone())
+            .collect();
+        Self {
+            names,
+            ..Self::default()
+        }
     }
 
     /// A metric's value; 0 when it was never touched.
     pub fn metric(&self, name: &str) -> u64 {
-        assert!(self.names.iter().any(|known| known == name), "no metric {name} in {:?}", self.names);
+        assert!(
+            self.names.iter().any(|known| known == name),
+            "no metric {name} in {:?}",
+            self.names
+        );
         self.values.borrow().get(name).copied().unwrap_or(0)
     }
 
@@ -38,11 +49,17 @@ impl RecordingTelemetry {
 
 impl Telemetry for RecordingTelemetry {
     fn count(&self, counter: Counter) {
-        *self.values.borrow_mut().entry(self.name(counter.index())).or_default() += 1;
+        *self
+            .values
+            .borrow_mut()
+            .entry(self.name(counter.index()))
+            .or_default() += 1;
     }
 
     fn set(&self, gauge: Gauge, value: u64) {
-        self.values.borrow_mut().insert(self.name(gauge.index()), value);
+        self.values
+            .borrow_mut()
+            .insert(self.name(gauge.index()), value);
     }
 
     fn log(&self, line: LogLine) {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    Ending, Environment, HeaderEdit, Headers, LocalReply, MetricRegistry, Origin, PeerAddress, Policy, Ports,
-    Request, Response, Setup, SharedData, Timestamp, Verdict, parse_peer,
+    Ending, Environment, HeaderEdit, Headers, LocalReply, MetricRegistry, Origin, PeerAddress,
+    Policy, Ports, Request, Response, Setup, SharedData, Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};
@@ -29,7 +29,10 @@ pub struct Env(pub Vec<(String, String)>);
 
 impl Environment for Env {
     fn var(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        self.0
+            .iter()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.clone())
     }
 }
 
@@ -58,7 +61,13 @@ impl World {
     ) -> Result<Worker<P>, ConfigError> {
         let mut metrics = MetricRegistry::default();
         let config = parse_text(config.as_bytes())?;
-        let policy = P::from_config(config, &mut Setup { environment: &self.env, metrics: &mut metrics })?;
+        let policy = P::from_config(
+            config,
+            &mut Setup {
+                environment: &self.env,
+                metrics: &mut metrics,
+            },
+        )?;
         let worker = Worker {
             policy,
             clock: self.clock.clone(),
@@ -106,7 +115,12 @@ impl Answer {
 impl<P: Policy> Worker<P> {
     /// This worker's ports.
     pub fn ports(&self) -> Ports<'_> {
-        Ports { clock: &self.clock, entropy: &self.entropy, store: &self.store, telemetry: &self.telemetry }
+        Ports {
+            clock: &self.clock,
+            entropy: &self.entropy,
+            store: &self.store,
+            telemetry: &self.telemetry,
+        }
     }
 
     /// A request from `peer` with `headers`, pseudo-headers included.
@@ -123,34 +137,70 @@ impl<P: Policy> Worker<P> {
     }
 
     /// The response's head; returns the headers that the policy adds to it.
-    pub fn respond(&self, flow: &mut P::Flow, status: u16, origin: Origin) -> Vec<(String, String)> {
-        let head = Head { status: Some(status), origin };
+    pub fn respond(
+        &self,
+        flow: &mut P::Flow,
+        status: u16,
+        origin: Origin,
+    ) -> Vec<(String, String)> {
+        let head = Head {
+            status: Some(status),
+            origin,
+        };
         let edits = self.policy.on_response(flow, &head, &self.ports());
         apply(&[], edits.as_slice())
     }
 
     /// The stream's end as Envoy tells it: the log, then the deletion.
     pub fn end(&self, mut flow: P::Flow, origin: Origin) {
-        self.policy.on_end(&mut flow, &End { origin, dropped: Cell::new(false) }, &self.ports());
-        self.policy.on_end(&mut flow, &End { origin: Origin::Unknown, dropped: Cell::new(true) }, &self.ports());
+        self.policy.on_end(
+            &mut flow,
+            &End {
+                origin,
+                dropped: Cell::new(false),
+            },
+            &self.ports(),
+        );
+        self.policy.on_end(
+            &mut flow,
+            &End {
+                origin: Origin::Unknown,
+                dropped: Cell::new(true),
+            },
+            &self.ports(),
+        );
     }
 
     /// The stream's end where only its deletion tells.
     pub fn drop_flow(&self, mut flow: P::Flow) {
-        self.policy.on_end(&mut flow, &End { origin: Origin::Unknown, dropped: Cell::new(true) }, &self.ports());
+        self.policy.on_end(
+            &mut flow,
+            &End {
+                origin: Origin::Unknown,
+                dropped: Cell::new(true),
+            },
+            &self.ports(),
+        );
     }
 }
 
 fn apply(headers: &[(&str, &str)], edits: &[HeaderEdit<'_>]) -> Vec<(String, String)> {
-    let mut result: Vec<(String, String)> =
-        headers.iter().map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned())).collect();
+    let mut result: Vec<(String, String)> = headers
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), (*value).to_owned()))
+        .collect();
     for edit in edits {
         match edit {
             HeaderEdit::Set { name, value } => {
                 result.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
-                result.push((name.to_string(), String::from_utf8_lossy(value).into_owned()));
+                result.push((
+                    name.to_string(),
+                    String::from_utf8_lossy(value).into_owned(),
+                ));
             }
-            HeaderEdit::Clear { name } => result.retain(|(known, _)| !known.eq_ignore_ascii_case(name)),
+            HeaderEdit::Clear { name } => {
+                result.retain(|(known, _)| !known.eq_ignore_ascii_case(name))
+            }
         }
     }
     result

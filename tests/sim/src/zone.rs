@@ -112,13 +112,21 @@ impl Zone {
     /// Bytes of all keys and values.
     pub fn bytes(&self) -> usize {
         let inner = self.lock();
-        inner.slots.values().map(|entry| entry.key.len() + entry.value.len()).sum()
+        inner
+            .slots
+            .values()
+            .map(|entry| entry.key.len() + entry.value.len())
+            .sum()
     }
 
     /// The keys, as last created. On Kong one of several that share a slot.
     pub fn keys(&self) -> Vec<String> {
         let inner = self.lock();
-        inner.slots.values().map(|entry| String::from_utf8_lossy(&entry.key).into_owned()).collect()
+        inner
+            .slots
+            .values()
+            .map(|entry| String::from_utf8_lossy(&entry.key).into_owned())
+            .collect()
     }
 
     /// How many reads were torn so far.
@@ -129,7 +137,10 @@ impl Zone {
     /// Value and version, untorn.
     pub fn get(&self, key: &str) -> Option<(Vec<u8>, u32)> {
         let inner = self.lock();
-        inner.slots.get(&inner.slot(key.as_bytes())).map(|entry| (entry.value.clone(), entry.cas))
+        inner
+            .slots
+            .get(&inner.slot(key.as_bytes()))
+            .map(|entry| (entry.value.clone(), entry.cas))
     }
 
     /// Writes as a filter would, with the version it names.
@@ -186,7 +197,9 @@ impl Zone {
 
 impl fmt::Debug for Zone {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Zone").field("keys", &self.keys()).finish_non_exhaustive()
+        f.debug_struct("Zone")
+            .field("keys", &self.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -275,7 +288,10 @@ impl Inner {
             if cas != 0 {
                 return SetResult::CasMismatch;
             }
-            while self.capacity.is_some_and(|capacity| self.slots.len() >= capacity) {
+            while self
+                .capacity
+                .is_some_and(|capacity| self.slots.len() >= capacity)
+            {
                 let oldest = self.recent.values().next().cloned();
                 match oldest {
                     Some(oldest) if self.evicts => self.forget(&oldest),

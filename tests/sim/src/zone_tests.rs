@@ -90,7 +90,10 @@ fn kong_versions_restart_after_eviction() {
 fn kong_keys_of_equal_crc32_share_a_slot() {
     // CRC32 of both is 0x4ddb0c25.
     let (one, other) = ("plumless", "buckeroo");
-    assert_eq!(crc32fast::hash(one.as_bytes()), crc32fast::hash(other.as_bytes()));
+    assert_eq!(
+        crc32fast::hash(one.as_bytes()),
+        crc32fast::hash(other.as_bytes())
+    );
     let zone = kong();
     zone.set(one, b"mine", 0);
     assert_eq!(stored(&zone, other).0, b"mine");
@@ -108,7 +111,10 @@ fn kong_evicts_the_least_recently_used() {
     zone.set("b", b"", 0);
     zone.filter_get(b"a");
     zone.set("c", b"", 0);
-    assert_eq!((zone.get("a").is_some(), zone.get("b").is_some(), zone.len()), (true, false, 2));
+    assert_eq!(
+        (zone.get("a").is_some(), zone.get("b").is_some(), zone.len()),
+        (true, false, 2)
+    );
 }
 
 #[test]
@@ -144,7 +150,11 @@ fn kong_torn_read_mixes_two_values_under_the_older_version() {
     let zone = kong();
     zone.set("k", &[1; 64], 0);
     zone.tear_reads(1.0, 42);
-    assert_eq!(zone.filter_get(b"k"), Some((vec![1; 64], 1)), "nothing came before the first value");
+    assert_eq!(
+        zone.filter_get(b"k"),
+        Some((vec![1; 64], 1)),
+        "nothing came before the first value"
+    );
     zone.set("k", &[2; 64], 1);
     let (value, cas) = zone.filter_get(b"k").expect("the key is there");
     assert_eq!(cas, 1);
@@ -161,7 +171,9 @@ fn kong_tears_with_the_given_probability_and_the_same_seed_tears_the_same_reads(
         zone.set("k", b"11111111", 0);
         zone.set("k", b"22222222", 1);
         zone.tear_reads(0.25, seed);
-        (0..1_000).map(|_| zone.filter_get(b"k")).collect::<Vec<_>>()
+        (0..1_000)
+            .map(|_| zone.filter_get(b"k"))
+            .collect::<Vec<_>>()
     };
     let reads = torn(1);
     let count = reads.iter().flatten().filter(|(_, cas)| *cas == 1).count();
@@ -187,7 +199,10 @@ fn somebody_else_can_write_between_a_read_and_a_write() {
 fn size_is_keys_and_values() {
     let zone = envoy();
     zone.set("key", b"value", 0);
-    assert_eq!((zone.len(), zone.bytes(), zone.keys()), (1, 8, vec!["key".to_owned()]));
+    assert_eq!(
+        (zone.len(), zone.bytes(), zone.keys()),
+        (1, 8, vec!["key".to_owned()])
+    );
     zone.clear();
     assert!(zone.is_empty());
 }

@@ -125,7 +125,11 @@ impl Instance {
             if shared.dialect == Dialect::Kong && KONG_CALLS_BLINDLY.contains(&callback) {
                 self.dead = true;
                 self.crashed = true;
-                return Err(Trap::new(callback, "Kong calls it although it is not there", true));
+                return Err(Trap::new(
+                    callback,
+                    "Kong calls it although it is not there",
+                    true,
+                ));
             }
             return Ok(None);
         };

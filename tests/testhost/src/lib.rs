@@ -54,7 +54,7 @@ pub use failures::FailRule;
 pub use host::Host;
 pub use log::{LogLevel, LogLine};
 pub use module::Module;
+pub use portcullis_sim::{Dialect, SetResult, Zone};
 pub use request::Request;
 pub use response::{Response, ResponseOrigin};
 pub use start::{HostBuilder, StartError, Trap};
-pub use portcullis_sim::{Dialect, SetResult, Zone};

@@ -84,8 +84,10 @@ enum State {
 struct Asked {
     number: u64,
     epoch: u32,
-    /// A success is known by its head and written at once; else the end may still spoil it.
-    settles_by_head: bool,
+    /// Its success is known by its head; of others the end may still make a failure.
+    probe: bool,
+    /// Failures were on record, so that its success starts the count again.
+    after_failures: bool,
 }
 
 impl Model {
@@ -104,8 +106,8 @@ impl Model {
             });
         }
         let (number, now) = (self.admitted, self.now);
-        let settles_by_head = match &mut self.state {
-            State::Closed { failures } => *failures > 0,
+        let (probe, after_failures) = match &mut self.state {
+            State::Closed { failures } => (false, *failures > 0),
             State::Open { .. } => return None,
             State::HalfOpen { places, .. } => {
                 let is_out =
@@ -115,21 +117,22 @@ impl Model {
                 }
                 let free = places.iter_mut().find(|place| !is_out(place)).unwrap();
                 *free = Some((number, now.after(LEASE)));
-                true
+                (true, false)
             }
         };
         self.admitted += 1;
         Some(Asked {
             number,
             epoch: self.epoch,
-            settles_by_head,
+            probe,
+            after_failures,
         })
     }
 
     fn settle(&mut self, asked: Asked, how: How) {
         let success = match how {
             How::Good => Some(true),
-            How::GoodThenBroken => Some(asked.settles_by_head),
+            How::GoodThenBroken => Some(asked.probe),
             How::Bad | How::Unreachable | How::Vanished => Some(false),
             How::RefusedByAnother | How::ClientGone | How::GivenBack => None,
         };
@@ -146,7 +149,7 @@ impl Model {
         };
         match &mut self.state {
             State::Closed { failures } => match success {
-                Some(true) if asked.settles_by_head => *failures = 0,
+                Some(true) if asked.after_failures => *failures = 0,
                 Some(true) | None => {}
                 Some(false) => {
                     *failures += 1;

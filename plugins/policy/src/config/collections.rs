@@ -238,7 +238,11 @@ mod tests {
     #[test]
     fn a_text_in_place_of_a_list_is_not_repeated() {
         let error = serde_json::from_str::<List<u8>>(r#""hunter2""#).unwrap_err();
-        assert!(error.to_string().starts_with("expected a list, found a string"));
+        assert!(
+            error
+                .to_string()
+                .starts_with("expected a list, found a string")
+        );
     }
 
     #[test]

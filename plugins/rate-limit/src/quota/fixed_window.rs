@@ -4,7 +4,11 @@ use super::{Place, Quota, Window};
 
 /// Nanoseconds until a request is admitted; 0: at once.
 pub(super) fn wait(quota: &Quota, used: &Window, place: Place, elapsed: u64) -> u64 {
-    if count(used, place) < quota.quota { 0 } else { quota.nanos().saturating_sub(elapsed).max(1) }
+    if count(used, place) < quota.quota {
+        0
+    } else {
+        quota.nanos().saturating_sub(elapsed).max(1)
+    }
 }
 
 /// Requests left in the window.

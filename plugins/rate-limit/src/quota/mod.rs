@@ -62,7 +62,9 @@ impl Quota {
     pub(crate) fn charge(&self, used: Window, now: Timestamp) -> (Decision, Window) {
         let number = self.number(now);
         let (mut used, place) = self.move_to(used, number);
-        let elapsed = now.unix_nanos().saturating_sub(number.saturating_mul(self.nanos()));
+        let elapsed = now
+            .unix_nanos()
+            .saturating_sub(number.saturating_mul(self.nanos()));
         let wait = match self.algorithm {
             Algorithm::FixedWindow => fixed_window::wait(self, &used, place, elapsed),
             Algorithm::SlidingWindow => sliding_window::wait(self, &used, place, elapsed),
@@ -104,7 +106,11 @@ impl Quota {
             Algorithm::FixedWindow => 1,
             Algorithm::SlidingWindow => 2,
         };
-        Timestamp::from_unix_nanos(used.number.saturating_add(windows).saturating_mul(self.nanos()))
+        Timestamp::from_unix_nanos(
+            used.number
+                .saturating_add(windows)
+                .saturating_mul(self.nanos()),
+        )
     }
 
     fn number(&self, now: Timestamp) -> u64 {
@@ -119,13 +125,34 @@ impl Quota {
         if number == used.number {
             (used, Place::Current)
         } else if number == used.number.saturating_add(1) {
-            (Window { number, current: 0, previous: used.current }, Place::Current)
+            (
+                Window {
+                    number,
+                    current: 0,
+                    previous: used.current,
+                },
+                Place::Current,
+            )
         } else if number > used.number {
-            (Window { number, current: 0, previous: 0 }, Place::Current)
+            (
+                Window {
+                    number,
+                    current: 0,
+                    previous: 0,
+                },
+                Place::Current,
+            )
         } else if number.saturating_add(1) == used.number {
             (used, Place::Previous)
         } else {
-            (Window { number, current: self.quota, previous: self.quota }, Place::Current)
+            (
+                Window {
+                    number,
+                    current: self.quota,
+                    previous: self.quota,
+                },
+                Place::Current,
+            )
         }
     }
 }
@@ -138,7 +165,11 @@ mod tests {
     const START: u64 = 1_767_254_400;
 
     fn quota(algorithm: Algorithm) -> Quota {
-        Quota { algorithm, quota: 10, window: Span::from_secs(MINUTE) }
+        Quota {
+            algorithm,
+            quota: 10,
+            window: Span::from_secs(MINUTE),
+        }
     }
 
     /// Charges one request each of `times` (seconds from a window's start); returns who passed.
@@ -148,7 +179,8 @@ mod tests {
             .iter()
             .map(|secs| {
                 let nanos = (START as i128 * 1_000_000_000 + (secs * 1e9) as i128) as u64;
-                let (decision, next) = quota(algorithm).charge(used, Timestamp::from_unix_nanos(nanos));
+                let (decision, next) =
+                    quota(algorithm).charge(used, Timestamp::from_unix_nanos(nanos));
                 used = next;
                 decision.charged.is_some()
             })
@@ -180,7 +212,8 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_read_just_before_a_boundary_after_another_was_read_behind_it_charges_its_own_window() {
+    fn a_clock_that_is_read_just_before_a_boundary_after_another_was_read_behind_it_charges_its_own_window()
+     {
         for algorithm in BOTH {
             // 9 in the first window, one in the second, then two latecomers of the first.
             let mut times = vec![59.9; 9];
@@ -194,7 +227,8 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_set_back_by_a_day_locks_nobody_out_for_longer_than_a_window_and_admits_nothing_extra() {
+    fn a_clock_set_back_by_a_day_locks_nobody_out_for_longer_than_a_window_and_admits_nothing_extra()
+     {
         for algorithm in BOTH {
             let day = 86_400.0;
             let mut times = vec![day];
@@ -207,11 +241,22 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_used_again_in_either_window() {
-        let mut used = Window { number: 5, current: 3, previous: 2 };
+        let mut used = Window {
+            number: 5,
+            current: 3,
+            previous: 2,
+        };
         used = Quota::give_back(used, 5);
         used = Quota::give_back(used, 4);
         used = Quota::give_back(used, 3);
-        assert_eq!(used, Window { number: 5, current: 2, previous: 1 });
+        assert_eq!(
+            used,
+            Window {
+                number: 5,
+                current: 2,
+                previous: 1
+            }
+        );
     }
 
     #[test]
@@ -220,7 +265,11 @@ mod tests {
             for burst_at in [0_u64, 17, 59] {
                 let start = Timestamp::from_unix_secs(START + burst_at);
                 let quota = quota(algorithm);
-                let mut used = Window { number: quota.number(start) - 1, current: 4, previous: 0 };
+                let mut used = Window {
+                    number: quota.number(start) - 1,
+                    current: 4,
+                    previous: 0,
+                };
                 let refused = loop {
                     let (decision, next) = quota.charge(used, start);
                     used = next;
@@ -229,10 +278,17 @@ mod tests {
                     }
                 };
                 let admitted_at = |wait: u64| {
-                    quota.charge(used, start.after(Span::from_nanos(wait))).0.charged.is_some()
+                    quota
+                        .charge(used, start.after(Span::from_nanos(wait)))
+                        .0
+                        .charged
+                        .is_some()
                 };
                 let wait = refused.retry_after.as_nanos();
-                assert!(wait > 0 && admitted_at(wait) && !admitted_at(wait - 1), "{algorithm:?} {burst_at}");
+                assert!(
+                    wait > 0 && admitted_at(wait) && !admitted_at(wait - 1),
+                    "{algorithm:?} {burst_at}"
+                );
                 assert_eq!(refused.remaining, 0);
             }
         }

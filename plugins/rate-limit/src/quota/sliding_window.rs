@@ -20,7 +20,8 @@ pub(super) fn wait(quota: &Quota, used: &Window, place: Place, elapsed: u64) -> 
         // Not before the next window, in which what is current now is previous.
         None => {
             let left = quota.nanos().saturating_sub(elapsed);
-            left.saturating_add(admits_from(quota, current, 0).unwrap_or(quota.nanos())).max(1)
+            left.saturating_add(admits_from(quota, current, 0).unwrap_or(quota.nanos()))
+                .max(1)
         }
     }
 }
@@ -45,8 +46,12 @@ fn estimate(quota: &Quota, previous: u32, current: u32, elapsed: u64) -> u64 {
     let window = u128::from(quota.nanos());
     let left = window.saturating_sub(u128::from(elapsed));
     // At most 2^32 · 2^64.
-    let weighted = u128::from(previous).saturating_mul(left).div_ceil(window.max(1));
-    u64::try_from(weighted).unwrap_or(u64::MAX).saturating_add(u64::from(current))
+    let weighted = u128::from(previous)
+        .saturating_mul(left)
+        .div_ceil(window.max(1));
+    u64::try_from(weighted)
+        .unwrap_or(u64::MAX)
+        .saturating_add(u64::from(current))
 }
 
 /// The earliest time in a window at which the estimate leaves room for one request.
@@ -57,6 +62,8 @@ fn admits_from(quota: &Quota, previous: u32, current: u32) -> Option<u64> {
     }
     // previous · (window − t) / window ≤ room
     let window = u128::from(quota.nanos());
-    let left = u128::from(room).saturating_mul(window).checked_div(u128::from(previous))?;
+    let left = u128::from(room)
+        .saturating_mul(window)
+        .checked_div(u128::from(previous))?;
     u64::try_from(window.saturating_sub(left)).ok()
 }
