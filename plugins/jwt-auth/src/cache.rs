@@ -267,6 +267,28 @@ mod tests {
     }
 
     #[test]
+    fn tokens_are_the_same_when_each_byte_is() {
+        let token = b"header.payload.signature";
+        for length in 0..token.len() {
+            assert!(!is_same(token, &token[..length]) && !is_same(&token[..length], token));
+            let mut other = *token;
+            other[length] ^= 1;
+            assert!(!is_same(token, &other), "byte {length}");
+            assert!(is_same(&token[..length], &token[..length]));
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_to_be_a_token_is_not_looked_up() {
+        let (cache, random) = (TokenCache::new(1), random());
+        let long = [b'a'; LONGEST + 1];
+        cache.put(&long, &caller(json!({})), &random);
+        assert!(cache.get(&long, now(0), &random).is_none());
+        cache.put(&long[1..], &caller(json!({})), &random);
+        assert!(cache.get(&long[1..], now(0), &random).is_some());
+    }
+
+    #[test]
     fn the_oldest_makes_room_and_nothing_grows() {
         let (cache, random) = (TokenCache::new(3), random());
         for token in 0..1000_u32 {

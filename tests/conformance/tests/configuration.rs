@@ -1,0 +1,347 @@
+//! Configurations as users write them: the gateways' files, the reference pages' examples, and what
+//! is refused.
+
+use std::path::{Path, PathBuf};
+
+use portcullis_conformance::{ENV, filters, module};
+use portcullis_sim::Dialect;
+use portcullis_testhost::{Host, StartError};
+use prost::Message as _;
+use serde_json::{Value, json};
+
+const FILTERS: [&str; 5] = [
+    "jwt_auth",
+    "rate_limit",
+    "circuit_breaker",
+    "service_token",
+    "edge",
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn yaml(path: &str) -> Value {
+    serde_saphyr::from_str(&read(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn start(filter: &str, dialect: Dialect, config: &[u8]) -> Result<Host, StartError> {
+    let builder = ENV
+        .iter()
+        .fold(Host::builder(dialect), |builder, (name, value)| {
+            builder.env(name, value)
+        });
+    builder.build(&module(filter), config)
+}
+
+/// Every filter in a gateway's file, with its configuration: `(name, config)`.
+fn configured(value: &Value, found: &mut Vec<(String, Value)>) {
+    match value {
+        Value::Object(fields) => {
+            // Envoy: config: { name, configuration: { value } }
+            if let (Some(name), Some(value)) = (
+                fields.get("root_id"),
+                fields.get("configuration").and_then(|c| c.get("value")),
+            ) {
+                found.push((name.as_str().expect("a name").to_owned(), value.clone()));
+            }
+            // Kong: filters: [ { name, config } ]
+            if let (Some(Value::String(name)), Some(config)) =
+                (fields.get("name"), fields.get("config"))
+                && FILTERS.contains(&name.as_str())
+            {
+                found.push((name.clone(), config.clone()));
+            }
+            fields.values().for_each(|value| configured(value, found));
+        }
+        Value::Array(list) => list.iter().for_each(|value| configured(value, found)),
+        _ => {}
+    }
+}
+
+fn in_file(path: &str) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    configured(&yaml(path), &mut found);
+    assert!(!found.is_empty(), "{path} configures no filter");
+    found
+}
+
+fn files() -> Vec<String> {
+    let mut files: Vec<String> = FILTERS
+        .iter()
+        .map(|name| format!("envoy/{name}.yaml"))
+        .collect();
+    files.extend(["kong/kong.yml".to_owned(), "kong/separate.yml".to_owned()]);
+    files
+}
+
+#[test]
+fn every_configuration_in_a_gateways_file_is_accepted_by_the_filter_on_both_hosts() {
+    for file in files() {
+        for (name, config) in in_file(&file) {
+            for dialect in Dialect::BOTH {
+                start(&name, dialect, config.to_string().as_bytes())
+                    .unwrap_or_else(|error| panic!("{file}: {error}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn kong_and_envoy_are_configured_alike() {
+    let edge = |path: &str| {
+        in_file(path)
+            .into_iter()
+            .find(|(name, _)| name == "edge")
+            .expect("edge")
+            .1
+    };
+    assert_eq!(edge("kong/kong.yml"), edge("envoy/edge.yaml"));
+}
+
+#[test]
+fn every_example_in_the_documentation_is_accepted() {
+    let mut examples = 0;
+    let pages = std::fs::read_dir(root().join("docs"))
+        .expect("docs")
+        .map(|page| page.expect("a page").path());
+    for page in pages
+        .chain([root().join("README.md")])
+        .filter(|page| page.extension().is_some_and(|e| e == "md"))
+    {
+        let text = std::fs::read_to_string(&page).expect("a page");
+        for block in text.split("<!-- config: ").skip(1) {
+            let (name, rest) = block.split_once(" -->").expect("the marker's end");
+            let body = rest
+                .split("```")
+                .nth(1)
+                .and_then(|body| body.strip_prefix("yaml"))
+                .expect("a yaml block");
+            let config: Value = serde_saphyr::from_str(body)
+                .unwrap_or_else(|error| panic!("{}: {error}", page.display()));
+            start(name, Dialect::Envoy, config.to_string().as_bytes())
+                .unwrap_or_else(|error| panic!("{}: {body}\n{error}", page.display()));
+            examples += 1;
+        }
+    }
+    assert!(examples >= 10, "only {examples} examples found");
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+struct Struct {
+    #[prost(btree_map = "string, message", tag = "1")]
+    fields: std::collections::BTreeMap<String, ProtoValue>,
+}
+#[derive(Clone, PartialEq, prost::Message)]
+struct ProtoValue {
+    #[prost(oneof = "Kind", tags = "1, 2, 3, 4, 5, 6")]
+    kind: Option<Kind>,
+}
+#[derive(Clone, PartialEq, prost::Message)]
+struct List {
+    #[prost(message, repeated, tag = "1")]
+    values: Vec<ProtoValue>,
+}
+#[derive(Clone, PartialEq, prost::Oneof)]
+enum Kind {
+    #[prost(int32, tag = "1")]
+    Null(i32),
+    #[prost(double, tag = "2")]
+    Number(f64),
+    #[prost(string, tag = "3")]
+    String(String),
+    #[prost(bool, tag = "4")]
+    Bool(bool),
+    #[prost(message, tag = "5")]
+    Struct(Struct),
+    #[prost(message, tag = "6")]
+    List(List),
+}
+
+fn proto(value: &Value) -> ProtoValue {
+    let kind = match value {
+        Value::Null => Kind::Null(0),
+        Value::Bool(flag) => Kind::Bool(*flag),
+        Value::Number(number) => Kind::Number(number.as_f64().expect("a double")),
+        Value::String(text) => Kind::String(text.clone()),
+        Value::Array(list) => Kind::List(List {
+            values: list.iter().map(proto).collect(),
+        }),
+        Value::Object(_) => Kind::Struct(proto_struct(value)),
+    };
+    ProtoValue { kind: Some(kind) }
+}
+
+fn proto_struct(value: &Value) -> Struct {
+    let fields = value.as_object().expect("an object");
+    Struct {
+        fields: fields
+            .iter()
+            .map(|(name, value)| (name.clone(), proto(value)))
+            .collect(),
+    }
+}
+
+#[test]
+fn a_struct_as_envoy_sends_it_configures_like_json() {
+    for name in FILTERS {
+        let (_, config) = in_file(&format!("envoy/{name}.yaml")).remove(0);
+        start(name, Dialect::Envoy, &proto_struct(&config).encode_to_vec())
+            .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let mut wrong = config;
+        wrong["no_such_key"] = json!(1);
+        let error = start(name, Dialect::Envoy, &proto_struct(&wrong).encode_to_vec())
+            .expect_err("refused");
+        assert!(
+            error.to_string().contains("no_such_key: unknown field"),
+            "{error}"
+        );
+    }
+}
+
+/// What is wrong with a configuration, and the line that says so.
+fn rejected() -> Vec<(&'static str, Value, &'static str)> {
+    let edge = in_file("envoy/edge.yaml").remove(0).1;
+    let (jwt_auth, rate_limit) = (&edge["jwt_auth"], &edge["rate_limit"]);
+    let (circuit_breaker, service_token) = (&edge["circuit_breaker"], &edge["service_token"]);
+    let change = |config: &Value, pointer: &str, value: Value| {
+        let mut config = config.clone();
+        if let Some(field) = config
+            .as_object_mut()
+            .and_then(|fields| fields.get_mut("before_auth"))
+        {
+            *field = json!([]);
+        }
+        let (parent, field) = pointer.rsplit_once('/').expect("a pointer");
+        config.pointer_mut(parent).expect("the parent")[field] = value;
+        config
+    };
+    vec![
+        (
+            "jwt_auth",
+            change(
+                jwt_auth,
+                "/providers/dashboard/algorithms",
+                json!(["HS256", "HS257"]),
+            ),
+            "jwt_auth: providers.dashboard.algorithms[1]: \"HS257\" is not an algorithm; expected one of HS256",
+        ),
+        (
+            "jwt_auth",
+            change(jwt_auth, "/providers/dashboard/leeway", json!("30")),
+            "jwt_auth: providers.dashboard.leeway: \"30\" is not a duration",
+        ),
+        (
+            "jwt_auth",
+            change(jwt_auth, "/providers/dashboard/token_query", json!("x")),
+            "jwt_auth: providers.dashboard.token_query: unknown field",
+        ),
+        (
+            "rate_limit",
+            change(
+                rate_limit,
+                "/limits",
+                json!([{"name": "a-b", "key": ["client_address"], "quota": 1, "window": "1m"}]),
+            ),
+            "rate_limit: limits[0].name: \"a-b\" is not a name",
+        ),
+        (
+            "rate_limit",
+            change(rate_limit, "/capacity", json!(0)),
+            "rate_limit: capacity: 0 is out of range",
+        ),
+        (
+            "circuit_breaker",
+            change(circuit_breaker, "/status/path", json!("/a/../b")),
+            "circuit_breaker: status.path: \"/a/../b\" is not a path",
+        ),
+        (
+            "service_token",
+            change(
+                service_token,
+                "/credential/secrets",
+                json!([{"id": "a", "value": "too-short"}]),
+            ),
+            "service_token: credential.secrets[0]",
+        ),
+        (
+            "service_token",
+            change(
+                service_token,
+                "/credential/secrets",
+                json!([{"id": "a", "env": "NOT_SET"}]),
+            ),
+            "service_token: credential.secrets[0]",
+        ),
+        (
+            "edge",
+            json!({ "rate_limit": change(rate_limit, "/before_auth", json!(["nobody"])) }),
+            "edge: rate_limit.before_auth[0]: \"nobody\" is not the name of a limit",
+        ),
+    ]
+}
+
+#[test]
+fn a_wrong_configuration_is_refused_with_one_line_of_path_value_and_rule_on_both_hosts() {
+    for (name, config, message) in rejected() {
+        for dialect in Dialect::BOTH {
+            let error = start(name, dialect, config.to_string().as_bytes()).expect_err("refused");
+            let StartError::Rejected { logs } = &error else {
+                panic!("{error}")
+            };
+            let lines: Vec<_> = logs
+                .iter()
+                .filter(|line| !line.from_host)
+                .map(|line| line.text.as_str())
+                .collect();
+            assert_eq!(lines.len(), 1, "{lines:?}");
+            assert!(lines[0].starts_with(message), "{}\n{message}", lines[0]);
+            assert!(!lines[0].contains("too-short"), "a secret in {}", lines[0]);
+        }
+    }
+}
+
+/// The schema that Kong checks a configuration with.
+fn validator(name: &str) -> jsonschema::Validator {
+    let path = filters().join(format!("{name}.meta.json"));
+    let text = std::fs::read_to_string(&path)
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let meta: Value = serde_json::from_str(&text).expect("JSON");
+    assert!(meta["metrics"]["label_patterns"].is_array());
+    let schema = &meta["config_schema"];
+    assert_eq!(schema["$schema"], "http://json-schema.org/draft-04/schema#");
+    jsonschema::draft4::meta::validate(schema).unwrap_or_else(|error| panic!("{name}: {error}"));
+    jsonschema::draft4::new(schema).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+#[test]
+fn the_draft_4_schemas_accept_every_file_and_refuse_what_they_can_see_is_wrong() {
+    for file in files() {
+        for (name, config) in in_file(&file) {
+            let validator = validator(&name);
+            let errors: Vec<_> = validator
+                .iter_errors(&config)
+                .map(|e| format!("{}: {e}", e.instance_path()))
+                .collect();
+            assert!(errors.is_empty(), "{file}: {name}: {errors:?}");
+            let mut unknown = config.clone();
+            unknown["no_such_key"] = json!(1);
+            assert!(!validator.is_valid(&unknown), "{name}: an unknown key");
+        }
+    }
+    for (name, config, message) in rejected() {
+        // A secret's length and a limit's name elsewhere are beyond a schema.
+        let beyond = message.contains("secrets")
+            || message.contains("before_auth")
+            || message.contains("status.path");
+        assert_eq!(
+            validator(name).is_valid(&config),
+            beyond,
+            "{name}: {message}"
+        );
+    }
+}
