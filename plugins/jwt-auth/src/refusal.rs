@@ -244,14 +244,13 @@ impl<'a> Refusal<'a> {
         }
     }
 
-    /// The line for the log. A path's query may hold a token, so that it is cut off.
+    /// The line for the log.
     pub(crate) fn log_line(&self, plugin: &str, event: &str, request: &Request<'_>) -> LogLine {
-        let path = request.target().split(|byte| *byte == b'?').next();
         let mut line = LogLine::new(plugin, event)
             .with("reason", self.reason.word())
             .with("status", self.reason.answer().problem().status.to_string())
             .with("method", request.method())
-            .with("path", path.unwrap_or_default());
+            .with("path", request.target_without_query());
         if let Some(id) = request.id() {
             line = line.with("request_id", id);
         }

@@ -81,6 +81,15 @@ impl<'a> Request<'a> {
         self.headers.get(":path").unwrap_or_default()
     }
 
+    /// The target as it came but for its query, which may hold a token: for log lines.
+    #[must_use]
+    pub fn target_without_query(&self) -> &'a [u8] {
+        self.target()
+            .split(|byte| *byte == b'?')
+            .next()
+            .unwrap_or_default()
+    }
+
     /// The canonical path; made once per request.
     ///
     /// # Errors

@@ -456,7 +456,7 @@ impl RateLimit {
             .with("limit", &limit.name)
             .with("status", problem.status.to_string())
             .with("method", request.method())
-            .with("path", request.target());
+            .with("path", request.target_without_query());
         let line = match request.id() {
             Some(id) => line.with("request_id", id),
             None => line,

@@ -25,6 +25,8 @@ fn request() -> Sent {
 fn the_warm_path_of_edge_keeps_within_its_budget() {
     for dialect in Dialect::BOTH {
         let mut subject = FilterSubject::new("edge", dialect, EDGE, 1);
+        // A breaker that has failed before and is closed again: its slot is there to be read.
+        (&mut subject as &mut dyn Subject).exchange(request(), Then::Upstream(503));
         for _ in 0..3 {
             subject.ask(request());
         }
@@ -45,7 +47,7 @@ fn the_warm_path_of_edge_keeps_within_its_budget() {
         assert!(calls.callbacks().values().sum::<u64>() <= 6, "{dialect:?}");
         // On Kong response headers are set one by one: whether a whole list can be put back there
         // was never measured.
-        let most = if dialect == Dialect::Envoy { 8 } else { 14 };
+        let most = if dialect == Dialect::Envoy { 8 } else { 13 };
         assert!(
             calls.other_calls() <= most,
             "{dialect:?}: {}",
