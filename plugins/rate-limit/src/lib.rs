@@ -10,8 +10,10 @@
 extern crate portcullis_sim;
 
 mod config;
+mod failure;
 mod headers;
 mod key;
+mod limit;
 mod policy;
 mod quota;
 mod table;

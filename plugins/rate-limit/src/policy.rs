@@ -2,17 +2,20 @@
 
 use std::cell::{Cell, OnceCell};
 
-use portcullis_policy::config::{Claims, ConfigError, IfAmbiguous, Match, Mode, OnError};
+use portcullis_policy::config::{Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, Counter, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem,
-    Request, Response, Setup, SlotError, Span, Verdict,
+    ClientAddress, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
+    Response, Setup, Span, Verdict,
 };
 
-use crate::config::{Config, CorsPreflight, HeaderStyle, WhenKeyMissing};
-use crate::headers::{Header, Standing, headers};
-use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source};
-use crate::quota::Quota;
+use crate::config::{Config, CorsPreflight, HeaderStyle};
+use crate::failure::{Errors, Failure};
+use crate::headers::{Standing, headers};
+use crate::key::{HashKey, Source};
+use crate::limit::{Answer, Charge, Limit};
 use crate::table::{Table, shared_hash_key};
+
+pub(crate) const NAME: &str = "rate_limit";
 
 /// The `rate_limit` plugin.
 pub struct RateLimit {
@@ -27,21 +30,6 @@ pub struct RateLimit {
     errors: Errors,
 }
 
-struct Limit {
-    name: String,
-    matches: Match,
-    key: Vec<KeyPart>,
-    quota: Quota,
-    window_secs: u64,
-    when_key_missing: WhenKeyMissing,
-    mode: Mode,
-    before_auth: bool,
-    allowed: Counter,
-    limited: Counter,
-    shadow_limited: Counter,
-    evictions: Counter,
-}
-
 /// Which limits are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -51,61 +39,11 @@ pub enum Stage {
     AfterAuth,
 }
 
-/// What one request was charged.
+/// What one request was charged, each by the place of its limit.
 #[derive(Debug, Default)]
 pub struct Flow {
-    charges: Vec<Charge>,
+    charges: Vec<(usize, Charge)>,
     replied: bool,
-}
-
-#[derive(Debug)]
-struct Charge {
-    limit: usize,
-    fingerprint: Fingerprint,
-    window: u64,
-    remaining: u32,
-    reset: Span,
-    shown: bool,
-}
-
-/// Why the limiter itself failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Failure {
-    Clock,
-    Address,
-    Slot(SlotError),
-    Host(HostFailure),
-}
-
-impl Failure {
-    const ALL: [Self; 7] = [
-        Self::Clock,
-        Self::Address,
-        Self::Slot(SlotError::Unavailable),
-        Self::Slot(SlotError::Contended),
-        Self::Slot(SlotError::Foreign),
-        Self::Host(HostFailure::Headers),
-        Self::Host(HostFailure::Edit),
-    ];
-
-    const fn reason(self) -> &'static str {
-        match self {
-            Self::Clock => "clock_unavailable",
-            Self::Address => "client_address_unknown",
-            Self::Slot(error) => error.reason(),
-            Self::Host(failure) => failure.reason(),
-        }
-    }
-}
-
-struct Errors(Vec<(Failure, Counter)>);
-
-/// How one limit answered.
-enum Asked {
-    Admitted(Charge),
-    Skipped,
-    Exhausted(Charge, Span),
-    KeyMissing,
 }
 
 const QUOTA_EXCEEDED: Problem = Problem {
@@ -139,46 +77,13 @@ impl RateLimit {
         if !has_claims {
             config.refuse_claims()?;
         }
-        let before_auth = &config.before_auth.0;
-        let limits = config
-            .limits
-            .into_vec()
-            .into_iter()
-            .enumerate()
-            .map(|(place, limit)| {
-                let name = limit.name.as_str().to_owned();
-                let key = limit.key.into_vec();
-                let before_auth = before_auth.contains(&limit.name);
-                if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
-                    let path = format!("limits[{place}].key");
-                    return Err(ConfigError::at(path, "a claim is not known before_auth"));
-                }
-                let metrics = &mut *setup.metrics;
-                Ok(Limit {
-                    allowed: metrics.counter(format!("rate_limit_allowed.limit.{name}")),
-                    limited: metrics.counter(format!("rate_limit_limited.limit.{name}")),
-                    shadow_limited: metrics
-                        .counter(format!("rate_limit_shadow_limited.limit.{name}")),
-                    evictions: metrics.counter(format!("rate_limit_evictions.limit.{name}")),
-                    name,
-                    matches: limit.matches,
-                    key,
-                    quota: Quota {
-                        algorithm: limit.algorithm,
-                        quota: limit.quota.get(),
-                        window: limit.window.span(),
-                    },
-                    window_secs: limit.window.span().as_secs_ceil(),
-                    when_key_missing: limit.when_key_missing,
-                    mode: limit.mode,
-                    before_auth,
-                })
-            });
-        let limits = limits.collect::<Result<Vec<_>, _>>()?;
-        let errors = Failure::ALL.map(|failure| {
-            let name = format!("rate_limit_errors.reason.{}", failure.reason());
-            (failure, setup.metrics.counter(name))
-        });
+        let mut limits = Vec::new();
+        for (place, limit) in config.limits.into_vec().into_iter().enumerate() {
+            let before_auth = config.before_auth.0.contains(&limit.name);
+            let limit = Limit::new(limit, config.mode, before_auth, setup.metrics)
+                .map_err(|error| error.within(&format!("limits[{place}]")))?;
+            limits.push(limit);
+        }
         Ok(Self {
             limits,
             table: Table::with_capacity(config.capacity.get()),
@@ -188,7 +93,7 @@ impl RateLimit {
             mode: config.mode,
             on_error: config.on_error,
             hash_key: Cell::new(None),
-            errors: Errors(errors.to_vec()),
+            errors: Errors::announce(setup.metrics),
         })
     }
 
@@ -204,9 +109,7 @@ impl RateLimit {
         flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
-        let skipped = self.mode == Mode::Off
-            || (self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight());
-        if skipped {
+        if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
             return Ok(());
         }
         let source = Source {
@@ -217,32 +120,40 @@ impl RateLimit {
         };
         let before = flow.charges.len();
         for (place, limit) in self.limits.iter().enumerate() {
-            if limit.before_auth != (stage == Stage::BeforeAuth) {
+            if limit.before_auth != (stage == Stage::BeforeAuth) || !limit.counts(request) {
                 continue;
             }
-            let result = match self.ask_limit(place, limit, &source, ports) {
-                Ok(Asked::Skipped) => Ok(()),
-                Ok(Asked::Admitted(charge)) => {
-                    flow.charges.push(charge);
-                    Ok(())
+            let answer = self
+                .hash_key(ports)
+                .and_then(|key| limit.ask(&source, &self.table, &key, ports));
+            let refusal = match answer {
+                Ok(Answer::Skipped) => None,
+                Ok(Answer::Admitted(charge)) => {
+                    flow.charges.push((place, charge));
+                    None
                 }
-                Ok(Asked::Exhausted(charge, retry_after)) => {
-                    self.exhausted(limit, charge, retry_after, request, flow, ports)
+                Ok(Answer::Exhausted(charge, retry_after)) => {
+                    limit.tell_refusal("quota_exceeded", QUOTA_EXCEEDED, request, ports);
+                    (limit.mode == Mode::Enforce)
+                        .then(|| self.exhausted(limit, &charge, retry_after, request, flow))
                 }
-                Ok(Asked::KeyMissing) => self.key_missing(limit, request, ports),
+                Ok(Answer::KeyMissing) => {
+                    limit.tell_refusal("key_missing", KEY_MISSING, request, ports);
+                    (limit.mode == Mode::Enforce).then(|| KEY_MISSING.reply(request))
+                }
                 Err(failure) => self
-                    .failed(failure, Some(request), ports)
-                    .map_or(Ok(()), Err),
+                    .failed(failure, ports)
+                    .map(|problem| problem.reply(request)),
             };
-            if let Err(reply) = result {
+            if let Some(reply) = refusal {
                 self.give_back(flow, ports);
                 flow.replied = true;
                 return Err(reply);
             }
         }
-        for charge in flow.charges.iter().skip(before) {
-            if let Some(limit) = self.limits.get(charge.limit) {
-                ports.telemetry.count(limit.allowed);
+        for (place, _) in flow.charges.iter().skip(before) {
+            if let Some(limit) = self.limits.get(*place) {
+                limit.count_allowed(ports);
             }
         }
         Ok(())
@@ -257,155 +168,52 @@ impl RateLimit {
     #[must_use]
     pub fn show(&self, flow: &mut Flow, reply: LocalReply) -> LocalReply {
         flow.replied = true;
-        let standings = self.standings(flow);
-        headers(self.headers, &standings)
-            .into_iter()
-            .fold(reply, |reply, (name, value)| reply.with(name, value))
+        self.shown(reply, &self.standings(flow))
     }
 
-    fn ask_limit(
-        &self,
-        place: usize,
-        limit: &Limit,
-        source: &Source<'_, '_>,
-        ports: &Ports<'_>,
-    ) -> Result<Asked, Failure> {
-        if limit.mode == Mode::Off || !limit.matches.matches(source.request, IfAmbiguous::Matches) {
-            return Ok(Asked::Skipped);
-        }
-        let now = ports.clock.now().map_err(|_| Failure::Clock)?;
-        let hash_key = self.hash_key(ports)?;
-        let share = limit.when_key_missing == WhenKeyMissing::Share;
-        let fingerprint = match Fingerprint::of(&limit.name, &limit.key, source, &hash_key, share) {
-            Ok(fingerprint) => fingerprint,
-            Err(NoKey::AddressUnknown) => return Err(Failure::Address),
-            Err(NoKey::Missing) if limit.when_key_missing == WhenKeyMissing::Deny => {
-                return Ok(Asked::KeyMissing);
-            }
-            Err(NoKey::Missing) => return Ok(Asked::Skipped),
-        };
-        let charged = self
-            .table
-            .charge(ports.store, fingerprint, &limit.quota, now)
-            .map_err(Failure::Slot)?;
-        if charged.evicted {
-            ports.telemetry.count(limit.evictions);
-        }
-        let decision = charged.decision;
-        let charge = Charge {
-            limit: place,
-            fingerprint,
-            window: decision.charged.unwrap_or(0),
-            remaining: decision.remaining,
-            reset: decision.reset,
-            shown: self.enforces(limit),
-        };
-        Ok(match decision.charged {
-            Some(_) => Asked::Admitted(charge),
-            None => Asked::Exhausted(charge, decision.retry_after),
-        })
+    fn shown(&self, reply: LocalReply, standings: &[Standing<'_>]) -> LocalReply {
+        headers(self.headers, standings)
+            .into_iter()
+            .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 
     fn exhausted(
         &self,
         limit: &Limit,
-        charge: Charge,
+        charge: &Charge,
         retry_after: Span,
         request: &Request<'_>,
         flow: &Flow,
-        ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
-        if !self.enforces(limit) {
-            ports.telemetry.count(limit.shadow_limited);
-            self.log(
-                "shadow_refused",
-                limit,
-                "quota_exceeded",
-                QUOTA_EXCEEDED,
-                request,
-                ports,
-            );
-            return Ok(());
-        }
-        ports.telemetry.count(limit.limited);
-        self.log(
-            "refused",
-            limit,
-            "quota_exceeded",
-            QUOTA_EXCEEDED,
-            request,
-            ports,
-        );
+    ) -> LocalReply {
         let mut standings = self.standings(flow);
-        standings.extend(self.standing(&charge));
+        standings.extend(limit.standing(charge));
+        let retry_after = retry_after.as_secs_ceil().max(1).to_string();
         let reply = QUOTA_EXCEEDED
             .reply(request)
-            .with("retry-after", retry_after.as_secs_ceil().max(1).to_string());
-        let shown: Vec<Header> = headers(self.headers, &standings);
-        Err(shown
-            .into_iter()
-            .fold(reply, |reply, (name, value)| reply.with(name, value)))
+            .with("retry-after", retry_after);
+        self.shown(reply, &standings)
     }
 
-    fn key_missing(
-        &self,
-        limit: &Limit,
-        request: &Request<'_>,
-        ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
-        if !self.enforces(limit) {
-            ports.telemetry.count(limit.shadow_limited);
-            self.log(
-                "shadow_refused",
-                limit,
-                "key_missing",
-                KEY_MISSING,
-                request,
-                ports,
-            );
-            return Ok(());
-        }
-        ports.telemetry.count(limit.limited);
-        self.log("refused", limit, "key_missing", KEY_MISSING, request, ports);
-        Err(KEY_MISSING.reply(request))
-    }
-
-    fn failed(
-        &self,
-        failure: Failure,
-        request: Option<&Request<'_>>,
-        ports: &Ports<'_>,
-    ) -> Option<LocalReply> {
-        self.count(failure, ports);
+    fn failed(&self, failure: Failure, ports: &Ports<'_>) -> Option<Problem> {
+        self.errors.count(failure, ports);
         if self.on_error == OnError::Allow || self.mode != Mode::Enforce {
             return None;
         }
-        let line = LogLine::new(Self::NAME, "refused")
+        let line = LogLine::new(NAME, "refused")
             .with("reason", failure.reason())
             .with("status", UNAVAILABLE.status.to_string());
         ports.telemetry.log(line);
-        Some(request.map_or_else(
-            || UNAVAILABLE.reply_blind(),
-            |request| UNAVAILABLE.reply(request),
-        ))
+        Some(UNAVAILABLE)
     }
 
     fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for charge in flow.charges.drain(..).rev() {
-            if let Err(error) = self
+        for (_, charge) in flow.charges.drain(..).rev() {
+            let given_back = self
                 .table
-                .give_back(ports.store, charge.fingerprint, charge.window)
-            {
-                // Nothing more can be done: the client is charged for a request that was refused.
-                self.count(Failure::Slot(error), ports);
-            }
-        }
-    }
-
-    fn count(&self, failure: Failure, ports: &Ports<'_>) {
-        for (known, counter) in &self.errors.0 {
-            if *known == failure {
-                ports.telemetry.count(*counter);
+                .give_back(ports.store, charge.fingerprint, charge.window);
+            if let Err(error) = given_back {
+                // Nothing more can be done: the client stays charged for a request that was refused.
+                self.errors.count(Failure::Slot(error), ports);
             }
         }
     }
@@ -420,62 +228,22 @@ impl RateLimit {
         Ok(key)
     }
 
-    fn enforces(&self, limit: &Limit) -> bool {
-        self.mode == Mode::Enforce && limit.mode == Mode::Enforce
-    }
-
     fn standings(&self, flow: &Flow) -> Vec<Standing<'_>> {
-        flow.charges
-            .iter()
-            .filter_map(|charge| self.standing(charge))
-            .collect()
-    }
-
-    fn standing(&self, charge: &Charge) -> Option<Standing<'_>> {
-        let limit = self.limits.get(charge.limit).filter(|_| charge.shown)?;
-        Some(Standing {
-            name: &limit.name,
-            quota: limit.quota.quota,
-            window: limit.window_secs,
-            remaining: charge.remaining,
-            reset: charge.reset.as_secs_ceil(),
-        })
-    }
-
-    fn log(
-        &self,
-        event: &str,
-        limit: &Limit,
-        reason: &str,
-        problem: Problem,
-        request: &Request<'_>,
-        ports: &Ports<'_>,
-    ) {
-        let line = LogLine::new(Self::NAME, event)
-            .with("reason", reason)
-            .with("limit", &limit.name)
-            .with("status", problem.status.to_string())
-            .with("method", request.method())
-            .with("path", request.target_without_query());
-        let line = match request.id() {
-            Some(id) => line.with("request_id", id),
-            None => line,
-        };
-        ports.telemetry.log(line);
+        let standing =
+            |(place, charge): &(usize, Charge)| self.limits.get(*place)?.standing(charge);
+        flow.charges.iter().filter_map(standing).collect()
     }
 }
 
 impl Policy for RateLimit {
-    const NAME: &'static str = "rate_limit";
+    const NAME: &'static str = NAME;
     type Config = Config;
     type Flow = Flow;
 
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         if !config.before_auth.0.is_empty() {
-            return Err(ConfigError::at(
-                "before_auth",
-                "unknown field; it belongs into the filter `edge`",
-            ));
+            let rule = "unknown field; it belongs into the filter `edge`";
+            return Err(ConfigError::at("before_auth", rule));
         }
         Self::for_edge(config, false, setup)
     }
@@ -501,7 +269,7 @@ impl Policy for RateLimit {
     }
 
     fn writes_response_headers(&self) -> bool {
-        self.headers != HeaderStyle::None && self.mode != Mode::Off
+        self.headers != HeaderStyle::None && self.mode == Mode::Enforce
     }
 
     fn on_response<'a>(
@@ -523,6 +291,7 @@ impl Policy for RateLimit {
         if self.mode == Mode::Off {
             return None;
         }
-        self.failed(Failure::Host(failure), None, ports)
+        self.failed(Failure::Host(failure), ports)
+            .map(Problem::reply_blind)
     }
 }
