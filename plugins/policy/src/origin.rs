@@ -44,9 +44,10 @@ impl Origin {
             "via_upstream" => Self::Upstream,
             "upstream_reset_before_response_started" => Self::ConnectionFailed,
             "upstream_reset_after_response_started" => Self::BrokenOff,
-            "response_timeout" | "upstream_per_try_timeout" | "upstream_response_timeout" => {
-                Self::TimedOut
-            }
+            "response_timeout"
+            | "upstream_per_try_timeout"
+            | "upstream_per_try_idle_timeout"
+            | "upstream_response_timeout" => Self::TimedOut,
             "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
             // Also none at all: what another Wasm filter answers has no details.
             _ => Self::Gateway,
@@ -102,6 +103,8 @@ mod tests {
                 Origin::BrokenOff,
             ),
             ("response_timeout", Origin::TimedOut),
+            ("upstream_per_try_timeout", Origin::TimedOut),
+            ("upstream_per_try_idle_timeout", Origin::TimedOut),
             ("downstream_remote_disconnect", Origin::ClientGone),
             ("direct_response", Origin::Gateway),
             ("no_healthy_upstream", Origin::Gateway),

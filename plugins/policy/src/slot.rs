@@ -59,12 +59,17 @@ impl SlotKey {
     }
 }
 
-/// The first two of these names that Kong would take for one another (equal CRC32).
+/// The first two of these names that Kong would take for one another: equal CRC32, as they stand or
+/// behind their first slash. What stands before it may name a zone of its own, and is then no part
+/// of the key.
 pub fn colliding<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
     let mut seen = BTreeMap::new();
     for name in names {
-        if let Some(other) = seen.insert(crc32fast::hash(name.as_bytes()), name) {
-            return Some((other, name));
+        let in_zone = name.split_once('/').map_or(name, |(_, key)| key);
+        for (kind, key) in [("whole", name), ("in zone", in_zone)] {
+            if let Some(other) = seen.insert((kind, crc32fast::hash(key.as_bytes())), name) {
+                return Some((other, name));
+            }
         }
     }
     None
@@ -358,6 +363,10 @@ mod tests {
         assert_eq!(
             colliding(["a", "plumless", "buckeroo"]),
             Some(("plumless", "buckeroo"))
+        );
+        assert_eq!(
+            colliding(["zone/plumless", "z/buckeroo"]),
+            Some(("zone/plumless", "z/buckeroo"))
         );
         assert_eq!(colliding(["a", "b"]), None);
     }

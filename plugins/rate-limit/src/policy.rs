@@ -142,7 +142,7 @@ impl RateLimit {
                     (limit.mode == Mode::Enforce).then(|| KEY_MISSING.reply(request))
                 }
                 Err(failure) => self
-                    .failed(failure, ports)
+                    .failed(failure, limit.mode, ports)
                     .map(|problem| problem.reply(request)),
             };
             if let Some(reply) = refusal {
@@ -194,9 +194,10 @@ impl RateLimit {
         self.shown(reply, &standings)
     }
 
-    fn failed(&self, failure: Failure, ports: &Ports<'_>) -> Option<Problem> {
+    /// `mode`: of whatever it failed at.
+    fn failed(&self, failure: Failure, mode: Mode, ports: &Ports<'_>) -> Option<Problem> {
         self.errors.count(failure, ports);
-        if self.on_error == OnError::Allow || self.mode != Mode::Enforce {
+        if self.on_error == OnError::Allow || mode != Mode::Enforce {
             return None;
         }
         let line = LogLine::new(NAME, "refused")
@@ -291,7 +292,7 @@ impl Policy for RateLimit {
         if self.mode == Mode::Off {
             return None;
         }
-        self.failed(Failure::Host(failure), ports)
+        self.failed(Failure::Host(failure), self.mode, ports)
             .map(Problem::reply_blind)
     }
 }

@@ -293,4 +293,43 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_sliding_window_errs_by_less_than_its_quota_in_any_span_and_by_nothing_in_an_aligned_one() {
+        // Bursts at random times, each as large as is admitted: the worst that clients can do.
+        let mut random = 1_u64;
+        let mut worst = 0;
+        for _ in 0..300 {
+            let mut times = Vec::new();
+            let mut at = 0.0;
+            while at < 400.0 {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                at += f64::from((random >> 33) as u32 % 400) / 10.0;
+                times.extend([at; 12]);
+            }
+            let passed = passed(Algorithm::SlidingWindow, &times);
+            let admitted: Vec<f64> = times
+                .iter()
+                .zip(passed)
+                .filter(|(_, p)| *p)
+                .map(|(t, _)| *t)
+                .collect();
+            for start in &admitted {
+                let span = admitted
+                    .iter()
+                    .filter(|t| **t >= *start && **t < *start + 60.0)
+                    .count();
+                worst = worst.max(span);
+                let aligned = (*start / 60.0).floor() * 60.0;
+                let window = admitted
+                    .iter()
+                    .filter(|t| **t >= aligned && **t < aligned + 60.0);
+                assert!(window.count() <= 10);
+            }
+        }
+        assert!(worst <= 19, "2 * quota - 1, but {worst}");
+        assert!(worst > 10, "the bursts find no error at all: {worst}");
+    }
 }
