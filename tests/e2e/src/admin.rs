@@ -28,7 +28,10 @@ pub struct Sample {
 
 impl Admin {
     pub(crate) fn at(address: SocketAddr) -> Result<Self> {
-        let client = reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(10)).build()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(Duration::from_secs(10))
+            .build()?;
         Ok(Self { address, client })
     }
 
@@ -43,7 +46,11 @@ impl Admin {
     /// # Errors
     /// It does not answer, or not with 200.
     pub async fn get(&self, path: &str) -> Result<String> {
-        let response = self.client.get(format!("http://{}{path}", self.address)).send().await?;
+        let response = self
+            .client
+            .get(format!("http://{}{path}", self.address))
+            .send()
+            .await?;
         Ok(response.error_for_status()?.text().await?)
     }
 
@@ -56,7 +63,9 @@ impl Admin {
         let listeners: Value = serde_json::from_str(&self.get("/listeners?format=json").await?)?;
         let address = &listeners["listener_statuses"][0]["local_address"]["socket_address"];
         let (ip, port) = (address["address"].as_str(), address["port_value"].as_u64());
-        let (ip, port) = ip.zip(port).with_context(|| format!("no listener: {listeners}"))?;
+        let (ip, port) = ip
+            .zip(port)
+            .with_context(|| format!("no listener: {listeners}"))?;
         Ok(SocketAddr::new(ip.parse()?, u16::try_from(port)?))
     }
 
@@ -77,7 +86,9 @@ impl Admin {
     /// There is no answer.
     pub async fn metric(&self, metric: &str) -> Result<Option<u64>> {
         let text = self.get("/stats/prometheus").await?;
-        let value = text.lines().find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(metric)?.strip_prefix(' '));
         Ok(value.and_then(|value| value.parse().ok()))
     }
 
@@ -93,7 +104,9 @@ impl Admin {
             last.set(self.metric(metric).await?);
             Ok(last.get() == Some(value))
         });
-        reached.await.with_context(|| format!("it is {:?}", last.get()))
+        reached
+            .await
+            .with_context(|| format!("it is {:?}", last.get()))
     }
 }
 
@@ -105,10 +118,13 @@ impl Sample {
             None => (series, ""),
         };
         // Values come from configuration, where they have neither commas nor quotes.
-        let labels = labels.split(',').filter(|label| !label.is_empty()).map(|label| {
-            let (name, value) = label.split_once('=')?;
-            Some((name.to_owned(), value.trim_matches('"').to_owned()))
-        });
+        let labels = labels
+            .split(',')
+            .filter(|label| !label.is_empty())
+            .map(|label| {
+                let (name, value) = label.split_once('=')?;
+                Some((name.to_owned(), value.trim_matches('"').to_owned()))
+            });
         Some(Self {
             name: name.to_owned(),
             labels: labels.collect::<Option<_>>()?,

@@ -30,7 +30,12 @@ impl Answer {
         let status = response.status().as_u16();
         let headers = response.headers().clone();
         let body = response.text().await?;
-        Ok(Self { status, headers, body, took: begun.elapsed() })
+        Ok(Self {
+            status,
+            headers,
+            body,
+            took: begun.elapsed(),
+        })
     }
 
     /// A header's only value; `None` when there is none or more than one.

@@ -28,8 +28,11 @@ impl Bootstrap {
     /// # Errors
     /// It is not there, or not YAML.
     pub fn shipped(name: &str) -> Result<Self> {
-        let path = paths::repository().join("envoy").join(format!("{name}.yaml"));
-        let text = fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
+        let path = paths::repository()
+            .join("envoy")
+            .join(format!("{name}.yaml"));
+        let text =
+            fs::read_to_string(&path).with_context(|| format!("can't read {}", path.display()))?;
         Self::parse(&text).with_context(|| path.display().to_string())
     }
 
@@ -46,7 +49,9 @@ impl Bootstrap {
     /// # Errors
     /// There is none.
     pub fn at(&mut self, pointer: &str) -> Result<&mut Value> {
-        self.0.pointer_mut(pointer).with_context(|| format!("the bootstrap has no {pointer}"))
+        self.0
+            .pointer_mut(pointer)
+            .with_context(|| format!("the bootstrap has no {pointer}"))
     }
 
     /// The HTTP connection manager of the first listener.
@@ -62,8 +67,12 @@ impl Bootstrap {
     /// # Errors
     /// There are none.
     pub fn routes(&mut self) -> Result<&mut Vec<Value>> {
-        let routes = self.connection_manager()?.pointer_mut("/route_config/virtual_hosts/0/routes");
-        routes.and_then(Value::as_array_mut).context("the bootstrap has no routes")
+        let routes = self
+            .connection_manager()?
+            .pointer_mut("/route_config/virtual_hosts/0/routes");
+        routes
+            .and_then(Value::as_array_mut)
+            .context("the bootstrap has no routes")
     }
 
     /// The HTTP filters.
@@ -72,7 +81,9 @@ impl Bootstrap {
     /// There are none.
     pub fn http_filters(&mut self) -> Result<&mut Vec<Value>> {
         let filters = self.connection_manager()?.get_mut("http_filters");
-        filters.and_then(Value::as_array_mut).context("the bootstrap has no HTTP filters")
+        filters
+            .and_then(Value::as_array_mut)
+            .context("the bootstrap has no HTTP filters")
     }
 
     /// What a user writes for the filter of this name: the `value` of its `Struct`.
@@ -91,8 +102,7 @@ impl Bootstrap {
     pub fn as_json_text(&mut self, name: &str) -> Result<()> {
         let text = self.filter(name)?.to_string();
         if let Some(configuration) = self.plugin(name)?.get_mut("configuration") {
-            *configuration =
-                json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
+            *configuration = json!({ "@type": "type.googleapis.com/google.protobuf.StringValue", "value": text });
         }
         Ok(())
     }
@@ -119,7 +129,8 @@ impl Bootstrap {
     /// There are no such listeners.
     pub fn listen(&mut self, gateway: u16, admin: u16) -> Result<()> {
         *self.at("/admin/address/socket_address/port_value")? = json!(admin);
-        *self.at("/static_resources/listeners/0/address/socket_address/port_value")? = json!(gateway);
+        *self.at("/static_resources/listeners/0/address/socket_address/port_value")? =
+            json!(gateway);
         Ok(())
     }
 
@@ -128,7 +139,8 @@ impl Bootstrap {
     /// # Errors
     /// There is no cluster.
     pub fn forward_to(&mut self, upstream: SocketAddr) -> Result<()> {
-        let endpoint = "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+        let endpoint =
+            "/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
         *self.at(&format!("{endpoint}/address/socket_address"))? =
             json!({ "address": upstream.ip().to_string(), "port_value": upstream.port() });
         Ok(())
@@ -140,7 +152,9 @@ impl Bootstrap {
     /// A filter is not built.
     pub(crate) fn find_filters(&mut self) -> Result<()> {
         for filter in self.http_filters()? {
-            if let Some(file) = filter.pointer_mut("/typed_config/config/vm_config/code/local/filename") {
+            if let Some(file) =
+                filter.pointer_mut("/typed_config/config/vm_config/code/local/filename")
+            {
                 let written = file.as_str().context("a filter's filename is not text")?;
                 *file = json!(paths::filter(Path::new(written))?);
             }
@@ -154,7 +168,10 @@ impl Bootstrap {
     }
 
     fn plugin(&mut self, name: &str) -> Result<&mut Value> {
-        let filter = self.http_filters()?.iter_mut().find(|filter| filter["name"] == name);
+        let filter = self
+            .http_filters()?
+            .iter_mut()
+            .find(|filter| filter["name"] == name);
         let plugin = filter.and_then(|filter| filter.pointer_mut("/typed_config/config"));
         plugin.with_context(|| format!("there is no Wasm filter {name}"))
     }
@@ -169,16 +186,27 @@ mod tests {
         let mut bootstrap = Bootstrap::shipped("rate_limit")?;
         bootstrap.put(Placement::Before, "rate_limit", json!({ "name": "a" }))?;
         bootstrap.put(Placement::After, "rate_limit", json!({ "name": "b" }))?;
-        let names: Vec<_> = bootstrap.http_filters()?.iter().map(|f| f["name"].clone()).collect();
+        let names: Vec<_> = bootstrap
+            .http_filters()?
+            .iter()
+            .map(|f| f["name"].clone())
+            .collect();
         assert_eq!(names, ["a", "rate_limit", "b", "envoy.filters.http.router"]);
-        assert!(bootstrap.put(Placement::After, "no_such_filter", json!({})).is_err());
+        assert!(
+            bootstrap
+                .put(Placement::After, "no_such_filter", json!({}))
+                .is_err()
+        );
         Ok(())
     }
 
     #[test]
     fn what_is_quoted_stays_text_and_numbers_are_numbers() -> Result<()> {
         let mut bootstrap = Bootstrap::shipped("service_token")?;
-        assert_eq!(bootstrap.filter("service_token")?["credential"]["secrets"][0]["id"], "2026-11");
+        assert_eq!(
+            bootstrap.filter("service_token")?["credential"]["secrets"][0]["id"],
+            "2026-11"
+        );
         let mut bootstrap = Bootstrap::shipped("rate_limit")?;
         assert_eq!(bootstrap.filter("rate_limit")?["limits"][0]["quota"], 100);
         Ok(())

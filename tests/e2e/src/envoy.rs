@@ -68,12 +68,21 @@ impl Envoy {
                 }
             }
             if Instant::now() >= deadline {
-                bail!("Envoy does not serve after {} s:\n{}", START.as_secs(), process.output.tail(40));
+                bail!(
+                    "Envoy does not serve after {} s:\n{}",
+                    START.as_secs(),
+                    process.output.tail(40)
+                );
             }
             sleep(Duration::from_millis(10)).await;
         };
         let gateway = admin.listener().await?;
-        Ok(Self { process, gateway, admin, _files: files })
+        Ok(Self {
+            process,
+            gateway,
+            admin,
+            _files: files,
+        })
     }
 
     /// Where it listens.
@@ -105,7 +114,12 @@ impl Envoy {
 
 impl fmt::Display for Refused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Envoy did not start ({}):\n{}", self.status, self.output.tail(40))
+        write!(
+            f,
+            "Envoy did not start ({}):\n{}",
+            self.status,
+            self.output.tail(40)
+        )
     }
 }
 
@@ -123,7 +137,12 @@ struct Process {
 
 impl Process {
     fn spawn(options: Options, files: &Path) -> Result<Self> {
-        let Options { program, mut bootstrap, workers, env } = options;
+        let Options {
+            program,
+            mut bootstrap,
+            workers,
+            env,
+        } = options;
         bootstrap.find_filters()?;
         let config = files.join("bootstrap.json");
         fs::write(&config, bootstrap.to_json())?;
@@ -134,17 +153,31 @@ impl Process {
         // Hot restart would tie Envoys of one machine together by shared memory.
         command.arg("--disable-hot-restart");
         // Of Envoy's own lines only what is wrong; of the filters' all.
-        command.args(["--log-level", "warning", "--component-log-level", "wasm:info"]);
+        command.args([
+            "--log-level",
+            "warning",
+            "--component-log-level",
+            "wasm:info",
+        ]);
         // The access log at once and not every ten seconds.
         command.args(["--file-flush-interval-msec", "20"]);
-        command.envs(env).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child =
-            command.spawn().with_context(|| format!("can't start {}", program.display()))?;
+        command
+            .envs(env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .with_context(|| format!("can't start {}", program.display()))?;
         let output = Output::default();
         let mut readers = Vec::new();
         readers.extend(child.stdout.take().map(|stream| output.follow(stream)));
         readers.extend(child.stderr.take().map(|stream| output.follow(stream)));
-        Ok(Self { child, output, readers })
+        Ok(Self {
+            child,
+            output,
+            readers,
+        })
     }
 
     /// Reads on to the end of a process that has ended.

@@ -14,7 +14,8 @@ use crate::{Admin, Answer, Bootstrap, Envoy, Options, Output, RawAnswer, paths, 
 pub const JWT_SECRET_KEY: &str = "5a1f0c7e93d24b68a5c0e1f7b3d9286450c7a1e8f2b6d4930e7c5a8b1d2f4e60";
 
 /// What the backend expects of the gateway.
-pub const INTER_SERVICE_SECRET: &str = "c3e7d1a95b0f48627d9e3c1a8f5b024676e1d0c9b8a7f6e5d4c3b2a190817263";
+pub const INTER_SERVICE_SECRET: &str =
+    "c3e7d1a95b0f48627d9e3c1a8f5b024676e1d0c9b8a7f6e5d4c3b2a190817263";
 
 /// An Envoy with one of our configurations, and the backend that it guards.
 pub struct Gateway {
@@ -47,7 +48,6 @@ impl Gateway {
     }
 
     /// A request. It has a connection of its own, so that one after another they reach all workers.
-    #[must_use]
     pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.client.request(method, self.url(path))
     }
@@ -74,7 +74,8 @@ impl Gateway {
     /// There was no whole response.
     pub async fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
         let request = self.request(Method::GET, path);
-        let with = |request: RequestBuilder, header: &(&str, &str)| request.header(header.0, header.1);
+        let with =
+            |request: RequestBuilder, header: &(&str, &str)| request.header(header.0, header.1);
         Answer::to(headers.iter().fold(request, with)).await
     }
 
@@ -84,7 +85,8 @@ impl Gateway {
     /// There was no response.
     pub async fn raw_get(&self, target: &str, headers: &[&str]) -> Result<RawAnswer> {
         let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
-        let request = format!("GET {target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{lines}\r\n");
+        let request =
+            format!("GET {target} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\n{lines}\r\n");
         raw::exchange(self.address(), request.as_bytes()).await
     }
 
@@ -172,17 +174,28 @@ impl Builder {
         let mut bootstrap = self.bootstrap?;
         bootstrap.listen(0, 0)?;
         bootstrap.forward_to(self.upstream.unwrap_or(backend.addr()))?;
-        let secrets =
-            [("JWT_SECRET_KEY", JWT_SECRET_KEY), ("INTER_SERVICE_SECRET", INTER_SERVICE_SECRET)];
+        let secrets = [
+            ("JWT_SECRET_KEY", JWT_SECRET_KEY),
+            ("INTER_SERVICE_SECRET", INTER_SERVICE_SECRET),
+        ];
         let options = Options {
             program: paths::envoy_binary()?,
             bootstrap,
             workers: self.workers,
-            env: secrets.map(|(name, value)| (name.into(), value.into())).to_vec(),
+            env: secrets
+                .map(|(name, value)| (name.into(), value.into()))
+                .to_vec(),
         };
-        let client =
-            reqwest::Client::builder().no_proxy().pool_max_idle_per_host(0).timeout(PATIENCE).build()?;
-        Ok(Gateway { envoy: Envoy::start(options).await?, backend, client })
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(0)
+            .timeout(PATIENCE)
+            .build()?;
+        Ok(Gateway {
+            envoy: Envoy::start(options).await?,
+            backend,
+            client,
+        })
     }
 }
 

@@ -20,8 +20,13 @@ impl Output {
         thread::spawn(move || {
             let mut stream = BufReader::new(stream);
             let mut line = Vec::new();
-            while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                output.lock().push(String::from_utf8_lossy(&line).trim_end().to_owned());
+            while stream
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                output
+                    .lock()
+                    .push(String::from_utf8_lossy(&line).trim_end().to_owned());
                 line.clear();
             }
         })
@@ -44,7 +49,10 @@ impl Output {
     #[must_use]
     pub fn tail(&self, n: usize) -> String {
         let lines = self.lock();
-        lines.get(lines.len().saturating_sub(n)..).unwrap_or_default().join("\n")
+        lines
+            .get(lines.len().saturating_sub(n)..)
+            .unwrap_or_default()
+            .join("\n")
     }
 
     /// The entries of a JSON access log.
@@ -52,7 +60,9 @@ impl Output {
     pub fn access_log(&self) -> Vec<Value> {
         let lines = self.lock();
         let entries = lines.iter().filter(|line| line.starts_with('{'));
-        entries.filter_map(|line| serde_json::from_str(line).ok()).collect()
+        entries
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect()
     }
 
     /// Waits for a line in which all of `words` occur.

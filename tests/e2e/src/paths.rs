@@ -21,7 +21,9 @@ pub fn filters() -> PathBuf {
 
 /// A filter's file.
 pub(crate) fn filter(file: &Path) -> Result<PathBuf> {
-    let name = file.file_name().with_context(|| format!("{} names no file", file.display()))?;
+    let name = file
+        .file_name()
+        .with_context(|| format!("{} names no file", file.display()))?;
     let path = filters().join(name);
     if !path.is_file() {
         bail!("{} is not there; run `cargo xtask build`", path.display());
@@ -42,7 +44,9 @@ pub fn envoy_binary() -> Result<PathBuf> {
         return Ok(named);
     }
     let path = env::var_os("PATH").unwrap_or_default();
-    let found = env::split_paths(&path).map(|dir| dir.join("envoy")).find(|file| file.is_file());
+    let found = env::split_paths(&path)
+        .map(|dir| dir.join("envoy"))
+        .find(|file| file.is_file());
     found.context(
         "there is no Envoy: `cargo xtask test --only e2e` fetches one and runs these tests; or put \
          one on PATH, or set ENVOY_BIN to its path",

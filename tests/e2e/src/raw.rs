@@ -33,9 +33,16 @@ pub async fn exchange(gateway: SocketAddr, bytes: &[u8]) -> Result<RawAnswer> {
         stream.read_to_end(&mut answer).await?;
         anyhow::Ok(String::from_utf8_lossy(&answer).into_owned())
     };
-    let answer = timeout(PATIENCE, exchange).await.context("the gateway did not close the connection")??;
-    let (head, body) = answer.split_once("\r\n\r\n").with_context(|| format!("not HTTP: {answer:?}"))?;
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let answer = timeout(PATIENCE, exchange)
+        .await
+        .context("the gateway did not close the connection")??;
+    let (head, body) = answer
+        .split_once("\r\n\r\n")
+        .with_context(|| format!("not HTTP: {answer:?}"))?;
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
     Ok(RawAnswer {
         status: status.with_context(|| format!("no status: {head:?}"))?,
         head: head.to_owned(),

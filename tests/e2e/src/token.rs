@@ -19,7 +19,10 @@ impl Token {
     /// A token that `envoy/edge.yaml` and `envoy/jwt_auth.yaml` accept, valid for ten minutes.
     #[must_use]
     pub fn of(subject: &str) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs();
         Self {
             header: json!({ "alg": "HS256", "typ": "JWT", "kid": "dash-2026" }),
             claims: json!({
@@ -80,7 +83,10 @@ mod tests {
     #[test]
     fn a_token_is_signed_as_rfc_7515_says() {
         // RFC 7515 appendix A.1 has line breaks in its JSON; this one was signed by OpenSSL.
-        let token = Token { header: json!({ "alg": "HS256" }), claims: json!({ "sub": "a" }) };
+        let token = Token {
+            header: json!({ "alg": "HS256" }),
+            claims: json!({ "sub": "a" }),
+        };
         assert_eq!(token.unsigned(), "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhIn0.");
         let signed = token.signed("0123456789abcdef0123456789abcdef");
         assert_eq!(
@@ -91,7 +97,9 @@ mod tests {
 
     #[test]
     fn a_claim_is_set_and_taken_away() {
-        let token = Token::of("a").claim("sub", json!("b")).claim("exp", Value::Null);
+        let token = Token::of("a")
+            .claim("sub", json!("b"))
+            .claim("exp", Value::Null);
         assert_eq!(token.claims["sub"], "b");
         assert_eq!(token.claims.get("exp"), None);
     }

@@ -15,7 +15,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 ///
 /// # Errors
 /// It has not within [`PATIENCE`], or a look failed.
-pub async fn until_some<T>(what: &str, mut look: impl AsyncFnMut() -> Result<Option<T>>) -> Result<T> {
+pub async fn until_some<T>(
+    what: &str,
+    mut look: impl AsyncFnMut() -> Result<Option<T>>,
+) -> Result<T> {
     let deadline = Instant::now() + PATIENCE;
     loop {
         if let Some(found) = look().await? {

@@ -160,7 +160,10 @@ async fn the_states_are_shown_to_get_and_head_without_asking_the_upstream() -> R
     assert_eq!(answer.json()?, json!({ "rag_service": "open" }));
     assert_eq!(answer.header("content-type"), Some("application/json"));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let head = gateway.request(reqwest::Method::HEAD, STATUS).send().await?;
+    let head = gateway
+        .request(reqwest::Method::HEAD, STATUS)
+        .send()
+        .await?;
     assert_eq!(head.status(), 200);
     assert_eq!(gateway.requests().total(), 5);
     Ok(())
@@ -190,13 +193,18 @@ async fn two_breakers_fail_apart() -> Result<()> {
     trip(&gateway).await?;
     assert_eq!(gateway.get("/api/v1/rag/collections").await?.status, 200);
     let states = gateway.get(STATUS).await?;
-    assert_eq!(states.body, r#"{"rag_service":"open","collections":"closed"}"#);
+    assert_eq!(
+        states.body,
+        r#"{"rag_service":"open","collections":"closed"}"#
+    );
     Ok(())
 }
 
 /// Makes the upstream fail five times, and mends it.
 pub(crate) async fn trip(gateway: &Gateway) -> Result<()> {
-    gateway.faults().set(Fault::status(StatusCode::SERVICE_UNAVAILABLE).times(5));
+    gateway
+        .faults()
+        .set(Fault::status(StatusCode::SERVICE_UNAVAILABLE).times(5));
     for _ in 0..5 {
         let failed = gateway.get(SEARCH).await?;
         assert!(is_from_upstream(&failed, 503), "{failed:?}");
@@ -213,11 +221,17 @@ pub(crate) fn is_from_upstream(answer: &Answer, status: u16) -> bool {
 /// The state of the only breaker.
 pub(crate) async fn state(gateway: &Gateway) -> Result<String> {
     let states = gateway.get(STATUS).await?.json()?;
-    Ok(states["rag_service"].as_str().unwrap_or_default().to_owned())
+    Ok(states["rag_service"]
+        .as_str()
+        .unwrap_or_default()
+        .to_owned())
 }
 
 async fn until_half_open(gateway: &Gateway) -> Result<()> {
-    until("the breaker to be half-open", async || Ok(state(gateway).await? == "half_open")).await
+    until("the breaker to be half-open", async || {
+        Ok(state(gateway).await? == "half_open")
+    })
+    .await
 }
 
 /// Shortens the wait.
@@ -235,6 +249,10 @@ fn timed(bootstrap: &mut Bootstrap) -> Result<()> {
 
 /// How long the breaker's refusals took at the gateway, in microseconds.
 pub(crate) fn refusal_times(log: &[Value]) -> Vec<u64> {
-    let refused = log.iter().filter(|entry| entry["status"] == 503 && entry["upstream"].is_null());
-    refused.filter_map(|entry| entry["duration_us"].as_u64()).collect()
+    let refused = log
+        .iter()
+        .filter(|entry| entry["status"] == 503 && entry["upstream"].is_null());
+    refused
+        .filter_map(|entry| entry["duration_us"].as_u64())
+        .collect()
 }

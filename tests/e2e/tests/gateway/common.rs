@@ -22,14 +22,29 @@ pub(crate) const HEALTH: &str = "/api/v1/rag/status/health";
 #[track_caller]
 pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str) {
     assert_eq!(answer.status, status, "{answer:?}");
-    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{answer:?}");
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/problem+json"),
+        "{answer:?}"
+    );
     let problem = answer.json().unwrap();
-    assert_eq!(problem["type"], format!("urn:portcullis:problem/{kind}"), "{problem}");
+    assert_eq!(
+        problem["type"],
+        format!("urn:portcullis:problem/{kind}"),
+        "{problem}"
+    );
     assert_eq!(problem["status"], status, "{problem}");
     assert!(problem["title"].is_string(), "{problem}");
     let id = answer.header("x-request-id");
-    assert!(id.is_some() && problem["request_id"].as_str() == id, "{problem} {id:?}");
-    assert_eq!(problem.as_object().map(serde_json::Map::len), Some(4), "{problem}");
+    assert!(
+        id.is_some() && problem["request_id"].as_str() == id,
+        "{problem} {id:?}"
+    );
+    assert_eq!(
+        problem.as_object().map(serde_json::Map::len),
+        Some(4),
+        "{problem}"
+    );
 }
 
 /// Waits, if need be, until this much is left of the minute, so that what follows is counted in one
@@ -37,7 +52,8 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str) {
 pub(crate) async fn early_in_a_minute(left: Duration) -> Result<()> {
     const MINUTE: Duration = Duration::from_secs(60);
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    let elapsed = Duration::from_millis(u64::try_from(since_1970.as_millis() % MINUTE.as_millis())?);
+    let elapsed =
+        Duration::from_millis(u64::try_from(since_1970.as_millis() % MINUTE.as_millis())?);
     let until_next = MINUTE - elapsed;
     if until_next < left {
         tokio::time::sleep(until_next + Duration::from_millis(50)).await;
@@ -59,12 +75,19 @@ pub(crate) async fn flood(
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
         // A client of its own, so that none waits for another's connection.
-        let client = reqwest::Client::builder().no_proxy().pool_max_idle_per_host(1).build()?;
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .pool_max_idle_per_host(1)
+            .build()?;
         let url = gateway.url(SEARCH);
         tasks.spawn(async move {
             let mut statuses = Vec::new();
             for _ in 0..total / connections {
-                statuses.push(Answer::to(ask(client.request(Method::GET, &url))).await?.status);
+                statuses.push(
+                    Answer::to(ask(client.request(Method::GET, &url)))
+                        .await?
+                        .status,
+                );
             }
             anyhow::Ok(statuses)
         });
@@ -94,13 +117,18 @@ pub(crate) fn token() -> String {
 /// over as variables write `-` and `_` alike.
 pub(crate) fn spelled_like<'a>(received: &'a ReceivedRequest, header: &str) -> Vec<&'a str> {
     let folded = |name: &str| name.to_ascii_lowercase().replace('_', "-");
-    let lines = received.headers.iter().filter(|(name, _)| folded(name) == folded(header));
+    let lines = received
+        .headers
+        .iter()
+        .filter(|(name, _)| folded(name) == folded(header));
     lines.map(|(_, value)| value.as_str()).collect()
 }
 
 /// Makes a gRPC call; gives back the HTTP status and the gRPC status.
 pub(crate) async fn grpc_status(gateway: &Gateway, path: &str) -> Result<(u16, String)> {
-    let client = Client::builder(TokioExecutor::new()).http2_only(true).build_http();
+    let client = Client::builder(TokioExecutor::new())
+        .http2_only(true)
+        .build_http();
     // An empty message: no compression, no length.
     let body = "\0\0\0\0\0".to_owned();
     let request = http::Request::post(gateway.url(path))
@@ -108,6 +136,13 @@ pub(crate) async fn grpc_status(gateway: &Gateway, path: &str) -> Result<(u16, S
         .header("te", "trailers")
         .body(body)?;
     let response = client.request(request).await?;
-    let status = response.headers().get("grpc-status").map(|status| status.to_str()).transpose()?;
-    Ok((response.status().as_u16(), status.unwrap_or("none in the headers").to_owned()))
+    let status = response
+        .headers()
+        .get("grpc-status")
+        .map(|status| status.to_str())
+        .transpose()?;
+    Ok((
+        response.status().as_u16(),
+        status.unwrap_or("none in the headers").to_owned(),
+    ))
 }

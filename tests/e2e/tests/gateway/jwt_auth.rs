@@ -124,39 +124,86 @@ async fn a_token_that_is_not_good_in_every_respect_is_refused() -> Result<()> {
     let good = || Token::of("alice");
     let signed = |token: Token| token.signed(JWT_SECRET_KEY);
     for (reason, token) in [
-        ("signature", good().signed("another secret, which is long enough")),
+        (
+            "signature",
+            good().signed("another secret, which is long enough"),
+        ),
         ("signature", good().unsigned() + "AAAA"),
         ("algorithm", good().header("alg", json!("none")).unsigned()),
         ("algorithm", signed(good().header("alg", json!("HS512")))),
         ("algorithm", signed(good().header("alg", json!("RS256")))),
-        ("unknown_kid", signed(good().header("kid", json!("dash-2025")))),
-        ("critical_header", signed(good().header("crit", json!(["exp"])))),
-        ("unknown_issuer", signed(good().claim("iss", json!("https://evil.example")))),
+        (
+            "unknown_kid",
+            signed(good().header("kid", json!("dash-2025"))),
+        ),
+        (
+            "critical_header",
+            signed(good().header("crit", json!(["exp"]))),
+        ),
+        (
+            "unknown_issuer",
+            signed(good().claim("iss", json!("https://evil.example"))),
+        ),
         ("audience", signed(good().claim("aud", json!("other-api")))),
         ("audience", signed(good().claim("aud", json!(["a", "b"])))),
-        ("expired", signed(good().claim("iat", json!(now - 900)).claim("exp", json!(now - 300)))),
-        ("not_yet_valid", signed(good().claim("nbf", json!(now + 300)))),
-        ("issued_in_future", signed(good().claim("iat", json!(now + 300)))),
+        (
+            "expired",
+            signed(
+                good()
+                    .claim("iat", json!(now - 900))
+                    .claim("exp", json!(now - 300)),
+            ),
+        ),
+        (
+            "not_yet_valid",
+            signed(good().claim("nbf", json!(now + 300))),
+        ),
+        (
+            "issued_in_future",
+            signed(good().claim("iat", json!(now + 300))),
+        ),
         ("lifetime", signed(good().claim("exp", json!(now + 90_000)))),
         ("claim_missing", signed(good().claim("exp", Value::Null))),
-        ("claim_type", signed(good().claim("exp", json!((now + 60).to_string())))),
-        ("claim_unsafe", signed(good().claim("sub", json!("alice\r\nx-admin: 1")))),
+        (
+            "claim_type",
+            signed(good().claim("exp", json!((now + 60).to_string()))),
+        ),
+        (
+            "claim_unsafe",
+            signed(good().claim("sub", json!("alice\r\nx-admin: 1"))),
+        ),
         ("malformed", "abc".to_owned()),
         ("malformed", "a.b.c.d".to_owned()),
         ("malformed", signed(good()) + "="),
-        ("too_large", signed(good().claim("pad", json!("x".repeat(9_000))))),
+        (
+            "too_large",
+            signed(good().claim("pad", json!("x".repeat(9_000)))),
+        ),
     ] {
         let refused = gateway.get_as(&token, SEARCH).await?;
         assert_problem(&refused, 401, "invalid-token");
         let challenge = refused.header("www-authenticate").unwrap();
-        assert!(challenge.starts_with(r#"Bearer realm="rag", error="invalid_token""#), "{challenge}");
+        assert!(
+            challenge.starts_with(r#"Bearer realm="rag", error="invalid_token""#),
+            "{challenge}"
+        );
         // What was wrong is for the log alone.
-        assert!(!refused.body.contains(reason) && !challenge.contains(reason), "{refused:?}");
+        assert!(
+            !refused.body.contains(reason) && !challenge.contains(reason),
+            "{refused:?}"
+        );
         let id = refused.header("x-request-id").unwrap();
         let line = gateway.output().wait_for(&["event=refused", id]).await?;
-        assert!(line.contains(&format!("reason={reason} ")), "{reason}: {line}");
+        assert!(
+            line.contains(&format!("reason={reason} ")),
+            "{reason}: {line}"
+        );
         for segment in token.split('.').filter(|segment| segment.len() > 8) {
-            assert_eq!(gateway.output().with(&[segment]), [""; 0], "a token in the log");
+            assert_eq!(
+                gateway.output().with(&[segment]),
+                [""; 0],
+                "a token in the log"
+            );
         }
     }
     assert_eq!(gateway.requests().total(), 0);
@@ -172,13 +219,19 @@ async fn tokens_at_the_edge_of_what_is_allowed_pass() -> Result<()> {
         good().header("kid", Value::Null),
         good().claim("aud", json!(["other-api", "rag-api"])),
         good().claim("scope", json!("rag:write rag:read")),
-        good().claim("scope", Value::Null).claim("scp", json!(["rag:read"])),
-        good().claim("exp", json!(now - 10)).claim("iat", json!(now - 60)),
+        good()
+            .claim("scope", Value::Null)
+            .claim("scp", json!(["rag:read"])),
+        good()
+            .claim("exp", json!(now - 10))
+            .claim("iat", json!(now - 60)),
         good().claim("nbf", json!(now + 10)),
         // What a token says of its own keys is not looked at.
         good().header("jku", json!("https://evil.example/jwks.json")),
     ] {
-        let answer = gateway.get_as(&token.signed(JWT_SECRET_KEY), SEARCH).await?;
+        let answer = gateway
+            .get_as(&token.signed(JWT_SECRET_KEY), SEARCH)
+            .await?;
         assert_eq!(answer.status, 200, "{token:?} {answer:?}");
     }
     Ok(())
@@ -188,11 +241,19 @@ async fn tokens_at_the_edge_of_what_is_allowed_pass() -> Result<()> {
 async fn a_missing_scope_is_forbidden_and_named() -> Result<()> {
     let gateway = Gateway::with("jwt_auth").start().await?;
     let token = Token::of("alice").claim("scope", json!("rag:write rag:reader"));
-    let refused = gateway.get_as(&token.signed(JWT_SECRET_KEY), SEARCH).await?;
+    let refused = gateway
+        .get_as(&token.signed(JWT_SECRET_KEY), SEARCH)
+        .await?;
     assert_problem(&refused, 403, "insufficient-scope");
     let challenge = refused.header("www-authenticate");
-    assert_eq!(challenge, Some(r#"Bearer realm="rag", error="insufficient_scope", scope="rag:read""#));
-    gateway.admin().wait_for_metric(r#"jwt_auth_denied{reason="insufficient_scope"}"#, 1).await?;
+    assert_eq!(
+        challenge,
+        Some(r#"Bearer realm="rag", error="insufficient_scope", scope="rag:read""#)
+    );
+    gateway
+        .admin()
+        .wait_for_metric(r#"jwt_auth_denied{reason="insufficient_scope"}"#, 1)
+        .await?;
     Ok(())
 }
 
@@ -200,9 +261,18 @@ async fn a_missing_scope_is_forbidden_and_named() -> Result<()> {
 async fn two_tokens_in_one_request_are_refused() -> Result<()> {
     let gateway = Gateway::with("jwt_auth").start().await?;
     let bearer = format!("authorization: Bearer {}", token());
-    let other = format!("Authorization: Bearer {}", Token::of("bob").signed(JWT_SECRET_KEY));
-    assert_eq!(gateway.raw_get(SEARCH, &[&bearer, &other]).await?.status, 400);
-    assert_eq!(gateway.raw_get(SEARCH, &[&bearer, &bearer]).await?.status, 400);
+    let other = format!(
+        "Authorization: Bearer {}",
+        Token::of("bob").signed(JWT_SECRET_KEY)
+    );
+    assert_eq!(
+        gateway.raw_get(SEARCH, &[&bearer, &other]).await?.status,
+        400
+    );
+    assert_eq!(
+        gateway.raw_get(SEARCH, &[&bearer, &bearer]).await?.status,
+        400
+    );
     assert_eq!(gateway.raw_get(SEARCH, &[&bearer]).await?.status, 200);
     assert_eq!(gateway.requests().total(), 1);
     Ok(())
@@ -213,7 +283,9 @@ async fn a_preflight_passes_without_a_token_and_a_half_one_does_not() -> Result<
     let gateway = Gateway::with("jwt_auth").start().await?;
     // The backend knows no OPTIONS, but it was asked.
     assert_eq!(preflight(&gateway, SEARCH).await?.status, 405);
-    let half = gateway.request(Method::OPTIONS, SEARCH).header("origin", "http://localhost:3103");
+    let half = gateway
+        .request(Method::OPTIONS, SEARCH)
+        .header("origin", "http://localhost:3103");
     assert_eq!(Answer::to(half).await?.status, 401);
     assert_eq!(gateway.requests().total(), 1);
     Ok(())
@@ -222,7 +294,10 @@ async fn a_preflight_passes_without_a_token_and_a_half_one_does_not() -> Result<
 #[tokio::test]
 async fn a_grpc_client_without_a_token_gets_a_grpc_status() -> Result<()> {
     let gateway = Gateway::with("jwt_auth").start().await?;
-    assert_eq!(grpc_status(&gateway, "/api/v1/rag/search").await?, (200, "16".to_owned()));
+    assert_eq!(
+        grpc_status(&gateway, "/api/v1/rag/search").await?,
+        (200, "16".to_owned())
+    );
     Ok(())
 }
 
@@ -237,7 +312,13 @@ async fn a_remembered_token_is_not_checked_again_and_a_changed_one_is() -> Resul
     let first = if signature.starts_with('A') { "B" } else { "A" };
     let changed = format!("{head}.{first}{}", &signature[1..]);
     assert_eq!(gateway.get_as(&changed, SEARCH).await?.status, 401);
-    gateway.admin().wait_for_metric("jwt_auth_cache_hits{}", 2).await?;
-    gateway.admin().wait_for_metric("jwt_auth_cache_misses{}", 2).await?;
+    gateway
+        .admin()
+        .wait_for_metric("jwt_auth_cache_hits{}", 2)
+        .await?;
+    gateway
+        .admin()
+        .wait_for_metric("jwt_auth_cache_misses{}", 2)
+        .await?;
     Ok(())
 }

@@ -26,11 +26,13 @@ macro_rules! with_one_and_four_workers {
     )*};
 }
 
+mod chain;
 mod circuit_breaker;
 mod circuit_breaker_failures;
 mod common;
 mod configuration;
 mod edge;
+mod edge_seen;
 mod jwt_auth;
 mod rate_limit;
 mod service_token;

@@ -107,10 +107,16 @@ async fn a_client_can_not_choose_the_address_that_it_is_counted_under() -> Resul
     let gateway = tight(4, 3).await?;
     for n in 0..3 {
         let forged = format!("198.51.100.{n}");
-        let headers = [("x-forwarded-for", forged.as_str()), ("x-real-ip", "203.0.113.9")];
+        let headers = [
+            ("x-forwarded-for", forged.as_str()),
+            ("x-real-ip", "203.0.113.9"),
+        ];
         assert_eq!(gateway.get_with(SEARCH, &headers).await?.status, 200);
     }
-    let headers = [("x-forwarded-for", "203.0.113.77"), ("x-envoy-external-address", "203.0.113.78")];
+    let headers = [
+        ("x-forwarded-for", "203.0.113.77"),
+        ("x-envoy-external-address", "203.0.113.78"),
+    ];
     assert_eq!(gateway.get_with(SEARCH, &headers).await?.status, 429);
     Ok(())
 }
@@ -125,9 +131,14 @@ async fn every_client_address_has_a_count_of_its_own() -> Result<()> {
     assert_eq!(gateway.get(SEARCH).await?.status, 429);
     // All of 127.0.0.0/8 is this machine.
     let other = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
-    let other = other.local_address("127.0.0.2".parse::<std::net::IpAddr>()?).build()?;
+    let other = other
+        .local_address("127.0.0.2".parse::<std::net::IpAddr>()?)
+        .build()?;
     for status in [200, 200, 429] {
-        assert_eq!(Answer::to(other.get(gateway.url(SEARCH))).await?.status, status);
+        assert_eq!(
+            Answer::to(other.get(gateway.url(SEARCH))).await?.status,
+            status
+        );
     }
     Ok(())
 }
@@ -155,7 +166,9 @@ async fn behind_a_trusted_proxy_the_address_is_what_the_proxy_says() -> Result<(
         ("2001:db8:0:1::2", 429),
         ("2001:db8:0:2::1", 200),
     ] {
-        let answer = gateway.get_with(SEARCH, &[("x-forwarded-for", forwarded)]).await?;
+        let answer = gateway
+            .get_with(SEARCH, &[("x-forwarded-for", forwarded)])
+            .await?;
         assert_eq!(answer.status, status, "{forwarded}");
     }
     Ok(())
@@ -169,7 +182,12 @@ async fn a_preflight_is_not_counted_and_any_other_options_request_is() -> Result
         assert_eq!(preflight(&gateway, SEARCH).await?.status, 405);
     }
     assert_eq!(gateway.get(SEARCH).await?.status, 200);
-    assert_eq!(Answer::to(gateway.request(Method::OPTIONS, SEARCH)).await?.status, 429);
+    assert_eq!(
+        Answer::to(gateway.request(Method::OPTIONS, SEARCH))
+            .await?
+            .status,
+        429
+    );
     Ok(())
 }
 
@@ -183,9 +201,17 @@ async fn a_refused_request_is_charged_to_no_limit() -> Result<()> {
         Ok(())
     });
     let gateway = gateway.start().await?;
-    for (user, status) in
-        [("a", 200), ("a", 429), ("a", 429), ("a", 429), ("b", 200), ("c", 200), ("d", 200), ("e", 200), ("f", 429)]
-    {
+    for (user, status) in [
+        ("a", 200),
+        ("a", 429),
+        ("a", 429),
+        ("a", 429),
+        ("b", 200),
+        ("c", 200),
+        ("d", 200),
+        ("e", 200),
+        ("f", 429),
+    ] {
         let answer = gateway.get_with(SEARCH, &[("x-user", user)]).await?;
         assert_eq!(answer.status, status, "{user}");
         let policy = answer.header("ratelimit-policy").unwrap();
@@ -200,8 +226,17 @@ async fn a_refusal_is_one_log_line_that_a_client_can_not_forge() -> Result<()> {
     gateway.get(SEARCH).await?;
     let target = "/api/v1/rag/search?q=x%0arate_limit:%20forged\"=\\status=200";
     assert_eq!(gateway.raw_get(target, &[]).await?.status, 429);
-    let line = gateway.output().wait_for(&["rate_limit", "reason=quota_exceeded"]).await?;
-    for part in ["limit=per_ip", "status=429", "method=GET", "path=", "request_id="] {
+    let line = gateway
+        .output()
+        .wait_for(&["rate_limit", "reason=quota_exceeded"])
+        .await?;
+    for part in [
+        "limit=per_ip",
+        "status=429",
+        "method=GET",
+        "path=",
+        "request_id=",
+    ] {
         assert!(line.contains(part), "{line}");
     }
     assert_eq!(gateway.output().with(&["quota_exceeded"]).len(), 1);
@@ -209,12 +244,14 @@ async fn a_refusal_is_one_log_line_that_a_client_can_not_forge() -> Result<()> {
 }
 
 async fn tight(workers: u32, quota: u32) -> Result<Gateway> {
-    let gateway = Gateway::with("rate_limit").workers(workers).edit(|bootstrap| {
-        let limit = &mut bootstrap.filter("rate_limit")?["limits"][0];
-        limit["quota"] = json!(quota);
-        // A sliding window: whichever hour it is, a burst of seconds gets the quota and no more.
-        limit["window"] = json!("1h");
-        Ok(())
-    });
+    let gateway = Gateway::with("rate_limit")
+        .workers(workers)
+        .edit(|bootstrap| {
+            let limit = &mut bootstrap.filter("rate_limit")?["limits"][0];
+            limit["quota"] = json!(quota);
+            // A sliding window: whichever hour it is, a burst of seconds gets the quota and no more.
+            limit["window"] = json!("1h");
+            Ok(())
+        });
     gateway.start().await
 }

@@ -82,10 +82,24 @@ with_one_and_four_workers! {
 #[tokio::test]
 async fn the_secret_is_shown_nowhere() -> Result<()> {
     let gateway = Gateway::with("service_token").start().await?;
-    let answer = gateway.get_with(SEARCH, &[("x-service-token", "forged")]).await?;
+    let answer = gateway
+        .get_with(SEARCH, &[("x-service-token", "forged")])
+        .await?;
     assert!(!format!("{answer:?}").contains(INTER_SERVICE_SECRET));
-    for page in ["/config_dump", "/server_info", "/stats", "/stats/prometheus"] {
-        assert!(!gateway.admin().get(page).await?.contains(INTER_SERVICE_SECRET), "{page}");
+    for page in [
+        "/config_dump",
+        "/server_info",
+        "/stats",
+        "/stats/prometheus",
+    ] {
+        assert!(
+            !gateway
+                .admin()
+                .get(page)
+                .await?
+                .contains(INTER_SERVICE_SECRET),
+            "{page}"
+        );
     }
     assert_eq!(gateway.output().with(&[INTER_SERVICE_SECRET]), [""; 0]);
     Ok(())
@@ -100,8 +114,17 @@ async fn outside_of_what_is_matched_a_clients_token_is_taken_away() -> Result<()
     });
     let gateway = gateway.start().await?;
     assert_eq!(gateway.get(SEARCH).await?.status, 200);
-    assert_eq!(gateway.get_with("/other", &[("x-service-token", "forged")]).await?.status, 401);
-    assert_eq!(spelled_like(&gateway.requests().last(1)[0], "x-service-token").concat(), "");
+    assert_eq!(
+        gateway
+            .get_with("/other", &[("x-service-token", "forged")])
+            .await?
+            .status,
+        401
+    );
+    assert_eq!(
+        spelled_like(&gateway.requests().last(1)[0], "x-service-token").concat(),
+        ""
+    );
     Ok(())
 }
 
@@ -116,6 +139,9 @@ async fn of_two_secrets_the_first_is_sent() -> Result<()> {
     });
     let gateway = gateway.start().await?;
     assert_eq!(gateway.get(SEARCH).await?.status, 200);
-    gateway.output().wait_for(&["service_token", "secret_id=next"]).await?;
+    gateway
+        .output()
+        .wait_for(&["service_token", "secret_id=next"])
+        .await?;
     Ok(())
 }
