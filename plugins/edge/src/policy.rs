@@ -68,14 +68,19 @@ impl Edge {
         };
         let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
         self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)?;
+        let mut injected = None;
         if let Some(service_token) = &self.service_token {
-            let (verdict, ()) = service_token.on_request(request, ports);
+            let (verdict, counter) = service_token.decide(request, ports);
             edits.extend(self.passed(verdict, flow)?);
+            injected = counter;
         }
         if let Some(circuit_breaker) = &self.circuit_breaker {
             let (verdict, admitted) = circuit_breaker.on_request(request, ports);
             flow.circuit_breaker = Some(admitted);
             edits.extend(self.passed(verdict, flow)?);
+        }
+        if let Some(injected) = injected {
+            ports.telemetry.count(injected);
         }
         Ok(edits)
     }

@@ -37,16 +37,23 @@ impl Origin {
     /// From Envoy's `response.code_details`.
     #[must_use]
     pub fn from_envoy_details(details: &str) -> Self {
-        // "upstream_reset_before_response_started{connection_failure|…}": the part in braces is
-        // for people.
-        let kind = details.split_once('{').map_or(details, |(kind, _)| kind);
+        // As in "upstream_reset_before_response_started{connection_failure|…}".
+        let (kind, why) = details.split_once('{').unwrap_or((details, ""));
         match kind {
+            // The gateway's own bounds (its `circuit_breakers`, its overload manager) held the
+            // request back; the upstream never saw it.
+            "upstream_reset_before_response_started"
+                if why.starts_with("overflow") || why.starts_with("overload_manager") =>
+            {
+                Self::Gateway
+            }
             "via_upstream" => Self::Upstream,
             "upstream_reset_before_response_started" => Self::ConnectionFailed,
             "upstream_reset_after_response_started" => Self::BrokenOff,
             "response_timeout"
             | "upstream_per_try_timeout"
             | "upstream_per_try_idle_timeout"
+            | "upstream_max_stream_duration_reached"
             | "upstream_response_timeout" => Self::TimedOut,
             "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
             // Also none at all: what another Wasm filter answers has no details.
@@ -101,6 +108,10 @@ mod tests {
             (
                 "upstream_reset_after_response_started{connection_termination}",
                 Origin::BrokenOff,
+            ),
+            (
+                "upstream_reset_before_response_started{overflow}",
+                Origin::Gateway,
             ),
             ("response_timeout", Origin::TimedOut),
             ("upstream_per_try_timeout", Origin::TimedOut),

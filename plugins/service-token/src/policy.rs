@@ -101,26 +101,10 @@ impl Policy for ServiceToken {
     }
 
     fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, ()) {
-        let verdict = match self.mode {
-            Mode::Off => Verdict::Continue(HeaderEdits::none()),
-            Mode::Shadow => {
-                let sent = self.sent(request.headers());
-                self.tell(sent, request, ports);
-                if !sent.is_refused() && self.injects(request) {
-                    ports.telemetry.count(self.metrics.shadow_injected);
-                }
-                Verdict::Continue(HeaderEdits::none())
-            }
-            Mode::Enforce => {
-                let sent = self.sent(request.headers());
-                self.tell(sent, request, ports);
-                if sent.is_refused() {
-                    Verdict::Refuse(BAD_REQUEST.reply(request))
-                } else {
-                    Verdict::Continue(self.edits(sent, request, ports))
-                }
-            }
-        };
+        let (verdict, injected) = self.decide(request, ports);
+        if let Some(injected) = injected {
+            ports.telemetry.count(injected);
+        }
         (verdict, ())
     }
 
@@ -173,19 +157,40 @@ impl ServiceToken {
     }
 
     /// One header is written, and nothing of a client's is left.
-    fn edits<'a>(
+    /// Decides on a request, and names what is to be counted once it really goes on: for `edge`, where
+    /// the breaker is asked after this.
+    pub fn decide<'a>(
         &'a self,
-        sent: Sent,
         request: &'a Request<'a>,
         ports: &Ports<'_>,
-    ) -> HeaderEdits<'a> {
+    ) -> (Verdict<'a>, Option<Counter>) {
+        if self.mode == Mode::Off {
+            return (Verdict::Continue(HeaderEdits::none()), None);
+        }
+        let sent = self.sent(request.headers());
+        self.tell(sent, request, ports);
+        let injects = !sent.is_refused() && self.injects(request);
+        if self.mode == Mode::Shadow {
+            let injected = injects.then_some(self.metrics.shadow_injected);
+            return (Verdict::Continue(HeaderEdits::none()), injected);
+        }
+        if sent.is_refused() {
+            return (Verdict::Refuse(BAD_REQUEST.reply(request)), None);
+        }
+        let edits = self.edits(sent, injects, request);
+        (
+            Verdict::Continue(edits),
+            injects.then_some(self.metrics.injected),
+        )
+    }
+
+    fn edits<'a>(&'a self, sent: Sent, injects: bool, request: &'a Request<'a>) -> HeaderEdits<'a> {
         let mut edits = HeaderEdits::none();
         let header = self.credential.header();
         if sent != Sent::Nothing {
             clear_spellings(request.headers(), header, &mut edits);
         }
-        if self.injects(request) {
-            ports.telemetry.count(self.metrics.injected);
+        if injects {
             edits.set(header, self.credential.value());
         } else if sent != Sent::Nothing && edits.is_empty() {
             // The one line that there is has our spelling.

@@ -100,6 +100,11 @@ fn an_open_breaker_refuses_with_the_limits_shown_and_after_auth_only() {
             (503, Some("1"))
         );
         assert!(seen.header("retry-after").is_some());
+        assert_eq!(
+            subject.metric("service_token_injected"),
+            2,
+            "not what the breaker refused"
+        );
         assert_eq!(subject.ask(Sent::get("/api/search")).status(), 401);
     });
 }
