@@ -22,7 +22,7 @@ use crate::{build, tools};
 use stage::Stage;
 
 /// How to run the demo.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub struct Args {
     /// Leave everything running until interrupted.
     #[arg(long)]

@@ -19,7 +19,7 @@ pub struct Args {
     /// One step alone, with the filters as they were built last.
     #[arg(long, value_name = "STEP")]
     only: Option<Step>,
-    /// Without the steps that fetch tools and take minutes: wasm and e2e.
+    /// Without the steps that fetch tools and take minutes: wasm, e2e and demo.
     #[arg(long)]
     quick: bool,
 }

@@ -12,7 +12,7 @@ use super::Tally;
 use crate::command::{cargo, run, succeeded, tee};
 use crate::filters::FILTERS;
 use crate::workspace::Workspace;
-use crate::{build, schema, tools, wasm_target};
+use crate::{build, demo, schema, tools, wasm_target};
 
 /// What runs in a gateway, and is held to the strictest lints.
 const PRODUCT: &[&str] = &[
@@ -53,11 +53,13 @@ pub enum Step {
     Wasm,
     /// Tests against a real Envoy.
     E2e,
+    /// The demo's tour, which checks what it shows.
+    Demo,
 }
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Build,
         Self::Fmt,
         Self::Clippy,
@@ -65,6 +67,7 @@ impl Step {
         Self::Native,
         Self::Wasm,
         Self::E2e,
+        Self::Demo,
     ];
 
     /// What the step shows.
@@ -78,13 +81,14 @@ impl Step {
             Self::Native => "unit, property and conformance tests",
             Self::Wasm => "the pure crates' tests as Wasm, under Node",
             Self::E2e => "tests against a real Envoy",
+            Self::Demo => "the demo's tour, which checks what it shows",
         }
     }
 
     /// Whether it needs tools that are fetched, and minutes.
     #[must_use]
     pub const fn is_slow(self) -> bool {
-        matches!(self, Self::Wasm | Self::E2e)
+        matches!(self, Self::Wasm | Self::E2e | Self::Demo)
     }
 
     /// Runs the step and counts its tests.
@@ -101,6 +105,7 @@ impl Step {
             Self::Native => native(workspace, tally),
             Self::Wasm => wasm(workspace, tally),
             Self::E2e => e2e(workspace, tally),
+            Self::Demo => tour(tally),
         }
     }
 }
@@ -115,6 +120,7 @@ impl fmt::Display for Step {
             Self::Native => "native",
             Self::Wasm => "wasm",
             Self::E2e => "e2e",
+            Self::Demo => "demo",
         })
     }
 }
@@ -184,6 +190,12 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         .args(["test", "--no-fail-fast", "-p", E2E])
         .env("ENVOY_BIN", envoy);
     count(&mut command, tally)
+}
+
+fn tour(tally: &mut Tally) -> Result<()> {
+    demo::run(&demo::Args::default())?;
+    tally.passed += 1;
+    Ok(())
 }
 
 /// Runs tests, shows what they print, and counts them.
