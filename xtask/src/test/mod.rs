@@ -98,7 +98,7 @@ mod tests {
             .into_iter()
             .filter(|s| quick.leaves_out(*s).is_some())
             .collect();
-        assert_eq!(out, [Step::Wasm, Step::E2e]);
+        assert_eq!(out, [Step::Wasm, Step::E2e, Step::Demo]);
         let asked = Args {
             only: Some(Step::E2e),
             quick: true,
