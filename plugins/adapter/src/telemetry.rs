@@ -62,6 +62,13 @@ impl HostTelemetry {
     }
 }
 
+/// A filter that is configured anew, or goes, hands over what it has counted.
+impl Drop for HostTelemetry {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
 impl Telemetry for HostTelemetry {
     fn count(&self, counter: Counter) {
         if let Ok(mut pending) = self.pending.try_borrow_mut()

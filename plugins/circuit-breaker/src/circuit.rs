@@ -191,6 +191,8 @@ impl Circuit {
         };
         ports.telemetry.count(counter);
         ports.telemetry.set(self.metrics.state, to.gauge());
+        // Another worker may have gone on from there meanwhile, and have said so first.
+        self.show(ports);
         let line = LogLine::new(NAME, transition.event())
             .with("breaker", &self.name)
             .with("from", transition.from().as_str())

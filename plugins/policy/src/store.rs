@@ -76,7 +76,8 @@ pub enum CasStatus {
 /// that is refused although still nothing is there, 0.
 pub struct SharedData<R>(pub R);
 
-/// A number that no value has: both gateways count up from small ones.
+/// A number that hardly a value has: both gateways count up from small ones, Envoy one number for
+/// each write of the process.
 const MATCHES_NOTHING: u32 = u32::MAX;
 /// Kong's number for creating; Envoy's for overwriting.
 const CREATES_ON_KONG: u32 = 0;
@@ -92,10 +93,8 @@ impl<R: RawSharedData> SharedStore for SharedData<R> {
 
     fn set(&self, key: &str, value: &[u8], expected: Expected) -> Result<(), StoreError> {
         match expected {
-            // No value that was read has either number, and on Envoy 0 would overwrite.
-            Expected::Version(Version(CREATES_ON_KONG | MATCHES_NOTHING)) => {
-                Err(StoreError::Unavailable)
-            }
+            // No value that was read has this number, and on Envoy it would overwrite.
+            Expected::Version(Version(CREATES_ON_KONG)) => Err(StoreError::Unavailable),
             Expected::Version(Version(cas)) => outcome(self.0.set_raw(key, value, cas)),
             Expected::Absent => match outcome(self.0.set_raw(key, value, MATCHES_NOTHING)) {
                 Err(StoreError::Conflict) => {

@@ -4,7 +4,7 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, scalar_text};
-use portcullis_policy::{ClientAddress, Request};
+use portcullis_policy::{ClientAddress, Request, Span};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 /// A part of a limit's key.
@@ -90,9 +90,11 @@ impl schemars::JsonSchema for KeyPart {
 
 impl Fingerprint {
     /// The fingerprint of `source` under a limit; parts that are missing are left out when
-    /// `without_missing`.
+    /// `without_missing`. The window is a part of it: counts are numbered by windows, so that those
+    /// of another length mean nothing.
     pub(crate) fn of(
         limit: &str,
+        window: Span,
         parts: &[KeyPart],
         source: &Source<'_, '_>,
         hash_key: &HashKey,
@@ -101,6 +103,7 @@ impl Fingerprint {
         let mut hasher = SipHasher24::new_with_key(hash_key);
         // Each field with its length before it, so that no two keys run into one.
         field(&mut hasher, limit.as_bytes());
+        hasher.write_u64(window.as_nanos());
         for part in parts {
             let found = match part {
                 KeyPart::ClientAddress => {
@@ -138,6 +141,24 @@ impl Fingerprint {
             hasher.write_u8(u8::from(found));
         }
         Ok(Self(hasher.finish128().as_bytes()))
+    }
+
+    /// Under what the key's counts are kept while the clock shows an earlier time than they are of.
+    pub(crate) fn in_the_past(self) -> Self {
+        let [first, rest @ ..] = self.0;
+        let mut bytes = [first ^ 0x80; 16];
+        bytes
+            .iter_mut()
+            .skip(1)
+            .zip(rest)
+            .for_each(|(to, from)| *to = from);
+        Self(bytes)
+    }
+
+    /// A byte in which two keys rarely agree, and that does not choose the slot.
+    pub(crate) const fn salt(self) -> usize {
+        let [.., last] = self.0;
+        last as usize
     }
 
     /// Which of `slots` slots the key lives in.
@@ -183,7 +204,7 @@ mod tests {
             claims: None,
             address: Default::default(),
         };
-        Fingerprint::of(limit, &parts, &source, &[7; 16], false)
+        Fingerprint::of(limit, Span::from_secs(60), &parts, &source, &[7; 16], false)
     }
 
     #[test]

@@ -109,7 +109,9 @@ impl Limit {
         ports: &Ports<'_>,
     ) -> Result<Answer, Failure> {
         let share = self.when_key_missing == WhenKeyMissing::Share;
-        let fingerprint = match Fingerprint::of(&self.name, &self.key, source, hash_key, share) {
+        let window = self.quota.window;
+        let key = Fingerprint::of(&self.name, window, &self.key, source, hash_key, share);
+        let fingerprint = match key {
             Ok(fingerprint) => fingerprint,
             Err(NoKey::AddressUnknown) => return Err(Failure::Address),
             Err(NoKey::Missing) if self.when_key_missing == WhenKeyMissing::Deny => {
@@ -165,6 +167,21 @@ impl Limit {
             Some(id) => line.with("request_id", id),
             None => line,
         });
+    }
+
+    /// The same limit's standing once `charge` is given back.
+    pub(crate) fn standing_without(&self, charge: &Charge) -> Option<Standing<'_>> {
+        let standing = self.standing(charge)?;
+        let remaining = standing.remaining.saturating_add(1).min(standing.quota);
+        Some(Standing {
+            remaining,
+            ..standing
+        })
+    }
+
+    /// The window's length.
+    pub(crate) const fn window(&self) -> Span {
+        self.quota.window
     }
 
     /// Where the client stands; `None` in shadow, of which it is not to know.

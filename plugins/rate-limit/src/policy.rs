@@ -84,9 +84,10 @@ impl RateLimit {
                 .map_err(|error| error.within(&format!("limits[{place}]")))?;
             limits.push(limit);
         }
+        let longest = limits.iter().map(Limit::window).max().unwrap_or(Span::ZERO);
         Ok(Self {
             limits,
-            table: Table::with_capacity(config.capacity.get()),
+            table: Table::new(config.capacity.get(), longest),
             headers: config.headers,
             client_address: config.client_address.into(),
             cors_preflight: config.cors_preflight,
@@ -185,8 +186,12 @@ impl RateLimit {
         request: &Request<'_>,
         flow: &Flow,
     ) -> LocalReply {
-        let mut standings = self.standings(flow);
-        standings.extend(limit.standing(charge));
+        // What the others were charged is given back before the client hears of it.
+        let others = flow
+            .charges
+            .iter()
+            .filter_map(|(place, charge)| self.limits.get(*place)?.standing_without(charge));
+        let standings: Vec<_> = others.chain(limit.standing(charge)).collect();
         let retry_after = retry_after.as_secs_ceil().max(1).to_string();
         let reply = QUOTA_EXCEEDED
             .reply(request)

@@ -4,7 +4,7 @@
 //! full, the key that stops to matter first makes room.
 
 use portcullis_policy::{
-    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Step, Timestamp, Writer, update,
+    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, Writer, update,
 };
 
 use crate::key::{Fingerprint, HashKey};
@@ -19,6 +19,8 @@ const WAYS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
     slots: u32,
+    /// No count lasts longer than two of these.
+    longest_window: Span,
 }
 
 /// What became of a request, and of the key that made room for it.
@@ -41,11 +43,12 @@ struct Entry {
 struct Bucket([Entry; WAYS]);
 
 impl Table {
-    /// A table with room for `capacity` keys at least.
-    pub(crate) fn with_capacity(capacity: u32) -> Self {
+    /// A table with room for `capacity` keys at least, of limits with windows up to that length.
+    pub(crate) fn new(capacity: u32, longest_window: Span) -> Self {
         let ways = u32::try_from(WAYS).unwrap_or(1);
         Self {
             slots: capacity.div_ceil(ways.max(1)).max(1),
+            longest_window,
         }
     }
 
@@ -57,24 +60,38 @@ impl Table {
         quota: &Quota,
         now: Timestamp,
     ) -> Result<Charged, SlotError> {
-        update(store, &self.slot_of(key), |bucket: Option<&Bucket>| {
-            let mut bucket = bucket.cloned().unwrap_or_default();
-            let (entry, evicted) = bucket.entry(key, now);
-            let (decision, used) = quota.charge(entry.used, now);
-            let charged = Charged { decision, evicted };
-            if used == entry.used {
-                // A refusal that changes nothing needs no write: an attacker's flood stays cheap.
-                return Step::Keep(Charged {
-                    evicted: false,
-                    ..charged
-                });
+        let horizon = now.after(self.longest_window).after(self.longest_window);
+        update(store, &self.slot_of(key), |stored: Option<&Bucket>| {
+            let stored = stored.cloned().unwrap_or_default();
+            let mut bucket = stored.clone();
+            let is_past = stored
+                .find(key)
+                .is_some_and(|own| quota.precedes(now, &own.used));
+            let original = key;
+            let key = if is_past { key.in_the_past() } else { key };
+            let is_new = stored.find(key).is_none();
+            let (entry, evicted) = bucket.entry(key, original, now, horizon);
+            if is_past && is_new {
+                entry.used = quota.exhausted(now);
             }
-            *entry = Entry {
-                fingerprint: key,
-                used,
-                idle_at: quota.idle_at(&used),
-            };
-            Step::Write(bucket, charged)
+            let (decision, used) = quota.charge(entry.used, now);
+            entry.used = used;
+            entry.idle_at = quota.idle_at(&used);
+            if !is_past {
+                // The clock is right again: what was counted while it was not is over.
+                bucket.forget(key.in_the_past());
+            }
+            let changed =
+                decision.charged.is_some() || stored.find(key).map(|own| own.used) != Some(used);
+            if changed {
+                Step::Write(bucket, Charged { decision, evicted })
+            } else {
+                // A refusal that changes nothing needs no write: an attacker's flood stays cheap.
+                Step::Keep(Charged {
+                    decision,
+                    evicted: false,
+                })
+            }
         })
     }
 
@@ -87,12 +104,17 @@ impl Table {
     ) -> Result<(), SlotError> {
         update(store, &self.slot_of(key), |bucket: Option<&Bucket>| {
             let mut bucket = bucket.cloned().unwrap_or_default();
-            match bucket.0.iter_mut().find(|entry| entry.fingerprint == key) {
-                None => Step::Keep(()),
-                Some(entry) => {
+            let before = bucket.clone();
+            // It was charged to one of the two; the other does not have that window.
+            for entry in &mut bucket.0 {
+                if entry.fingerprint == key || entry.fingerprint == key.in_the_past() {
                     entry.used = Quota::give_back(entry.used, number);
-                    Step::Write(bucket, ())
                 }
+            }
+            if bucket == before {
+                Step::Keep(())
+            } else {
+                Step::Write(bucket, ())
             }
         })
     }
@@ -110,16 +132,47 @@ impl Table {
 }
 
 impl Bucket {
+    fn find(&self, key: Fingerprint) -> Option<&Entry> {
+        self.0.iter().find(|entry| entry.fingerprint == key)
+    }
+
+    fn forget(&mut self, key: Fingerprint) {
+        for entry in &mut self.0 {
+            if entry.fingerprint == key {
+                *entry = Entry::default();
+            }
+        }
+    }
+
     /// The key's entry: its own, or one that made room. Says whether that one still mattered.
-    fn entry(&mut self, key: Fingerprint, now: Timestamp) -> (&mut Entry, bool) {
+    ///
+    /// Room is made by the entry that stops to matter first; of several, by one that was used
+    /// least; of several, by one that depends on the newcomer, so that newcomers do not drive one
+    /// another out. What matters for longer than any count can (`horizon`) is of a clock that was
+    /// wrong. `kept` does not make room.
+    fn entry(
+        &mut self,
+        key: Fingerprint,
+        kept: Fingerprint,
+        now: Timestamp,
+        horizon: Timestamp,
+    ) -> (&mut Entry, bool) {
         let own = self.0.iter().position(|entry| entry.fingerprint == key);
         let place = own.unwrap_or_else(|| {
-            let idlest = self
-                .0
-                .iter()
-                .enumerate()
-                .min_by_key(|(_, entry)| entry.idle_at);
-            idlest.map_or(0, |(place, _)| place)
+            let worth = |(place, entry): &(usize, &Entry)| {
+                let idle_at = if entry.idle_at > horizon {
+                    Timestamp::default()
+                } else {
+                    entry.idle_at
+                };
+                let used = entry.used.current.saturating_add(entry.used.previous);
+                let rotated = place.saturating_add(key.salt()).checked_rem(WAYS);
+                (idle_at.max(now), used, rotated)
+            };
+            let others = self.0.iter().enumerate();
+            let others = others.filter(|(_, entry)| entry.fingerprint != kept);
+            let least = others.min_by_key(worth);
+            least.map_or(0, |(place, _)| place)
         });
         let Self([first, rest @ ..]) = self;
         let entry = match place.checked_sub(1).and_then(|place| rest.get_mut(place)) {
@@ -225,14 +278,14 @@ pub(crate) fn shared_hash_key(
 
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::{Span, colliding};
+    use portcullis_policy::colliding;
 
     use super::*;
     use crate::config::Algorithm;
 
     #[test]
     fn kong_takes_no_slot_for_another() {
-        let names: Vec<String> = Table::with_capacity(1_000_000).slot_names().collect();
+        let names: Vec<String> = Table::new(1_000_000, Span::ZERO).slot_names().collect();
         assert_eq!(names.len(), 125_001);
         assert_eq!(colliding(names.iter().map(String::as_str)), None);
     }
@@ -246,19 +299,29 @@ mod tests {
         };
         let mut bucket = Bucket::default();
         let start = Timestamp::from_unix_secs(1_767_254_400);
+        let horizon = start.after(Span::from_secs(86_400));
         for key in 0..8_u8 {
             let now = start.after(Span::from_secs(60 * u64::from(key)));
-            let (entry, evicted) = bucket.entry(Fingerprint([key + 1; 16]), now);
+            let (entry, evicted) = bucket.entry(
+                Fingerprint([key + 1; 16]),
+                Fingerprint([key + 1; 16]),
+                now,
+                horizon,
+            );
             assert!(!evicted);
             entry.used = quota.charge(entry.used, now).1;
             entry.idle_at = quota.idle_at(&entry.used);
         }
         let late = start.after(Span::from_secs(60));
         assert!(
-            !bucket.clone().entry(Fingerprint([9; 16]), late).1,
+            !bucket
+                .clone()
+                .entry(Fingerprint([9; 16]), Fingerprint([9; 16]), late, horizon)
+                .1,
             "the first key's window is over"
         );
-        let (entry, evicted) = bucket.entry(Fingerprint([9; 16]), start);
+        let (entry, evicted) =
+            bucket.entry(Fingerprint([9; 16]), Fingerprint([9; 16]), start, horizon);
         assert!(evicted);
         assert_eq!(entry.used, Window::default());
         assert!(

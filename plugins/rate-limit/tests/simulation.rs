@@ -278,3 +278,90 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
     }
     assert_eq!(RateLimit::NAME, "rate_limit");
 }
+
+#[test]
+fn a_window_of_another_length_starts_afresh_instead_of_locking_everyone_out() {
+    let world = World::new(Dialect::Envoy, 1);
+    let config = limit("fixed_window", 5);
+    let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+    assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
+    let longer: Worker<RateLimit> = world.worker(&config.replace("1m", "1h")).unwrap();
+    assert_eq!(longer.request("192.0.2.1", &get("/")).0.status(), 200);
+    let again: Worker<RateLimit> = world.worker(&config.replace("1m", "1s")).unwrap();
+    assert_eq!(again.request("192.0.2.1", &get("/")).0.status(), 200);
+}
+
+#[test]
+fn a_worker_with_an_old_reading_of_the_clock_does_not_free_what_is_used_since() {
+    for algorithm in ["fixed_window", "sliding_window"] {
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Worker<RateLimit> = world.worker(&limit(algorithm, 5)).unwrap();
+        let admitted = |times: usize| {
+            (0..times)
+                .filter(|_| worker.request("192.0.2.1", &get("/")).0.status() == 200)
+                .count()
+        };
+        let start = world.clock.read();
+        for windows_back in [2_u64, 3, 50] {
+            world
+                .clock
+                .set(start.after(Span::from_secs(60 * 100 * windows_back)));
+            let now = world.clock.read();
+            assert_eq!(admitted(9), 5);
+            world
+                .clock
+                .set(now.before(Span::from_secs(60 * windows_back)));
+            assert_eq!(admitted(3), 0, "nothing is known of that time any more");
+            world.clock.set(now);
+            assert_eq!(admitted(9), 0, "{algorithm}, {windows_back} windows back");
+        }
+    }
+}
+
+#[test]
+fn newcomers_in_a_full_slot_do_not_drive_one_another_out() {
+    let world = World::new(Dialect::Envoy, 1);
+    let config = limit("fixed_window", 5)
+        .replacen('{', "{\"capacity\":8,", 1)
+        .replace("1m", "1h");
+    let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+    for n in 1..=8 {
+        worker.request(&format!("192.0.2.{n}"), &get("/"));
+    }
+    let mut admitted = 0;
+    for _ in 0..100 {
+        for peer in ["198.51.100.1", "198.51.100.2"] {
+            admitted += usize::from(worker.request(peer, &get("/")).0.status() == 200);
+        }
+    }
+    assert!(
+        admitted <= 12,
+        "{admitted} of two keys with a quota of 5 each"
+    );
+}
+
+#[test]
+fn a_refusal_shows_the_limit_that_refused_and_gives_the_others_back() {
+    let config = r#"{"limits":[
+        {"name":"short","key":["client_address"],"quota":4,"window":"1s","algorithm":"fixed_window"},
+        {"name":"long","key":["client_address"],"quota":3,"window":"1h","algorithm":"fixed_window"}]}"#;
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Worker<RateLimit> = world.worker(config).unwrap();
+    for _ in 0..3 {
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
+    }
+    let Answer::Refused(reply) = worker.request("192.0.2.1", &get("/")).0 else {
+        panic!("not refused")
+    };
+    let header = |name: &str| {
+        reply
+            .headers
+            .iter()
+            .find(|(known, _)| known == name)
+            .unwrap()
+            .1
+            .clone()
+    };
+    assert_eq!(header("x-ratelimit-limit"), "3");
+    assert_eq!(header("ratelimit"), r#""short";r=1;t=1, "long";r=0;t=3600"#);
+}

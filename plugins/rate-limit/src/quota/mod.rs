@@ -6,8 +6,9 @@
 //!
 //! - one window earlier: it is judged by, and counted in, the count of that window, which is still
 //!   held;
-//! - earlier than that: what was used then is no longer known. The counts start again at that
-//!   time, full, so that nothing is admitted beyond the quota, and are free again one window later.
+//! - earlier than that: what was used then is no longer known. Counts of that time start full, so
+//!   that nothing is admitted beyond the quota, and are free again one window later; they are kept
+//!   beside the later ones, which hold again once the clock is back ([`Quota::precedes`]).
 
 mod fixed_window;
 mod sliding_window;
@@ -87,6 +88,21 @@ impl Quota {
             retry_after: Span::from_nanos(wait),
         };
         (decision, used)
+    }
+
+    /// Whether `now` lies so far before what is counted in `used` that it can't be counted there.
+    pub(crate) fn precedes(&self, now: Timestamp, used: &Window) -> bool {
+        self.number(now).saturating_add(1) < used.number
+    }
+
+    /// What is taken to have been used at a time of which nothing is known any more: everything.
+    pub(crate) fn exhausted(&self, now: Timestamp) -> Window {
+        let number = self.number(now);
+        Window {
+            number,
+            current: self.quota,
+            previous: self.quota,
+        }
     }
 
     /// Gives back what was charged to window `number`.
