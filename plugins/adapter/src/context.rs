@@ -11,7 +11,7 @@ use proxy_wasm::types::{Action, ContextType};
 
 use crate::abi::{self, Map};
 use crate::headers::{decode, encode_edited};
-use crate::host::{Detector, Host};
+use crate::host::{self, Detector, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
 use crate::telemetry::{FLUSH_EVERY_MILLIS, HostTelemetry};
 use crate::view::{EndView, ResponseView};
@@ -170,17 +170,26 @@ fn is_cut(headers: &Headers, count: usize, detector: &Detector) -> bool {
 }
 
 fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), abi::Status> {
+    let mut folds = false;
     for edit in edits {
         match edit {
             HeaderEdit::Set { name, value } => abi::replace_header(map, name, value)?,
             HeaderEdit::Clear { name } => match detector.host() {
                 Some(Host::Envoy) => abi::remove_header(map, name)?,
-                // On Kong a header that is removed still reaches the upstream.
-                Some(Host::Kong) | None => abi::replace_header(map, name, b"")?,
+                // On Kong a header that is removed still reaches the upstream. Emptied it does so
+                // too, and a backend that takes `_` for `-` would join it with the one that is ours.
+                Some(Host::Kong) | None => {
+                    folds |= name.contains('_');
+                    abi::replace_header(map, name, b"")?;
+                }
             },
         }
     }
-    Ok(())
+    if folds {
+        Err(abi::Status::NOT_FOUND)
+    } else {
+        Ok(())
+    }
 }
 
 impl<P: Policy> Context for Stream<P> {}
@@ -195,7 +204,14 @@ impl<P: Policy> HttpContext for Stream<P> {
         else {
             return self.failed(&shared, HostFailure::Headers);
         };
+        let Ok(target) = host::original_target(shared.detector.host()) else {
+            return self.failed(&shared, HostFailure::Headers);
+        };
         let request = Request::new(&headers, &*shared.detector);
+        let request = match &target {
+            Some(target) => request.with_target(target),
+            None => request,
+        };
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
         match verdict {

@@ -40,6 +40,20 @@ impl Detector {
     }
 }
 
+/// The request target as the client sent it, where `:path` is something else: on Kong that is what
+/// nginx has made of it, decoded, its dots resolved and its slashes merged, while what goes on to the
+/// upstream is made of the original. `Ok(None)`: `:path` is it.
+pub(crate) fn original_target(host: Option<Host>) -> Result<Option<Vec<u8>>, Status> {
+    match host {
+        Some(Host::Envoy) => Ok(None),
+        Some(Host::Kong) | None => match abi::property("request\0path") {
+            Ok(target) if !target.is_empty() => Ok(Some(target)),
+            Ok(_) => Err(Status::NOT_FOUND),
+            Err(status) => Err(status),
+        },
+    }
+}
+
 /// Who made the response whose headers are at hand.
 pub(crate) fn response_origin(host: Option<Host>) -> Origin {
     match host {

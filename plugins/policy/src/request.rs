@@ -15,6 +15,7 @@ pub trait PeerAddress {
 pub struct Request<'a> {
     headers: &'a Headers,
     peer: &'a dyn PeerAddress,
+    target: Option<&'a [u8]>,
     path: OnceCell<Result<CanonicalPath<'a>, AmbiguousPath>>,
 }
 
@@ -33,8 +34,16 @@ impl<'a> Request<'a> {
         Self {
             headers,
             peer,
+            target: None,
             path: OnceCell::new(),
         }
+    }
+
+    /// The request target as the client sent it, where `:path` is not that.
+    #[must_use]
+    pub const fn with_target(mut self, target: &'a [u8]) -> Self {
+        self.target = Some(target);
+        self
     }
 
     /// All header lines, pseudo-headers included.
@@ -78,7 +87,9 @@ impl<'a> Request<'a> {
     /// The request target as it came, query included.
     #[must_use]
     pub fn target(&self) -> &'a [u8] {
-        self.headers.get(":path").unwrap_or_default()
+        self.target
+            .or_else(|| self.headers.get(":path"))
+            .unwrap_or_default()
     }
 
     /// The target as it came but for its query, which may hold a token: for log lines.

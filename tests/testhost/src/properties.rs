@@ -67,7 +67,8 @@ fn kong(stream: &Stream, path: &str) -> Property {
         "source.address" => text(&peer::without_port(&stream.peer)),
         "source.port" => peer::parse(&stream.peer)
             .map_or(Property::Absent, |peer| text(&peer.port().to_string())),
-        "request.path" => header(stream, ":path"),
+        // The target as it came, unlike `:path`.
+        "request.path" => text(&stream.target),
         "request.url_path" => header_before(stream, ":path", b'?'),
         "request.method" => header(stream, ":method"),
         "request.scheme" => header(stream, ":scheme"),

@@ -44,6 +44,8 @@ pub(crate) struct Stream {
     /// What answers to its calls cost, for the exchange to collect.
     pub(crate) owed: Calls,
     /// Properties set by the test or by the filter.
+    /// The request target as the client sent it.
+    pub(crate) target: String,
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
 }
 
@@ -72,7 +74,10 @@ impl Stream {
             Dialect::Kong => KONG_AUTHORITY,
         };
         headers.add(":method", request.method.as_bytes());
-        headers.add(":path", request.path.as_bytes());
+        match dialect {
+            Dialect::Envoy => headers.add(":path", request.path.as_bytes()),
+            Dialect::Kong => headers.add(":path", nginx_uri(&request.path).as_bytes()),
+        }
         headers.add(":scheme", request.scheme.as_bytes());
         headers.add(":authority", authority.as_bytes());
         if dialect == Dialect::Kong {
@@ -84,6 +89,7 @@ impl Stream {
         Stream {
             request: headers,
             properties: request.properties.iter().cloned().collect(),
+            target: request.path.clone(),
             ..Stream::unseen(dialect, &request.peer)
         }
     }
@@ -102,6 +108,7 @@ impl Stream {
             resumed: false,
             owed: Calls::default(),
             properties: BTreeMap::new(),
+            target: String::new(),
         }
     }
 
@@ -119,6 +126,47 @@ impl Stream {
         self.response_open = true;
         self.facts = facts;
     }
+}
+
+/// What nginx makes of a request target, and Kong shows as `:path`: percent-decoded once, then slashes
+/// merged and dots resolved; the query as it was. What goes to the upstream is made of the original.
+fn nginx_uri(target: &str) -> String {
+    let (path, query) = match target.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (target, None),
+    };
+    let mut bytes = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let [first, after @ ..] = rest {
+        let encoded = after.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let decoded = encoded.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (first, decoded) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    let decoded = String::from_utf8_lossy(&bytes).into_owned();
+    let mut segments: Vec<&str> = Vec::new();
+    for segment in decoded.split('/') {
+        match segment {
+            "" | "." => {}
+            ".." => drop(segments.pop()),
+            segment => segments.push(segment),
+        }
+    }
+    let slash = if decoded.ends_with('/') && !segments.is_empty() {
+        "/"
+    } else {
+        ""
+    };
+    let query = query.map(|query| format!("?{query}")).unwrap_or_default();
+    format!("/{}{slash}{query}", segments.join("/"))
 }
 
 impl Facts {

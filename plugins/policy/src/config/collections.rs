@@ -78,6 +78,15 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
             fn visit_str<E: de::Error>(self, _: &str) -> Result<Vec<T>, E> {
                 Err(E::custom("expected a list, found a string"))
             }
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Vec<T>, E> {
+                Err(E::custom("expected a list, found a number"))
+            }
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Vec<T>, E> {
+                Err(E::custom("expected a list, found a number"))
+            }
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Vec<T>, E> {
+                Err(E::custom("expected a list, found a number"))
+            }
         }
         deserializer.deserialize_any(Entries(PhantomData)).map(Self)
     }

@@ -131,7 +131,7 @@ mod tests {
         );
         let message = error(r#"{"limits":3}"#);
         assert!(
-            message.starts_with("limits: invalid type: integer `3`"),
+            message.starts_with("limits: expected a list, found a number"),
             "{message}"
         );
         assert!(error("[").starts_with("configuration: "));

@@ -16,8 +16,18 @@ macro_rules! text_type {
                     fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
                         $type::parse(text).map_err(E::custom)
                     }
+                    // Not repeated: what stands there may be a secret in the wrong place.
+                    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<$type, E> {
+                        Err(E::custom(concat!("a number; expected ", $what)))
+                    }
+                    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<$type, E> {
+                        Err(E::custom(concat!("a number; expected ", $what)))
+                    }
+                    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<$type, E> {
+                        Err(E::custom(concat!("a number; expected ", $what)))
+                    }
                 }
-                deserializer.deserialize_str(Visitor)
+                deserializer.deserialize_any(Visitor)
             }
         }
 
