@@ -50,11 +50,7 @@ impl Circuit {
     /// `plugin` is the mode of all breakers together: the milder of the two holds.
     pub(crate) fn new(config: BreakerConfig, plugin: Mode, metrics: &mut MetricRegistry) -> Self {
         let name = config.name.as_str().to_owned();
-        let mode = match (plugin, config.mode) {
-            (Mode::Off, _) | (_, Mode::Off) => Mode::Off,
-            (Mode::Shadow, _) | (_, Mode::Shadow) => Mode::Shadow,
-            (Mode::Enforce, Mode::Enforce) => Mode::Enforce,
-        };
+        let mode = plugin.milder(config.mode);
         Self {
             key: SlotKey::new::<Record>(slot_name(&name)),
             mode,
@@ -175,10 +171,7 @@ impl Circuit {
             .with("breaker", &self.name)
             .with("reason", refusal.reason())
             .with("retry_after", refusal.retry_after_secs().to_string());
-        ports.telemetry.log(match request.id() {
-            Some(id) => line.with("request_id", id),
-            None => line,
-        });
+        ports.telemetry.log(line.with_id_of(request));
     }
 
     /// Counts and logs a transition. Only who stored it gets here, so that each is told once.

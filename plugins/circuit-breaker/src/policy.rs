@@ -49,12 +49,6 @@ const OPEN: Problem = Problem {
     title: "Service temporarily unavailable",
 };
 
-const UNAVAILABLE: Problem = Problem {
-    status: 503,
-    kind: "unavailable",
-    title: "Service unavailable",
-};
-
 impl Policy for CircuitBreaker {
     const NAME: &'static str = NAME;
     type Config = Config;
@@ -176,7 +170,7 @@ impl Policy for CircuitBreaker {
         match (self.mode, self.on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 log_failure(failure.reason(), ports);
-                Some(UNAVAILABLE.reply_blind())
+                Some(Problem::UNAVAILABLE.reply_blind())
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
@@ -242,7 +236,7 @@ impl CircuitBreaker {
                     ports.telemetry.count(self.errors.of(fault));
                     if circuit.mode == Mode::Enforce && self.on_error == OnError::Deny {
                         log_failure(fault.reason(), ports);
-                        return Err(UNAVAILABLE.reply(request));
+                        return Err(Problem::UNAVAILABLE.reply(request));
                     }
                 }
             }
@@ -280,7 +274,7 @@ impl CircuitBreaker {
                 Ok(phase) => states.push(format!("\"{}\":\"{}\"", circuit.name, phase.as_str())),
                 Err(fault) => {
                     ports.telemetry.count(self.errors.of(fault));
-                    return UNAVAILABLE.reply(request);
+                    return Problem::UNAVAILABLE.reply(request);
                 }
             }
         }

@@ -250,10 +250,8 @@ impl<'a> Refusal<'a> {
             .with("reason", self.reason.word())
             .with("status", self.reason.answer().problem().status.to_string())
             .with("method", request.method())
-            .with("path", request.target_without_query());
-        if let Some(id) = request.id() {
-            line = line.with("request_id", id);
-        }
+            .with("path", request.target_without_query())
+            .with_id_of(request);
         if let Some(provider) = self.provider {
             line = line.with("provider", provider);
         }

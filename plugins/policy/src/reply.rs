@@ -72,6 +72,13 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// The plugin can't do its work, and is told to let nothing pass then.
+    pub const UNAVAILABLE: Self = Self {
+        status: 503,
+        kind: "unavailable",
+        title: "Service unavailable",
+    };
+
     /// The problem as an answer to `request`: `application/problem+json`, or a gRPC status when
     /// the client speaks gRPC. It says no more than status, type, title and the request's id.
     #[must_use]

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use crate::Request;
+
 /// Where a policy's figures and log lines go.
 pub trait Telemetry {
     /// Adds one to a counter.
@@ -104,6 +106,15 @@ impl LogLine {
         self.0.push('=');
         self.push_value(value.as_ref());
         self
+    }
+
+    /// Adds the request's correlation id, where it has one that can be repeated.
+    #[must_use]
+    pub fn with_id_of(self, request: &Request<'_>) -> Self {
+        match request.id() {
+            Some(id) => self.with("request_id", id),
+            None => self,
+        }
     }
 
     /// The line.

@@ -3,7 +3,7 @@
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
-use portcullis_policy::config::{ClaimPath, Claims, scalar_text};
+use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
 use portcullis_policy::{ClientAddress, Request, Span};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
@@ -51,13 +51,10 @@ impl KeyPart {
         };
         match text.split_once(':') {
             None if text == "client_address" => Ok(Self::ClientAddress),
-            Some(("header", name)) => {
-                let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-                if (1..=128).contains(&name.len()) && name.bytes().all(token) {
-                    return Ok(Self::Header(name.to_ascii_lowercase()));
-                }
-                Err(wrong())
-            }
+            Some(("header", name)) => match HeaderName::from_text(name) {
+                Ok(name) => Ok(Self::Header(name.as_str().to_owned())),
+                Err(_) => Err(wrong()),
+            },
             Some(("claim", path)) => ClaimPath::from_text(path).map(Self::Claim),
             _ => Err(wrong()),
         }

@@ -69,11 +69,7 @@ impl Limit {
         let name = config.name.as_str().to_owned();
         let mut counter = |what: &str| metrics.counter(format!("rate_limit_{what}.limit.{name}"));
         Ok(Self {
-            mode: match (plugin, config.mode) {
-                (Mode::Off, _) | (_, Mode::Off) => Mode::Off,
-                (Mode::Shadow, _) | (_, Mode::Shadow) => Mode::Shadow,
-                (Mode::Enforce, Mode::Enforce) => Mode::Enforce,
-            },
+            mode: plugin.milder(config.mode),
             before_auth,
             metrics: Metrics {
                 allowed: counter("allowed"),
@@ -163,10 +159,7 @@ impl Limit {
             .with("status", problem.status.to_string())
             .with("method", request.method())
             .with("path", request.target_without_query());
-        ports.telemetry.log(match request.id() {
-            Some(id) => line.with("request_id", id),
-            None => line,
-        });
+        ports.telemetry.log(line.with_id_of(request));
     }
 
     /// The same limit's standing once `charge` is given back.

@@ -56,11 +56,6 @@ const KEY_MISSING: Problem = Problem {
     kind: "rate-limit-key-missing",
     title: "The request lacks what it is counted by",
 };
-const UNAVAILABLE: Problem = Problem {
-    status: 503,
-    kind: "unavailable",
-    title: "Service unavailable",
-};
 
 impl RateLimit {
     /// A policy whose configuration may name `before_auth` limits and, if there is a `jwt_auth`
@@ -207,9 +202,9 @@ impl RateLimit {
         }
         let line = LogLine::new(NAME, "refused")
             .with("reason", failure.reason())
-            .with("status", UNAVAILABLE.status.to_string());
+            .with("status", Problem::UNAVAILABLE.status.to_string());
         ports.telemetry.log(line);
-        Some(UNAVAILABLE)
+        Some(Problem::UNAVAILABLE)
     }
 
     fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {

@@ -52,12 +52,6 @@ const BAD_REQUEST: Problem = Problem {
     title: "Bad request",
 };
 
-const UNAVAILABLE: Problem = Problem {
-    status: 503,
-    kind: "unavailable",
-    title: "Service unavailable",
-};
-
 impl Policy for ServiceToken {
     const NAME: &'static str = "service_token";
     type Config = Config;
@@ -120,7 +114,7 @@ impl Policy for ServiceToken {
             (Mode::Enforce, OnError::Deny) => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
                 ports.telemetry.log(line);
-                Some(UNAVAILABLE.reply_blind())
+                Some(Problem::UNAVAILABLE.reply_blind())
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
@@ -212,10 +206,7 @@ impl ServiceToken {
             (Mode::Shadow | Mode::Off, false) => "shadow_spoofed",
         };
         let line = LogLine::new(Self::NAME, event).with("reason", reason);
-        ports.telemetry.log(match request.id() {
-            Some(id) => line.with("request_id", id),
-            None => line,
-        });
+        ports.telemetry.log(line.with_id_of(request));
     }
 }
 

@@ -36,6 +36,18 @@ pub enum Mode {
     Off,
 }
 
+impl Mode {
+    /// What a part does within a plugin: the milder of the two modes holds.
+    #[must_use]
+    pub const fn milder(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Off, _) | (_, Self::Off) => Self::Off,
+            (Self::Shadow, _) | (_, Self::Shadow) => Self::Shadow,
+            (Self::Enforce, Self::Enforce) => Self::Enforce,
+        }
+    }
+}
+
 /// What becomes of a request when the plugin itself fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

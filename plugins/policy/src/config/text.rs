@@ -105,6 +105,14 @@ impl HeaderName {
         ))
     }
 
+    /// From text that is part of a longer configuration value.
+    ///
+    /// # Errors
+    /// A message that names value and rule.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+
     /// A default; give it a name in lower case.
     #[must_use]
     pub fn known(name: &'static str) -> Self {
