@@ -28,6 +28,7 @@ pub const EXPORTS: &[&str] = &[
     "proxy_on_vm_start",
     "proxy_on_configure",
     "proxy_on_tick",
+    "proxy_on_http_call_response",
     "proxy_on_request_headers",
     "proxy_on_request_body",
     "proxy_on_response_headers",
@@ -37,6 +38,13 @@ pub const EXPORTS: &[&str] = &[
     "proxy_on_log",
     "proxy_on_delete",
 ];
+
+/// Exports of the adapter that stand in for one of the SDK's, and which: the SDK's own panics on
+/// answers that it does not expect.
+pub const REPLACED: &[(&str, &str)] = &[(
+    "portcullis_on_http_call_response",
+    "proxy_on_http_call_response",
+)];
 
 /// All filters, in the order of their requests.
 pub const FILTERS: &[Filter] = &[

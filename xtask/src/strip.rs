@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use walrus::{Module, ModuleConfig, passes};
 
-use crate::filters::EXPORTS;
+use crate::filters::{EXPORTS, REPLACED};
 
 /// The module of the filter `name` with [`EXPORTS`] only. The same bytes in give the same bytes out.
 ///
@@ -15,6 +15,9 @@ pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
         .generate_name_section(false)
         .generate_producers_section(false)
         .parse(wasm)?;
+    for (ours, theirs) in REPLACED {
+        replace(&mut module, ours, theirs);
+    }
     let missing: Vec<_> = EXPORTS
         .iter()
         .copied()
@@ -37,6 +40,21 @@ pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
     }
     passes::gc::run(&mut module);
     Ok(module.emit_wasm())
+}
+
+/// Puts the export `ours` in the place of `theirs`, where there is one.
+fn replace(module: &mut Module, ours: &str, theirs: &str) {
+    let find = |module: &Module, name: &str| {
+        let mut exports = module.exports.iter();
+        exports.find(|export| export.name == name).map(walrus::Export::id)
+    };
+    let Some(ours) = find(module, ours) else {
+        return;
+    };
+    if let Some(theirs) = find(module, theirs) {
+        module.exports.delete(theirs);
+    }
+    module.exports.get_mut(ours).name = theirs.to_owned();
 }
 
 fn exports(module: &Module, name: &str) -> bool {
@@ -83,6 +101,27 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(names, expected);
         assert_eq!(left.funcs.iter().count(), expected.len() - 1);
+    }
+
+    #[test]
+    fn an_export_of_ours_takes_the_place_of_the_sdks() {
+        let (ours, theirs) = REPLACED[0];
+        let mut exported = functions();
+        exported.push(ours);
+        let number = i32::try_from(exported.len() - 1).unwrap();
+        let stripped = strip(&module(&exported), "edge").unwrap();
+        let left = Module::from_buffer(&stripped).unwrap();
+        assert!(left.exports.iter().all(|export| export.name != ours));
+        let function = left.exports.get_func(theirs).unwrap();
+        let walrus::FunctionKind::Local(body) = &left.funcs.get(function).kind else {
+            panic!("an import")
+        };
+        let block = body.block(body.entry_block());
+        let instructions: Vec<_> = block.instrs.iter().map(|(instr, _)| instr).collect();
+        let [walrus::ir::Instr::Const(constant)] = instructions[..] else {
+            panic!("{instructions:?}")
+        };
+        assert!(matches!(constant.value, walrus::ir::Value::I32(n) if n == number));
     }
 
     #[test]

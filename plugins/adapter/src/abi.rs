@@ -2,7 +2,7 @@
 //!
 //! All of them exist on both hosts. A status other than Ok is returned, never panicked about.
 
-use std::ptr::null_mut;
+use std::ptr::{null, null_mut};
 
 /// A status of the host other than Ok (proxy-wasm ABI 0.2.1, `proxy_status_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,7 @@ impl Status {
 pub(crate) enum Map {
     Request = 0,
     Response = 2,
+    CallResponse = 6,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,6 +33,7 @@ pub(crate) enum MetricType {
     Gauge = 1,
 }
 
+const CALL_RESPONSE_BODY: u32 = 4;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 pub(crate) fn log(level: Level, line: &str) {
@@ -59,6 +61,41 @@ pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     }
     returned(|data, length| unsafe {
         imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, length)
+    })
+}
+
+/// Starts an HTTP call without body and trailers; its token comes back with the answer.
+pub(crate) fn http_call(
+    upstream: &str,
+    headers: &[u8],
+    timeout_millis: u32,
+) -> Result<u32, Status> {
+    /// An encoded list of headers with none in it.
+    const NO_TRAILERS: [u8; 4] = [0; 4];
+    let mut token = 0;
+    check(unsafe {
+        imports::proxy_http_call(
+            upstream.as_ptr(),
+            upstream.len(),
+            headers.as_ptr(),
+            headers.len(),
+            null(),
+            0,
+            NO_TRAILERS.as_ptr(),
+            NO_TRAILERS.len(),
+            timeout_millis,
+            &mut token,
+        )
+    })?;
+    Ok(token)
+}
+
+pub(crate) fn call_response_body(size: usize) -> Result<Vec<u8>, Status> {
+    if size == 0 {
+        return Ok(Vec::new());
+    }
+    returned(|data, length| unsafe {
+        imports::proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, size, data, length)
     })
 }
 
@@ -241,6 +278,18 @@ mod imports {
             headers_size: usize,
             grpc_status: i32,
         ) -> u32;
+        pub(super) fn proxy_http_call(
+            upstream: *const u8,
+            upstream_size: usize,
+            headers: *const u8,
+            headers_size: usize,
+            body: *const u8,
+            body_size: usize,
+            trailers: *const u8,
+            trailers_size: usize,
+            timeout_millis: u32,
+            token: *mut u32,
+        ) -> u32;
         pub(super) fn proxy_define_metric(
             kind: u32,
             name: *const u8,
@@ -280,6 +329,7 @@ mod imports {
         proxy_get_shared_data(*const u8, usize, *mut *mut u8, *mut usize, *mut u32) -> u32;
         proxy_set_shared_data(*const u8, usize, *const u8, usize, u32) -> u32;
         proxy_send_local_response(u32, *const u8, usize, *const u8, usize, *const u8, usize, i32) -> u32;
+        proxy_http_call(*const u8, usize, *const u8, usize, *const u8, usize, *const u8, usize, u32, *mut u32) -> u32;
         proxy_define_metric(u32, *const u8, usize, *mut u32) -> u32;
         proxy_increment_metric(u32, i64) -> u32;
         proxy_record_metric(u32, u64) -> u32;

@@ -3,17 +3,18 @@
 use std::rc::Rc;
 
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup,
+    CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup,
     SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use crate::abi::{self, Map};
+use crate::calls::{self, Caller, UnderWay};
 use crate::headers::{decode, encode_edited};
 use crate::host::{self, Detector, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
-use crate::telemetry::{FLUSH_EVERY_MILLIS, HostTelemetry};
+use crate::telemetry::HostTelemetry;
 use crate::view::{EndView, ResponseView};
 use crate::{configuration, reply};
 
@@ -25,9 +26,32 @@ struct Shared<P> {
     policy: P,
     telemetry: HostTelemetry,
     detector: Rc<Detector>,
+    calls: UnderWay,
 }
 
 impl<P: Policy> Shared<P> {
+    /// Looks after what goes on between requests.
+    fn tick(&self) {
+        self.with_ports(|ports| self.policy.on_tick(ports));
+        if self.calls.is_given_up() {
+            calls::end_without_answer(self);
+        } else if self.calls.is_none() {
+            self.call_next();
+        }
+        self.telemetry.flush();
+    }
+
+    /// Makes the call that is due. One that can't be made waits for the next tick.
+    fn call_next(&self) {
+        let Some(call) = self.with_ports(|ports| self.policy.next_call(ports)) else {
+            return;
+        };
+        if self.calls.dispatch(&call, self.policy.tick_every()).is_err() {
+            let no_reply = portcullis_policy::NoReply;
+            self.with_ports(|ports| self.policy.on_call_end(&no_reply, ports));
+        }
+    }
+
     /// Runs `ask` with ports whose clock is read at most once.
     fn with_ports<R>(&self, ask: impl FnOnce(&Ports<'_>) -> R) -> R {
         let result = ask(&Ports {
@@ -41,8 +65,20 @@ impl<P: Policy> Shared<P> {
     }
 }
 
+impl<P: Policy> Caller for Shared<P> {
+    fn calls(&self) -> &UnderWay {
+        &self.calls
+    }
+
+    fn on_call_end(&self, reply: &dyn CallReply) {
+        self.with_ports(|ports| self.policy.on_call_end(reply, ports));
+        self.call_next();
+    }
+}
+
 /// One configured filter.
 pub(crate) struct Root<P> {
+    id: u32,
     shared: Option<Rc<Shared<P>>>,
     detector: Rc<Detector>,
     /// Kong takes the worker down when a root's tick period is set a second time.
@@ -50,8 +86,9 @@ pub(crate) struct Root<P> {
 }
 
 impl<P: Policy + 'static> Root<P> {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(id: u32) -> Self {
         Self {
+            id,
             shared: None,
             detector: Rc::default(),
             ticking: false,
@@ -72,14 +109,19 @@ impl<P: Policy + 'static> Root<P> {
             policy,
             telemetry: HostTelemetry::define(&metrics),
             detector: Rc::clone(&self.detector),
+            calls: UnderWay::default(),
         };
         shared.with_ports(|ports| shared.policy.prepare(ports));
-        self.shared = Some(Rc::new(shared));
+        let millis = shared.policy.tick_every().as_nanos() / 1_000_000;
+        let millis = u32::try_from(millis).unwrap_or(u32::MAX).max(1);
+        let shared = Rc::new(shared);
+        calls::register(self.id, &shared);
+        self.shared = Some(shared);
         if !self.ticking {
             self.ticking = true;
-            if abi::set_tick_period(FLUSH_EVERY_MILLIS).is_err() {
+            if abi::set_tick_period(millis).is_err() {
                 log::warn!(
-                    "{}: no tick, counters are handed over with refusals only",
+                    "{}: no tick: nothing is fetched, and counters go with refusals only",
                     P::NAME
                 );
             }
@@ -102,8 +144,8 @@ impl<P: Policy + 'static> RootContext for Root<P> {
     }
 
     fn on_tick(&mut self) {
-        if let Some(shared) = &self.shared {
-            shared.telemetry.flush();
+        if let Some(shared) = self.shared.clone() {
+            shared.tick();
         }
     }
 
@@ -173,6 +215,12 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), 
     let mut folds = false;
     for edit in edits {
         match edit {
+            // Kong has settled by now which path the upstream gets, and ends the request where a
+            // query is to be set.
+            HeaderEdit::Target(target) => match detector.host() {
+                Some(Host::Envoy) => abi::replace_header(map, ":path", target)?,
+                Some(Host::Kong) | None => return Err(abi::Status::NOT_FOUND),
+            },
             HeaderEdit::Set { name, value } => abi::replace_header(map, name, value)?,
             HeaderEdit::Clear { name } => match detector.host() {
                 Some(Host::Envoy) => abi::remove_header(map, name)?,

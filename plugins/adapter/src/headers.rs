@@ -63,6 +63,8 @@ pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Opti
             HeaderEdit::Set { name: ours, .. } | HeaderEdit::Clear { name: ours } => {
                 name.eq_ignore_ascii_case(ours.as_bytes())
             }
+            // Of a request.
+            HeaderEdit::Target(_) => false,
         })
     };
     let mut pairs: Vec<(&[u8], &[u8])> =

@@ -7,6 +7,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 mod abi;
+mod calls;
 mod configuration;
 mod context;
 mod headers;
@@ -27,10 +28,12 @@ macro_rules! filter {
 }
 
 #[doc(hidden)]
+pub use calls::portcullis_on_http_call_response;
+#[doc(hidden)]
 pub use proxy_wasm::main as __main;
 
 /// Registers a policy with the SDK. [`filter!`] calls it.
 pub fn install<P: Policy + 'static>() {
     telemetry::install_logger();
-    proxy_wasm::set_root_context(|_| Box::new(context::Root::<P>::new()));
+    proxy_wasm::set_root_context(|id| Box::new(context::Root::<P>::new(id)));
 }

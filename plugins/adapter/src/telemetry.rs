@@ -9,9 +9,6 @@ use portcullis_policy::{Counter, Gauge, LogLine, MetricKind, MetricRegistry, Tel
 
 use crate::abi::{self, Level, MetricType};
 
-/// How often counters are handed over, in milliseconds.
-pub(crate) const FLUSH_EVERY_MILLIS: u32 = 1_000;
-
 /// The metrics of one policy. A metric that the host did not define is not counted.
 pub(crate) struct HostTelemetry {
     ids: Vec<Option<u32>>,

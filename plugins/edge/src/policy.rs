@@ -1,11 +1,13 @@
 //! The four policies in their order.
 
+use std::collections::BTreeSet;
+
 use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::JwtAuth;
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    Ending, HeaderEdits, HostFailure, LocalReply, Policy, Ports, Request, Response, Setup, Verdict,
-    colliding,
+    CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports, Request,
+    Response, Setup, Span, Verdict, colliding,
 };
 use portcullis_rate_limit::{RateLimit, Stage};
 use portcullis_service_token::ServiceToken;
@@ -148,6 +150,29 @@ impl Policy for Edge {
         }
     }
 
+    fn tick_every(&self) -> Span {
+        match &self.jwt_auth {
+            Some(jwt_auth) => jwt_auth.tick_every(),
+            None => Span::from_secs(1),
+        }
+    }
+
+    fn on_tick(&self, ports: &Ports<'_>) {
+        if let Some(jwt_auth) = &self.jwt_auth {
+            jwt_auth.on_tick(ports);
+        }
+    }
+
+    fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
+        self.jwt_auth.as_ref()?.next_call(ports)
+    }
+
+    fn on_call_end(&self, reply: &dyn CallReply, ports: &Ports<'_>) {
+        if let Some(jwt_auth) = &self.jwt_auth {
+            jwt_auth.on_call_end(reply, ports);
+        }
+    }
+
     fn on_request<'a>(
         &'a self,
         request: &'a Request<'a>,
@@ -223,22 +248,22 @@ impl Edge {
                 format!("nothing is configured; expected one of {names}"),
             ));
         }
-        let slots = self
+        let limits = self
             .rate_limit
             .iter()
             .flat_map(RateLimit::slot_names)
             .collect::<Vec<_>>();
+        let limits = limits.iter().map(String::as_str);
+        let keys: BTreeSet<_> = self.jwt_auth.iter().flat_map(JwtAuth::slot_names).collect();
         let breakers = self
             .circuit_breaker
             .iter()
             .flat_map(CircuitBreaker::slot_names);
-        match colliding(slots.iter().map(String::as_str).chain(breakers)) {
+        match colliding(limits.chain(keys).chain(breakers)) {
             None => Ok(()),
-            Some((_, breaker)) => Err(ConfigError::at(
-                "circuit_breaker.breakers",
-                format!(
-                    "Kong can't tell the slot {breaker:?} from one of rate_limit; rename the breaker"
-                ),
+            Some((one, other)) => Err(ConfigError::at(
+                "",
+                format!("Kong can't tell the slots {one:?} and {other:?}; rename the breaker, or change another name or address of one of them"),
             )),
         }
     }

@@ -11,7 +11,7 @@ use siphasher::sip::SipHasher13;
 use subtle::ConstantTimeEq as _;
 
 use crate::claims::Caller;
-use crate::verifier::LONGEST;
+use crate::token::LONGEST;
 
 /// Most bytes that a worker's cache takes up, as estimated by [`Entry::size`]: 4096 tokens of
 /// 4 KiB each, claims included, which is more than ordinary ones need.
@@ -99,6 +99,19 @@ impl TokenCache {
             }
         }
         held.insert(hash, token, Rc::clone(caller), size);
+    }
+
+    /// Forgets a provider's tokens: they were verified with keys that it may no longer have.
+    pub(crate) fn forget(&self, provider: usize) {
+        let Ok(mut held) = self.held.try_borrow_mut() else {
+            return;
+        };
+        let of = |entry: &Entry| entry.caller.provider == provider;
+        let hashes = held.by_hash.iter().filter(|(_, entry)| of(entry));
+        let hashes: Vec<u64> = hashes.map(|(hash, _)| *hash).collect();
+        for hash in hashes {
+            held.remove(hash);
+        }
     }
 
     /// A keyed hash, so that nobody can choose tokens that push each other out. The key need not be
@@ -312,6 +325,25 @@ mod tests {
         }
         assert!(cache.held.borrow().by_hash.len() < 100);
         assert!(cache.get(&99_u32.to_be_bytes(), now(0), &random).is_some());
+    }
+
+    #[test]
+    fn a_provider_with_other_keys_is_forgotten_and_no_other() {
+        let (cache, random) = (TokenCache::new(3), random());
+        let theirs = Rc::new(Caller {
+            provider: 1,
+            provider_name: "q".into(),
+            claims: json!({}),
+            expires: Timestamp::from_unix_secs(100),
+            identity: [].into(),
+        });
+        cache.put(b"ours", &caller(json!({"a": "b"})), &random);
+        cache.put(b"theirs", &theirs, &random);
+        cache.forget(0);
+        assert!(cache.get(b"ours", now(0), &random).is_none());
+        assert!(cache.get(b"theirs", now(0), &random).is_some());
+        cache.forget(1);
+        assert_eq!(cache.held.borrow().bytes, 0);
     }
 
     #[test]

@@ -3,11 +3,23 @@
 //! They are the gateway's alone: on each request each of them is written or emptied, whatever the
 //! client sent under its name, or under a name that a backend could take for it.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_policy::config::{ClaimPath, ConfigError, WritableHeader, scalar_text};
 use portcullis_policy::{HeaderEdits, Headers, clear_spellings, spelled_like};
 use serde_json::Value;
 
 use crate::claims::Caller;
+use crate::token::UntrustedToken;
+
+/// What of a token goes to a header.
+#[derive(Debug)]
+pub(crate) struct Forward {
+    /// The claim; `None`: the whole payload, as it stands in the token.
+    pub(crate) claim: Option<ClaimPath>,
+    /// The header's place.
+    pub(crate) place: usize,
+}
 
 /// The identity headers of all providers, each at its place.
 #[derive(Debug, Default)]
@@ -47,20 +59,24 @@ impl Identities {
         names.find(|known| spelled_like(known.as_bytes(), header))
     }
 
-    /// The value that each header is to have; `None` where a claim is absent, empty, or neither a
-    /// scalar nor a list of scalars.
+    /// The value that each header is to have; `None` where a claim is absent or empty.
     pub(crate) fn values(
         &self,
-        forwards: &[(ClaimPath, usize)],
-        claims: &Value,
+        forwards: &[Forward],
+        token: &UntrustedToken<'_>,
     ) -> Result<Box<[Option<Box<str>>]>, UnsafeClaim> {
         let mut values = vec![None; self.0.len()];
-        for (path, place) in forwards {
-            let Some(text) = path.find(claims).map(header_value).transpose()?.flatten() else {
-                continue;
+        for forward in forwards {
+            let text = match &forward.claim {
+                Some(path) => match path.find(&token.claims) {
+                    Some(claim) => header_value(claim)?,
+                    None => None,
+                },
+                // It was decoded: base64url, and nothing else.
+                None => std::str::from_utf8(token.payload).ok().map(Box::from),
             };
-            if let Some(value) = values.get_mut(*place) {
-                *value = Some(text);
+            if let Some(value) = values.get_mut(forward.place) {
+                *value = text;
             }
         }
         Ok(values.into_boxed_slice())
@@ -79,12 +95,14 @@ impl Identities {
     pub(crate) fn settle<'a>(
         &'a self,
         headers: &'a Headers,
-        caller: Option<&Caller>,
+        callers: &[&Caller],
         edits: &mut HeaderEdits<'a>,
     ) {
         for (place, header) in self.0.iter().enumerate() {
             let sent = clear_spellings(headers, header.as_str(), edits);
-            let value = caller.and_then(|caller| caller.identity.get(place)?.as_deref());
+            let value = callers
+                .iter()
+                .find_map(|caller| caller.identity.get(place)?.as_deref());
             match value {
                 Some(value) => edits.set(header.as_str(), value.as_bytes().to_vec()),
                 // Clearing a header that is not there is not safe on Kong.
@@ -99,14 +117,13 @@ impl Identities {
 
 fn header_value(claim: &Value) -> Result<Option<Box<str>>, UnsafeClaim> {
     let text = match claim {
-        Value::Array(entries) => match list_text(entries)? {
-            Some(text) => text,
-            None => return Ok(None),
-        },
-        claim => match scalar_text(claim) {
-            Some(text) => text.into_owned(),
-            None => return Ok(None),
-        },
+        Value::Null => return Ok(None),
+        Value::Array(entries) if entries.iter().all(is_scalar) => list_text(entries)?,
+        // Headers hold text: what has a structure goes as its JSON, in base64url.
+        Value::Array(_) | Value::Object(_) => URL_SAFE_NO_PAD.encode(claim.to_string()),
+        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            scalar_text(claim).unwrap_or_default().into_owned()
+        }
     };
     // Spaces at either end are lost on the way: " admin" would come out as "admin".
     if text.contains(char::is_control) || text.starts_with(' ') || text.ends_with(' ') {
@@ -115,12 +132,14 @@ fn header_value(claim: &Value) -> Result<Option<Box<str>>, UnsafeClaim> {
     Ok((!text.is_empty()).then(|| text.into_boxed_str()))
 }
 
-fn list_text(entries: &[Value]) -> Result<Option<String>, UnsafeClaim> {
+const fn is_scalar(value: &Value) -> bool {
+    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
+}
+
+fn list_text(entries: &[Value]) -> Result<String, UnsafeClaim> {
     let mut text = String::new();
     for (at, entry) in entries.iter().enumerate() {
-        let Some(word) = scalar_text(entry) else {
-            return Ok(None);
-        };
+        let word = scalar_text(entry).unwrap_or_default();
         // "a b" as one entry would come out as two.
         if word.is_empty() || word.contains(' ') {
             return Err(UnsafeClaim);
@@ -130,7 +149,7 @@ fn list_text(entries: &[Value]) -> Result<Option<String>, UnsafeClaim> {
         }
         text.push_str(&word);
     }
-    Ok(Some(text))
+    Ok(text)
 }
 
 #[cfg(test)]
@@ -151,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn scalars_and_lists_of_scalars_are_forwarded() {
+    fn a_claim_is_forwarded_by_its_kind() {
         for (claim, expected) in [
             (json!("alice"), Some("alice")),
             (json!("Zo\u{eb} M"), Some("Zo\u{eb} M")),
@@ -161,9 +180,11 @@ mod tests {
             (json!(""), None),
             (json!([]), None),
             (json!(null), None),
-            (json!({"a": 1}), None),
-            (json!(["a", ["b"]]), None),
-            (json!(["a", null]), None),
+            (json!({"a": 1}), Some("eyJhIjoxfQ")),
+            (json!({}), Some("e30")),
+            (json!(["a", ["b"]]), Some("WyJhIixbImIiXV0")),
+            (json!(["a", null]), Some("WyJhIixudWxsXQ")),
+            (json!(["a b", {}]), Some("WyJhIGIiLHt9XQ")),
         ] {
             assert_eq!(
                 value(claim.clone()),
@@ -213,7 +234,7 @@ mod tests {
         }
         let sent = Headers::from_pairs([("X-User", "root"), ("x_tenant", "a"), ("x-users", "b")]);
         let mut edits = HeaderEdits::none();
-        identities.settle(&sent, None, &mut edits);
+        identities.settle(&sent, &[], &mut edits);
         let clear = |name| HeaderEdit::Clear {
             name: Cow::Borrowed(name),
         };

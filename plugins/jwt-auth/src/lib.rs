@@ -9,15 +9,27 @@
 #[macro_use]
 extern crate portcullis_sim;
 
+mod background;
+mod budget;
 mod cache;
 mod claims;
+mod discovery;
 mod extractor;
 mod identity;
 mod json;
+mod jwks;
+mod key;
+mod keys;
+mod metrics;
+mod pem;
 mod policy;
 mod provider;
 mod refusal;
+mod rejected;
+mod remote;
 mod rules;
+mod signature;
+mod token;
 mod verifier;
 
 pub mod config;

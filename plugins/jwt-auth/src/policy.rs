@@ -1,32 +1,40 @@
 //! The policy: one request, one decision.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    Counter, HeaderEdits, HostFailure, LocalReply, LogLine, MetricRegistry, Policy, Ports, Request,
-    Setup, Telemetry, Verdict,
+    CallReply, HeaderEdits, HostFailure, HttpCall, LocalReply, LogLine, Policy, Ports, Request,
+    Setup, Span, Verdict, colliding,
 };
 use serde_json::Value;
 
+use crate::background::Background;
+use crate::budget::VerifyBudget;
 use crate::cache::TokenCache;
 use crate::claims::Caller;
 use crate::config::{Config, CorsPreflight, Realm, TokenForward};
-use crate::extractor::Candidate;
+use crate::extractor::{self, Candidate, Location, SeveralTokens};
+use crate::metrics::Metrics;
 use crate::provider::{Provider, Providers};
 use crate::refusal::{self, Reason, Refusal};
+use crate::rejected::RejectedTokens;
 use crate::rules::{Access, Requirement, Rules};
+use crate::verifier::{Occasion, Verifier};
 
 /// The plugin's rules.
 pub struct JwtAuth {
-    providers: Providers,
+    pub(crate) providers: Providers,
     rules: Rules,
     realm: Realm,
     cors_preflight: CorsPreflight,
-    cache: TokenCache,
+    pub(crate) verifier: Verifier,
+    pub(crate) cache: TokenCache,
+    pub(crate) background: Background,
     mode: Mode,
     on_error: OnError,
-    metrics: Metrics,
+    pub(crate) metrics: Metrics,
 }
 
 /// Who makes the request at hand.
@@ -49,10 +57,16 @@ impl Claims for Flow {
 
 /// How a request passes.
 enum Passage<'a> {
-    /// Nobody asked who makes it.
+    /// Nobody asked who makes it, or nobody said.
     Open,
-    /// It is made by a caller whose token stands in that header.
-    By(Rc<Caller>, &'a str),
+    /// It is made by this caller.
+    By(Verified<'a>, Vec<Verified<'a>>),
+}
+
+/// A caller, and where the token stands that says so.
+struct Verified<'a> {
+    caller: Rc<Caller>,
+    location: Location<'a>,
 }
 
 impl JwtAuth {
@@ -60,6 +74,12 @@ impl JwtAuth {
     #[must_use]
     pub const fn mode(&self) -> Mode {
         self.mode
+    }
+
+    /// All keys in shared data that it uses.
+    pub fn slot_names(&self) -> impl Iterator<Item = &str> {
+        let remote = self.providers.remote_keys();
+        remote.flat_map(|(_, keys)| keys.slot_names())
     }
 
     fn decide<'a>(
@@ -89,31 +109,49 @@ impl JwtAuth {
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> Result<Passage<'a>, Refusal<'a>> {
-        let candidate = requirement
-            .extractor
-            .extract(request.headers())
-            .map_err(|_| Reason::SeveralTokens)?
-            .ok_or(Reason::NoToken)?;
-        let caller = self.verify(&candidate, ports)?;
-        match requirement.check(&caller.claims) {
+        let mut extractors = requirement.tokens.iter();
+        let mut next = || match extractors.next() {
+            Some(extractor) => extractor
+                .extract(request)
+                .map(Some)
+                .map_err(|SeveralTokens| Refusal::from(Reason::SeveralTokens)),
+            None => Ok(None),
+        };
+        let first = next()?.flatten();
+        let mut others = Vec::new();
+        while let Some(other) = next()? {
+            others.push(other);
+        }
+        if requirement.optional && first.is_none() && others.iter().all(Option::is_none) {
+            return Ok(Passage::Open);
+        }
+        let first = self.verify(&first.ok_or(Reason::NoToken)?, request, ports)?;
+        let others = others.into_iter().map(|other| {
+            self.verify(&other.ok_or(Reason::NoToken)?, request, ports)
+        });
+        let others = others.collect::<Result<Vec<_>, _>>()?;
+        match requirement.check(&first.caller.claims) {
             Ok(()) => {
-                self.metrics.count_allowed(&caller, ports.telemetry);
-                Ok(Passage::By(caller, candidate.header))
+                for verified in std::iter::once(&first).chain(&others) {
+                    self.metrics.count_allowed(&verified.caller, ports.telemetry);
+                }
+                Ok(Passage::By(first, others))
             }
             Err(refusal) => {
-                let provider = self.provider(&caller).map_or("", |p| &*p.name);
-                Err(refusal.by_provider(provider).of_caller(caller))
+                let provider = self.provider(&first.caller).map_or("", |p| &*p.name);
+                Err(refusal.by_provider(provider).of_caller(first.caller))
             }
         }
     }
 
     fn verify<'a>(
         &'a self,
-        candidate: &Candidate<'_>,
+        candidate: &Candidate<'a>,
+        request: &Request<'_>,
         ports: &Ports<'_>,
-    ) -> Result<Rc<Caller>, Refusal<'a>> {
+    ) -> Result<Verified<'a>, Refusal<'a>> {
         let now = ports.clock.now().map_err(|_| Reason::ClockUnavailable)?;
-        let token = candidate.token;
+        let (token, location) = (candidate.token, candidate.location);
         if self.cache.is_on() {
             let remembered = self.cache.get(token, now, ports.entropy);
             ports.telemetry.count(match remembered {
@@ -122,40 +160,49 @@ impl JwtAuth {
             });
             if let Some(caller) = remembered {
                 if candidate.providers.contains(&caller.provider) {
-                    return Ok(caller);
+                    return Ok(Verified { caller, location });
                 }
                 // It was verified under a rule that takes other providers.
                 let provider = self.provider(&caller).map_or("", |p| &*p.name);
                 return Err(Refusal::from(Reason::UnknownIssuer).by_provider(provider));
             }
         }
-        let caller = self.providers.verify(token, candidate.providers, now)?;
+        let occasion = Occasion {
+            request,
+            now,
+            entropy: ports.entropy,
+        };
+        let accepted = candidate.providers;
+        let caller = self
+            .providers
+            .verify(token, accepted, &self.verifier, &occasion)?;
         let caller = Rc::new(caller);
         if self.cache.is_on() {
             self.cache.put(token, &caller, ports.entropy);
         }
-        Ok(caller)
+        Ok(Verified { caller, location })
     }
 
     fn provider(&self, caller: &Caller) -> Option<&Provider> {
         self.providers.entries().get(caller.provider)
     }
 
+    /// Writes what is known of the callers, and takes their tokens out.
     fn pass<'a>(
         &'a self,
         request: &'a Request<'a>,
-        caller: Option<&Caller>,
-        token: Option<&'a str>,
+        callers: &[&Caller],
+        tokens: &[(&Caller, Location<'a>)],
     ) -> Verdict<'a> {
         let mut edits = HeaderEdits::none();
         let identities = self.providers.identities();
-        identities.settle(request.headers(), caller, &mut edits);
+        identities.settle(request.headers(), callers, &mut edits);
         let strips = |provider: &Provider| provider.token_forward == TokenForward::Strip;
-        if let (Some(caller), Some(token)) = (caller, token)
-            && self.provider(caller).is_none_or(strips)
-        {
-            edits.clear(token);
-        }
+        let stripped = tokens
+            .iter()
+            .filter(|(caller, _)| self.provider(caller).is_none_or(strips));
+        let stripped: Vec<_> = stripped.map(|(_, location)| *location).collect();
+        extractor::strip(request, &stripped, &mut edits);
         Verdict::Continue(edits)
     }
 
@@ -175,7 +222,8 @@ impl JwtAuth {
             return (Verdict::Refuse(reply), Flow::default());
         }
         // The token stays: whoever stands behind may want to judge it for itself.
-        let verdict = self.pass(request, refusal.caller.as_deref(), None);
+        let callers: Vec<_> = refusal.caller.as_deref().into_iter().collect();
+        let verdict = self.pass(request, &callers, &[]);
         (verdict, Flow(refusal.caller))
     }
 
@@ -196,8 +244,20 @@ impl Policy for JwtAuth {
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         let providers = Providers::from_config(config.providers, setup.environment)?;
         let rules = Rules::from_config(config.rules.into_vec(), providers.entries())?;
+        let names = providers.remote_keys().flat_map(|(_, keys)| keys.slot_names());
+        let names: BTreeSet<_> = names.collect();
+        if let Some((one, other)) = colliding(names) {
+            let rule = format!("Kong can't tell the slots {one:?} and {other:?} of two key sets");
+            return Err(ConfigError::at("providers", rule));
+        }
         Ok(Self {
-            metrics: Metrics::announce(providers.entries(), setup.metrics),
+            metrics: Metrics::announce(&providers, setup.metrics),
+            verifier: Verifier {
+                rejected: RejectedTokens::default(),
+                budget: VerifyBudget::from(&config.verify_budget),
+                client_address: config.client_address.into(),
+            },
+            background: Background::default(),
             providers,
             rules,
             realm: config.realm,
@@ -206,6 +266,33 @@ impl Policy for JwtAuth {
             mode: config.mode,
             on_error: config.on_error,
         })
+    }
+
+    fn prepare(&self, ports: &Ports<'_>) {
+        self.on_tick(ports);
+    }
+
+    fn tick_every(&self) -> Span {
+        let fetches = self.providers.remote_keys().next().is_some();
+        // So often it is looked whether another worker has brought keys.
+        Span::from_millis(if fetches { 100 } else { 1000 })
+    }
+
+    fn on_tick(&self, ports: &Ports<'_>) {
+        if self.mode != Mode::Off {
+            self.sync(ports);
+        }
+    }
+
+    fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
+        if self.mode == Mode::Off {
+            return None;
+        }
+        self.background.next_call(&self.providers, ports)
+    }
+
+    fn on_call_end(&self, reply: &dyn CallReply, ports: &Ports<'_>) {
+        self.learn(reply, ports);
     }
 
     fn on_request<'a>(
@@ -217,10 +304,13 @@ impl Policy for JwtAuth {
             return (Verdict::Continue(HeaderEdits::none()), Flow::default());
         }
         match self.decide(request, ports) {
-            Ok(Passage::Open) => (self.pass(request, None, None), Flow::default()),
-            Ok(Passage::By(caller, token)) => {
-                let verdict = self.pass(request, Some(&caller), Some(token));
-                (verdict, Flow(Some(caller)))
+            Ok(Passage::Open) => (self.pass(request, &[], &[]), Flow::default()),
+            Ok(Passage::By(first, others)) => {
+                let all = || std::iter::once(&first).chain(&others);
+                let callers: Vec<&Caller> = all().map(|verified| &*verified.caller).collect();
+                let tokens = all().map(|verified| (&*verified.caller, verified.location));
+                let verdict = self.pass(request, &callers, &tokens.collect::<Vec<_>>());
+                (verdict, Flow(Some(first.caller)))
             }
             Err(refusal) => self.refuse(request, refusal, ports),
         }
@@ -253,44 +343,6 @@ impl Event {
             Self::Refused => "refused",
             Self::ShadowRefused => "shadow_refused",
             Self::AllowedOnError => "allowed_on_error",
-        }
-    }
-}
-
-struct Metrics {
-    /// By the provider's place.
-    allowed: Vec<Counter>,
-    /// By the reason's place in [`Reason::ALL`].
-    denied: Vec<Counter>,
-    cache_hits: Counter,
-    cache_misses: Counter,
-}
-
-impl Metrics {
-    fn announce(providers: &[Provider], registry: &mut MetricRegistry) -> Self {
-        let allowed = providers.iter().map(|provider| &*provider.name);
-        let denied = Reason::ALL.iter().map(|reason| reason.word());
-        Self {
-            allowed: allowed
-                .map(|name| registry.counter(format!("jwt_auth_allowed.provider.{name}")))
-                .collect(),
-            denied: denied
-                .map(|word| registry.counter(format!("jwt_auth_denied.reason.{word}")))
-                .collect(),
-            cache_hits: registry.counter("jwt_auth_cache_hits"),
-            cache_misses: registry.counter("jwt_auth_cache_misses"),
-        }
-    }
-
-    fn count_allowed(&self, caller: &Caller, telemetry: &dyn Telemetry) {
-        if let Some(counter) = self.allowed.get(caller.provider) {
-            telemetry.count(*counter);
-        }
-    }
-
-    fn count_denied(&self, reason: Reason, telemetry: &dyn Telemetry) {
-        if let Some(counter) = self.denied.get(reason as usize) {
-            telemetry.count(*counter);
         }
     }
 }

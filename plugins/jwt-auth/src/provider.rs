@@ -3,26 +3,32 @@
 use std::rc::Rc;
 
 use portcullis_policy::config::{
-    ClaimPath, ConfigError, Duration, NonEmpty, ObjectOnly, Secret, SecretUse, UniqueMap,
+    ConfigError, Duration, NonEmpty, UniqueMap,
 };
 use portcullis_policy::{Environment, Timestamp};
 
 use crate::claims::{Caller, RegisteredClaims};
-use crate::config::{Algorithm, Identifier, KeyConfig, ProviderConfig, TokenForward};
+use crate::config::{
+    Algorithm, ForwardConfig, Identifier, ProviderConfig, SourceConfig, TokenForward,
+};
 use crate::extractor::Source;
-use crate::identity::Identities;
+use crate::identity::{Forward, Identities};
+use crate::keys::Keys;
 use crate::refusal::{Reason, Refusal};
-use crate::verifier::{Key, KeySet, UntrustedToken};
+use crate::remote::{NoKeys, RemoteKeys};
+use crate::token::UntrustedToken;
+use crate::verifier::{KeyRing, NoKey, Occasion, Verifier};
 
 /// An issuer of tokens.
 pub(crate) struct Provider {
     pub(crate) name: Rc<str>,
     pub(crate) sources: Vec<Source>,
     pub(crate) token_forward: TokenForward,
+    pub(crate) forwards: Vec<Forward>,
     issuer: String,
-    keys: KeySet,
+    algorithms: Vec<Algorithm>,
+    keys: Keys,
     registered: RegisteredClaims,
-    forwards: Vec<(ClaimPath, usize)>,
 }
 
 /// All issuers, each at its place, and the headers that they have between them.
@@ -65,43 +71,53 @@ impl Providers {
             return Err(ConfigError::at("issuer", rule));
         }
         let algorithms = algorithms(config.algorithms)?;
-        let keys = keys(config.keys, &algorithms, environment)?;
-        let mut forwards = Vec::new();
-        for (path, header) in config.forward.claims.into_vec() {
-            let at = format!("forward.claims.{}", path.as_str());
-            let place = self.identities.place(header).map_err(|e| e.within(&at))?;
-            if forwards.iter().any(|(_, known)| *known == place) {
-                let rule = "another claim goes to the same header; expected one of its own";
-                return Err(ConfigError::at(at, rule));
-            }
-            forwards.push((path, place));
-        }
-        let sources = config.token_from.map_or_else(
-            || vec![Source::bearer()],
-            |sources| sources.into_vec().into_iter().map(Source::from).collect(),
-        );
+        let keys = Keys::from_config(config.keys, &algorithms, &issuer, environment)?;
+        let forwards = self.forwards(config.forward.clone())?;
         Ok(Provider {
             name: name.into(),
-            sources,
+            sources: sources(config.token_from)?,
             token_forward: config.forward.token,
+            forwards,
             issuer,
-            keys: KeySet::new(algorithms, keys),
+            algorithms,
+            keys,
             registered: RegisteredClaims {
                 audiences: texts(config.audiences),
                 leeway: config.leeway.span(),
                 max_lifetime: config.max_lifetime.map(Duration::span),
             },
-            forwards,
         })
+    }
+
+    fn forwards(&mut self, config: ForwardConfig) -> Result<Vec<Forward>, ConfigError> {
+        let mut forwards: Vec<Forward> = Vec::new();
+        let claims = config.claims.into_vec().into_iter().map(|(path, header)| {
+            let at = format!("forward.claims.{}", path.as_str());
+            (at, Some(path), header)
+        });
+        let payload = config.payload_header.into_iter();
+        let payload = payload.map(|header| ("forward.payload_header".to_owned(), None, header));
+        for (at, claim, header) in claims.chain(payload) {
+            let place = self.identities.place(header).map_err(|e| e.within(&at))?;
+            if forwards.iter().any(|known| known.place == place) {
+                let rule = "another claim goes to the same header; expected one of its own";
+                return Err(ConfigError::at(at, rule));
+            }
+            forwards.push(Forward { claim, place });
+        }
+        Ok(forwards)
     }
 
     /// A header can't both bring the token in and carry a claim out.
     fn check_headers(&self) -> Result<(), ConfigError> {
         for provider in &self.entries {
             for (at, source) in provider.sources.iter().enumerate() {
-                if let Some(written) = self.identities.alike(&source.header) {
-                    let path = format!("providers.{}.token_from[{at}].header", provider.name);
-                    let rule = format!("{:?}: claims are forwarded as {written:?}", source.header);
+                let Some(header) = source.header() else {
+                    continue;
+                };
+                if let Some(written) = self.identities.alike(header) {
+                    let path = format!("providers.{}.token_from[{at}]", provider.name);
+                    let rule = format!("{header:?}: claims are forwarded as {written:?}");
                     return Err(ConfigError::at(path, rule));
                 }
             }
@@ -117,12 +133,20 @@ impl Providers {
         &self.identities
     }
 
-    /// Finds out who holds a token; it must be of one of the `accepted` providers.
+    /// The key sets that are fetched, each with its provider's place.
+    pub(crate) fn remote_keys(&self) -> impl Iterator<Item = (usize, &RemoteKeys)> {
+        let providers = self.entries.iter().enumerate();
+        providers.flat_map(|(place, provider)| provider.keys.remote.iter().map(move |r| (place, r)))
+    }
+
+    /// Finds out who holds a token; it must be of one of the `accepted` providers. Whatever can be
+    /// refused without a look at the signature is.
     pub(crate) fn verify<'a>(
         &'a self,
         token: &[u8],
         accepted: &[usize],
-        now: Timestamp,
+        verifier: &Verifier,
+        occasion: &Occasion<'_, '_>,
     ) -> Result<Caller, Refusal<'a>> {
         let token = UntrustedToken::parse(token)?;
         let issuer = token.issuer().ok_or(Reason::UnknownIssuer)?;
@@ -133,33 +157,85 @@ impl Providers {
         let Some((place, provider)) = named else {
             return Err(Refusal::from(Reason::UnknownIssuer).with_detail("iss", issuer));
         };
-        provider
-            .verify(place, token, now, &self.identities)
-            .map_err(|refusal| refusal.by_provider(&provider.name))
-    }
-}
-
-impl Provider {
-    fn verify(
-        &self,
-        place: usize,
-        token: UntrustedToken<'_>,
-        now: Timestamp,
-        identities: &Identities,
-    ) -> Result<Caller, Refusal<'_>> {
-        let claims = self.keys.verify(token)?;
-        let expires = self.registered.check(&claims, now)?;
-        let identity = identities
-            .values(&self.forwards, &claims)
-            .map_err(|_| Reason::ClaimUnsafe)?;
+        let verified = provider.verify(place, &token, verifier, occasion);
+        let expires = verified.map_err(|refusal| refusal.by_provider(&provider.name))?;
+        let identity = self
+            .identities
+            .values(&provider.forwards, &token)
+            .map_err(|_| Refusal::from(Reason::ClaimUnsafe).by_provider(&provider.name))?;
         Ok(Caller {
             provider: place,
-            provider_name: Rc::clone(&self.name),
-            claims,
+            provider_name: Rc::clone(&provider.name),
+            claims: token.claims,
             expires,
             identity,
         })
     }
+}
+
+impl Provider {
+    /// From when on a token counts for nothing, if it holds.
+    fn verify(
+        &self,
+        place: usize,
+        token: &UntrustedToken<'_>,
+        verifier: &Verifier,
+        occasion: &Occasion<'_, '_>,
+    ) -> Result<Timestamp, Refusal<'static>> {
+        let algorithm = token.algorithm;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Refusal::from(Reason::Algorithm).with_detail("alg", algorithm.name()));
+        }
+        let expires = self.registered.check(&token.claims, occasion.now)?;
+        let (ring, missing) = self.key_ring(occasion.now);
+        let keys = match (ring.find(token), missing) {
+            (Ok(keys), _) => keys,
+            (Err(NoKey::OtherAlgorithm), _) => {
+                let refusal = Refusal::from(Reason::Algorithm);
+                return Err(refusal.with_detail("alg", algorithm.name()));
+            }
+            (Err(NoKey::Unknown), Some(why)) => return Err(Refusal::without_keys(why)),
+            (Err(NoKey::Unknown), None) => {
+                for remote in &self.keys.remote {
+                    remote.want(occasion.now);
+                }
+                let refusal = Refusal::from(Reason::UnknownKid);
+                return Err(match &token.kid {
+                    Some(kid) => refusal.with_detail("kid", kid),
+                    None => refusal,
+                });
+            }
+        };
+        verifier.check(place, token, &keys, occasion)?;
+        // What was signed with keys that are no longer to be believed is not either.
+        let ends = self.keys.remote.iter().filter_map(RemoteKeys::usable_until);
+        Ok(ends.fold(expires, Timestamp::min))
+    }
+
+    /// The keys that can be used now, and why some can't be.
+    fn key_ring(&self, now: Timestamp) -> (KeyRing, Option<NoKeys>) {
+        let mut sets = vec![Rc::clone(&self.keys.fixed)];
+        let mut missing = None;
+        for remote in &self.keys.remote {
+            match remote.usable(now) {
+                Ok(set) => sets.push(set),
+                Err(why) => missing = Some(why),
+            }
+        }
+        (KeyRing::new(sets), missing)
+    }
+}
+
+fn sources(config: Option<NonEmpty<SourceConfig>>) -> Result<Vec<Source>, ConfigError> {
+    let Some(config) = config else {
+        return Ok(vec![Source::bearer()]);
+    };
+    let mut sources: Vec<Source> = Vec::new();
+    for (at, config) in config.into_vec().into_iter().enumerate() {
+        let source = Source::try_from(config);
+        sources.push(source.map_err(|error| error.within(&format!("token_from[{at}]")))?);
+    }
+    Ok(sources)
 }
 
 fn texts(identifiers: NonEmpty<Identifier>) -> Vec<String> {
@@ -177,46 +253,4 @@ fn algorithms(config: NonEmpty<Algorithm>) -> Result<Vec<Algorithm>, ConfigError
         algorithms.push(algorithm);
     }
     Ok(algorithms)
-}
-
-fn keys(
-    config: NonEmpty<ObjectOnly<KeyConfig>>,
-    algorithms: &[Algorithm],
-    environment: &dyn Environment,
-) -> Result<Vec<Key>, ConfigError> {
-    let mut keys: Vec<Key> = Vec::new();
-    for (at, ObjectOnly(config)) in config.into_vec().into_iter().enumerate() {
-        let at = |field: &str| format!("keys[{at}].{field}");
-        let secret = config
-            .secret
-            .0
-            .resolve(SecretUse::Key, environment)
-            .map_err(|rule| ConfigError::at(at("secret"), rule))?;
-        if !config.allow_short {
-            check_length(&secret, algorithms).map_err(|r| ConfigError::at(at("secret"), r))?;
-        }
-        let kid = config.kid.map(|kid| kid.as_str().to_owned());
-        if let Some(kid) = &kid
-            && keys.iter().any(|key| key.kid() == Some(kid))
-        {
-            return Err(ConfigError::at(
-                at("kid"),
-                format!("{kid:?} is there twice"),
-            ));
-        }
-        keys.push(Key::new(kid, &secret));
-    }
-    Ok(keys)
-}
-
-fn check_length(secret: &Secret, algorithms: &[Algorithm]) -> Result<(), String> {
-    let length = secret.as_bytes().len();
-    match algorithms.iter().find(|a| length < a.shortest_key()) {
-        None => Ok(()),
-        Some(algorithm) => Err(format!(
-            "{length} bytes are too short for {}; expected at least {}, or `allow_short: true`",
-            algorithm.name(),
-            algorithm.shortest_key()
-        )),
-    }
 }

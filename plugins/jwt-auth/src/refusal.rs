@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request};
+use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request, Span};
 
 use crate::claims::Caller;
+use crate::remote::NoKeys;
 
 /// Defines the reasons once: as an enum, as a list, and as words of metrics and log lines.
 macro_rules! reasons {
@@ -71,6 +72,12 @@ reasons! {
     InsufficientScope = "insufficient_scope",
     /// A claim has none of the values that the rule asks for.
     ClaimMismatch = "claim_mismatch",
+    /// Its client has sent too many tokens with a bad signature.
+    VerifyBudget = "verify_budget",
+    /// Its provider's keys were never fetched yet.
+    KeysUnavailable = "keys_unavailable",
+    /// Its provider's keys are older than they may be.
+    KeysStale = "keys_stale",
     /// The gateway would not tell the time.
     ClockUnavailable = "clock_unavailable",
     /// The gateway did not show the request's headers.
@@ -96,6 +103,8 @@ enum Answer {
     InsufficientScope,
     /// 403: nobody may.
     Forbidden,
+    /// 429: not now.
+    TooManyRequests,
     /// 503: the fault is ours.
     Unavailable,
 }
@@ -129,9 +138,12 @@ impl Reason {
             | Self::Audience
             | Self::ClaimUnsafe => Answer::InvalidToken,
             Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
-            Self::ClockUnavailable | Self::HeadersUnreadable | Self::EditFailed => {
-                Answer::Unavailable
-            }
+            Self::VerifyBudget => Answer::TooManyRequests,
+            Self::KeysUnavailable
+            | Self::KeysStale
+            | Self::ClockUnavailable
+            | Self::HeadersUnreadable
+            | Self::EditFailed => Answer::Unavailable,
         }
     }
 }
@@ -154,6 +166,7 @@ impl Answer {
             Self::InvalidToken => (401, "invalid-token", "Invalid token"),
             Self::InsufficientScope => (403, "insufficient-scope", "Insufficient scope"),
             Self::Forbidden => (403, "forbidden", "Forbidden"),
+            Self::TooManyRequests => (429, "too-many-requests", "Too many requests"),
             Self::Unavailable => (503, "unavailable", "Service unavailable"),
         };
         Problem {
@@ -166,9 +179,11 @@ impl Answer {
     /// RFC 6750 section 3. A realm and a scope are of characters that need no escaping.
     fn challenge(self, realm: &str, scope: &str) -> Option<String> {
         let error = match self {
-            Self::AmbiguousPath | Self::BadRequest | Self::Forbidden | Self::Unavailable => {
-                return None;
-            }
+            Self::AmbiguousPath
+            | Self::BadRequest
+            | Self::Forbidden
+            | Self::TooManyRequests
+            | Self::Unavailable => return None,
             Self::Unauthenticated => "",
             Self::InvalidRequest => ", error=\"invalid_request\"",
             Self::InvalidToken => ", error=\"invalid_token\"",
@@ -192,6 +207,8 @@ pub(crate) struct Refusal<'a> {
     detail: Option<(&'static str, String)>,
     /// The scopes that the client should have had, joined by spaces.
     scope: &'a str,
+    /// When it is worth trying again, in seconds.
+    retry_after: Option<u64>,
     /// Who called, where the token was good and only the rule was not met.
     pub(crate) caller: Option<Rc<Caller>>,
 }
@@ -203,6 +220,7 @@ impl From<Reason> for Refusal<'_> {
             provider: None,
             detail: None,
             scope: "",
+            retry_after: None,
             caller: None,
         }
     }
@@ -227,6 +245,23 @@ impl<'a> Refusal<'a> {
         Self { scope, ..self }
     }
 
+    pub(crate) fn retry_after(self, wait: Span) -> Self {
+        Self {
+            retry_after: Some(wait.as_secs_ceil().max(1)),
+            ..self
+        }
+    }
+
+    /// The refusal of a token whose provider's keys are not there.
+    pub(crate) fn without_keys(why: NoKeys) -> Self {
+        let reason = match why {
+            NoKeys::Unavailable => Reason::KeysUnavailable,
+            NoKeys::Stale => Reason::KeysStale,
+        };
+        // Fetches that fail are repeated after 1 s, 2 s, 4 s and so on.
+        Self::from(reason).retry_after(Span::from_secs(5))
+    }
+
     pub(crate) fn of_caller(self, caller: Rc<Caller>) -> Self {
         Self {
             caller: Some(caller),
@@ -238,6 +273,10 @@ impl<'a> Refusal<'a> {
     pub(crate) fn reply(&self, realm: &str, request: &Request<'_>) -> LocalReply {
         let answer = self.reason.answer();
         let reply = answer.problem().reply(request);
+        let reply = match self.retry_after {
+            Some(secs) => reply.with("retry-after", secs.to_string()),
+            None => reply,
+        };
         match answer.challenge(realm, self.scope) {
             Some(challenge) => reply.with("www-authenticate", challenge),
             None => reply,

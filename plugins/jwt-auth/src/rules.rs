@@ -3,12 +3,15 @@
 use std::fmt::Write as _;
 
 use portcullis_policy::Request;
-use portcullis_policy::config::{ClaimPath, ConfigError, IfAmbiguous, Match, Name};
+use portcullis_policy::config::{
+    ClaimPath, ConfigError, IfAmbiguous, Match, Name, NonEmpty, ObjectOnly,
+};
 use serde_json::Value;
 
 use crate::claims::has_scope;
-use crate::config::{Allow, ClaimValue, RequireConfig, RuleConfig};
-use crate::extractor::Extractor;
+use crate::config::{Allow, ClaimValue, PresentedConfig, RequireConfig, RuleConfig};
+use crate::extractor::{Extractor, Source};
+use crate::identity::Forward;
 use crate::provider::Provider;
 use crate::refusal::{Reason, Refusal};
 
@@ -25,8 +28,11 @@ pub(crate) enum Access {
 
 /// What a token must show.
 pub(crate) struct Requirement {
-    /// Where the tokens of its providers are.
-    pub(crate) extractor: Extractor,
+    /// Whether a request without a token passes too.
+    pub(crate) optional: bool,
+    /// Where the tokens are that a request must have, each of its own providers. The first is the
+    /// caller's.
+    pub(crate) tokens: Vec<Extractor>,
     scopes: Vec<String>,
     /// All scopes, as a challenge names them.
     scope_text: String,
@@ -59,13 +65,13 @@ impl Rules {
 impl Access {
     fn from_config(
         allow: Option<Allow>,
-        require: Option<RequireConfig>,
+        require: Option<ObjectOnly<RequireConfig>>,
         providers: &[Provider],
     ) -> Result<Self, ConfigError> {
         let wrong = |rule| Err(ConfigError::at("", rule));
         match (allow, require) {
             (Some(Allow::Anyone), None) => Ok(Self::Anyone),
-            (None, Some(require)) => Requirement::from_config(require, providers)
+            (None, Some(ObjectOnly(require))) => Requirement::from_config(require, providers)
                 .map(Self::Token)
                 .map_err(|error| error.within("require")),
             (Some(_), Some(_)) => wrong("both `allow` and `require`; expected one of them"),
@@ -76,25 +82,70 @@ impl Access {
 
 impl Requirement {
     fn from_config(config: RequireConfig, providers: &[Provider]) -> Result<Self, ConfigError> {
-        let mut extractor = Extractor::default();
-        let names = config.any_of.into_vec();
-        for (at, name) in names.iter().enumerate() {
-            let wrong = |rule| ConfigError::at(format!("any_of[{at}]"), rule);
-            if names.iter().take(at).any(|known| known == name) {
-                return Err(wrong(format!("{:?} is there twice", name.as_str())));
+        let presented = PresentedConfig {
+            any_of: config.any_of,
+            all_of: config.all_of,
+            scopes: config.scopes,
+            claims: config.claims,
+        };
+        match config.optional {
+            None => Self::presented(presented, false, providers),
+            Some(ObjectOnly(optional)) => {
+                let beside = presented.any_of.is_some()
+                    || presented.all_of.is_some()
+                    || !presented.scopes.0.is_empty()
+                    || !presented.claims.is_empty();
+                if beside {
+                    let rule = "with `optional`, everything else belongs into it";
+                    return Err(ConfigError::at("", rule));
+                }
+                Self::presented(optional, true, providers).map_err(|e| e.within("optional"))
             }
-            let (place, provider) = find(name, providers).map_err(wrong)?;
-            extractor.add(place, &provider.sources);
         }
-        let scopes = config
-            .scopes
-            .0
-            .iter()
-            .map(|scope| scope.as_str().to_owned());
-        let scopes: Vec<String> = scopes.collect();
+    }
+
+    fn presented(
+        config: PresentedConfig,
+        optional: bool,
+        providers: &[Provider],
+    ) -> Result<Self, ConfigError> {
+        let tokens = match (config.any_of, config.all_of) {
+            (Some(names), None) => {
+                let mut extractor = Extractor::default();
+                for (place, provider) in named(names, "any_of", providers)? {
+                    extractor.add(place, &provider.sources);
+                }
+                vec![extractor]
+            }
+            (None, Some(names)) => {
+                let named = named(names, "all_of", providers)?;
+                for (at, (_, provider)) in named.iter().enumerate() {
+                    for (_, other) in named.iter().take(at) {
+                        check_apart(provider, other)
+                            .map_err(|rule| ConfigError::at(format!("all_of[{at}]"), rule))?;
+                    }
+                }
+                let extractors = named.into_iter().map(|(place, provider)| {
+                    let mut extractor = Extractor::default();
+                    extractor.add(place, &provider.sources);
+                    extractor
+                });
+                extractors.collect()
+            }
+            (Some(_), Some(_)) => {
+                return Err(ConfigError::at("", "both `any_of` and `all_of`; expected one of them"));
+            }
+            (None, None) => {
+                let rule = "expected one of `any_of` and `all_of`, or `optional` with one of them";
+                return Err(ConfigError::at("", rule));
+            }
+        };
+        let scopes = config.scopes.0.iter();
+        let scopes: Vec<String> = scopes.map(|scope| scope.as_str().to_owned()).collect();
         let claims = config.claims.into_vec().into_iter();
         Ok(Self {
-            extractor,
+            optional,
+            tokens,
             scope_text: scopes.join(" "),
             scopes,
             claims: claims
@@ -124,6 +175,39 @@ impl Requirement {
         }
         Ok(())
     }
+}
+
+/// Two tokens of one request must stand in two places, and be forwarded in other headers.
+fn check_apart(provider: &Provider, other: &Provider) -> Result<(), String> {
+    let name = &other.name;
+    let sources = &provider.sources;
+    let excludes = |source: &Source| sources.iter().any(|own| own.excludes(source));
+    if other.sources.iter().any(excludes) {
+        return Err(format!("it looks for its token where {name:?} does; expected other places"));
+    }
+    let same = |forward: &Forward| other.forwards.iter().any(|o| o.place == forward.place);
+    if provider.forwards.iter().any(same) {
+        return Err(format!("a claim goes to a header of {name:?}; expected another one"));
+    }
+    Ok(())
+}
+
+/// The providers of these names, each with its place.
+fn named<'p>(
+    names: NonEmpty<Name>,
+    field: &str,
+    providers: &'p [Provider],
+) -> Result<Vec<(usize, &'p Provider)>, ConfigError> {
+    let names = names.into_vec();
+    let mut found = Vec::new();
+    for (at, name) in names.iter().enumerate() {
+        let wrong = |rule| ConfigError::at(format!("{field}[{at}]"), rule);
+        if names.iter().take(at).any(|known| known == name) {
+            return Err(wrong(format!("{:?} is there twice", name.as_str())));
+        }
+        found.push(find(name, providers).map_err(wrong)?);
+    }
+    Ok(found)
 }
 
 fn find<'p>(name: &Name, providers: &'p [Provider]) -> Result<(usize, &'p Provider), String> {

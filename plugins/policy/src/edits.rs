@@ -19,6 +19,8 @@ pub enum HeaderEdit<'a> {
         /// The name as it was sent.
         name: Cow<'a, str>,
     },
+    /// The upstream is asked for this path and query. On Kong that can't be done.
+    Target(Vec<u8>),
 }
 
 /// Changes, in the order in which they are applied.
@@ -43,6 +45,11 @@ impl<'a> HeaderEdits<'a> {
     /// Lets nothing pass under a name.
     pub fn clear(&mut self, name: impl Into<Cow<'a, str>>) {
         self.0.push(HeaderEdit::Clear { name: name.into() });
+    }
+
+    /// Asks the upstream for another path and query.
+    pub fn target(&mut self, target: Vec<u8>) {
+        self.0.push(HeaderEdit::Target(target));
     }
 
     /// Appends the changes of another.

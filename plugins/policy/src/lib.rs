@@ -10,6 +10,7 @@
 extern crate portcullis_sim;
 
 mod address;
+mod call;
 mod edits;
 mod headers;
 mod origin;
@@ -25,6 +26,7 @@ mod time;
 pub mod config;
 
 pub use address::{ClientAddress, parse_peer};
+pub use call::{BodyError, CallReply, HttpCall, NoReply};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use origin::{Origin, envoy_flags};

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::ConfigError;
 use crate::{
-    HeaderEdits, LocalReply, MetricRegistry, Origin, Request, Response, SharedStore, Telemetry,
-    Timestamp,
+    CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Request, Response,
+    SharedStore, Span, Telemetry, Timestamp,
 };
 
 /// A plugin's rules: an immutable value made from its configuration.
@@ -27,6 +27,24 @@ pub trait Policy: Sized {
     /// Called once when the configuration is in force, to lay out what workers share. What fails
     /// here is tried again by the requests that need it.
     fn prepare(&self, _ports: &Ports<'_>) {}
+
+    /// How often [`Policy::on_tick`] is to be called.
+    fn tick_every(&self) -> Span {
+        Span::from_secs(1)
+    }
+
+    /// Looks after what is shared, at each tick.
+    fn on_tick(&self, _ports: &Ports<'_>) {}
+
+    /// The HTTP call that is due. Asked for after each tick and after each call's end, while none is
+    /// under way: a filter has one call at a time.
+    fn next_call(&self, _ports: &Ports<'_>) -> Option<HttpCall> {
+        None
+    }
+
+    /// Sees the call of [`Policy::next_call`] end. Each call ends once: a gateway that never answers
+    /// is taken for one that could not.
+    fn on_call_end(&self, _reply: &dyn CallReply, _ports: &Ports<'_>) {}
 
     /// Decides on a request.
     fn on_request<'a>(

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use portcullis_sim::Dialect;
-use portcullis_testhost::{End, Exchange, Host, Outcome, Request, Response};
+use portcullis_testhost::{
+    CallFailure, CallReply, End, Exchange, Host, Outcome, Request, Response,
+};
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then, module};
 
@@ -62,7 +64,7 @@ fn text(headers: &[(String, Vec<u8>)]) -> Vec<(String, String)> {
 impl Subject for FilterSubject {
     fn begin(&mut self, sent: Sent) -> (Seen, Handle) {
         let request = Request::new(&sent.method, &sent.path)
-            .authority("rag.example")
+            .authority(&sent.authority)
             .peer(&sent.peer);
         let request = sent.headers.iter().fold(request, |request, (name, value)| {
             request.header(name, value)
@@ -118,6 +120,35 @@ impl Subject for FilterSubject {
 
     fn advance_millis(&mut self, millis: u64) {
         self.host.advance(Duration::from_millis(millis));
+    }
+
+    fn tick(&mut self) {
+        self.host.tick(self.worker).expect("no trap");
+    }
+
+    fn call(&self) -> Option<[String; 4]> {
+        let call = self.host.pending_calls().first()?;
+        let header = |name: &str| {
+            let value = call.header(name).unwrap_or_default();
+            String::from_utf8_lossy(value).into_owned()
+        };
+        Some([
+            call.upstream.clone(),
+            header(":scheme"),
+            header(":authority"),
+            header(":path"),
+        ])
+    }
+
+    fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let token = self.host.pending_calls().first().map(|call| call.token);
+        let reply = match answer {
+            Some((status, body)) => CallReply::status(status.into()).body(body),
+            None => CallReply::failure(CallFailure::BrokenConnection),
+        };
+        if let Some(token) = token {
+            self.host.reply_to_call(token, reply).expect("no trap");
+        }
     }
 
     fn metric(&mut self, name: &str) -> u64 {

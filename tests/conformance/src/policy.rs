@@ -2,7 +2,7 @@
 
 use portcullis_policy::config::ConfigError;
 use portcullis_policy::{Origin, Policy, Span, Timestamp};
-use portcullis_sim::{Answer, Dialect, Worker, World};
+use portcullis_sim::{Answer, CallAnswer, Dialect, Worker, World};
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then};
 
@@ -37,7 +37,7 @@ impl<P: Policy> Subject for PolicySubject<P> {
         let mut headers = vec![
             (":method", sent.method.as_str()),
             (":path", sent.path.as_str()),
-            (":authority", "rag.example"),
+            (":authority", sent.authority.as_str()),
         ];
         headers.extend(
             sent.headers
@@ -100,6 +100,25 @@ impl<P: Policy> Subject for PolicySubject<P> {
 
     fn advance_millis(&mut self, millis: u64) {
         self.world.clock.advance(Span::from_millis(millis));
+    }
+
+    fn tick(&mut self) {
+        self.worker.tick();
+    }
+
+    fn call(&self) -> Option<[String; 4]> {
+        let call = self.worker.call()?;
+        Some([
+            call.upstream,
+            call.scheme.to_owned(),
+            call.authority,
+            call.path,
+        ])
+    }
+
+    fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        let answer = answer.map(|(status, body)| (status, body.as_bytes().to_vec()));
+        self.worker.answer_call(&CallAnswer(answer));
     }
 
     fn metric(&mut self, name: &str) -> u64 {

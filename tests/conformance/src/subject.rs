@@ -7,6 +7,8 @@ pub struct Sent {
     pub method: String,
     /// Path and query.
     pub path: String,
+    /// The host that the request is for, and its port if it has one.
+    pub authority: String,
     /// The client's address.
     pub peer: String,
     /// All other headers.
@@ -52,6 +54,12 @@ pub trait Subject {
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)>;
     /// Moves the clock.
     fn advance_millis(&mut self, millis: u64);
+    /// Lets one tick pass.
+    fn tick(&mut self);
+    /// The HTTP call that is under way: upstream, scheme, authority and path.
+    fn call(&self) -> Option<[String; 4]>;
+    /// Ends the call that is under way, with a status and a body, or with neither.
+    fn answer_call(&mut self, answer: Option<(u16, &str)>);
     /// A metric's value.
     fn metric(&mut self, name: &str) -> u64;
     /// The log so far.
@@ -66,6 +74,7 @@ impl Sent {
         Self {
             method: method.into(),
             path: path.into(),
+            authority: "rag.example".into(),
             peer: "192.0.2.1".into(),
             headers: Vec::new(),
         }
@@ -79,6 +88,12 @@ impl Sent {
     /// Adds a header.
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// For another host.
+    pub fn at(mut self, authority: &str) -> Self {
+        self.authority = authority.to_owned();
         self
     }
 

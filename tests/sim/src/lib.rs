@@ -15,7 +15,7 @@ pub use entropy::SeededEntropy;
 pub use interleave::{Turns, interleave};
 pub use store::ZoneStore;
 pub use telemetry::RecordingTelemetry;
-pub use worker::{Answer, Env, Worker, World};
+pub use worker::{Answer, CallAnswer, Env, Worker, World};
 pub use zone::{SetResult, Zone};
 
 /// What `#[test]` means where tests run as Wasm under Node: the crates under test take it with

@@ -1,11 +1,11 @@
 //! One worker of a simulated gateway, with a policy in it.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    Ending, Environment, HeaderEdit, Headers, LocalReply, MetricRegistry, Origin, PeerAddress,
+    BodyError, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply, MetricRegistry, Origin, PeerAddress,
     Policy, Ports, Request, Response, Setup, SharedData, Timestamp, Verdict, parse_peer,
 };
 
@@ -74,6 +74,7 @@ impl World {
             entropy: SeededEntropy::new(self.seed.wrapping_mul(31).wrapping_add(number)),
             store: SharedData(ZoneStore::new(&self.zone, turns)),
             telemetry: RecordingTelemetry::new(&metrics),
+            call: RefCell::default(),
         };
         worker.policy.prepare(&worker.ports());
         Ok(worker)
@@ -91,6 +92,25 @@ pub struct Worker<P: Policy> {
     /// What it told.
     pub telemetry: RecordingTelemetry,
     entropy: SeededEntropy,
+    call: RefCell<Option<HttpCall>>,
+}
+
+/// What came of a worker's HTTP call: a status and a body, or neither.
+#[derive(Clone, Debug, Default)]
+pub struct CallAnswer(pub Option<(u16, Vec<u8>)>);
+
+impl CallReply for CallAnswer {
+    fn status(&self) -> Option<u16> {
+        self.0.as_ref().map(|(status, _)| *status)
+    }
+
+    fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {
+        match &self.0 {
+            Some((_, body)) if body.len() > longest => Err(BodyError::TooLong),
+            Some((_, body)) => Ok(body.clone()),
+            None => Err(BodyError::Unavailable),
+        }
+    }
 }
 
 /// What became of a request.
@@ -120,6 +140,33 @@ impl<P: Policy> Worker<P> {
             entropy: &self.entropy,
             store: &self.store,
             telemetry: &self.telemetry,
+        }
+    }
+
+    /// A tick: the policy looks after what is shared, and makes a call if one is due and none is
+    /// under way.
+    pub fn tick(&self) {
+        self.policy.on_tick(&self.ports());
+        self.call_next();
+    }
+
+    fn call_next(&self) {
+        if self.call.borrow().is_none() {
+            let call = self.policy.next_call(&self.ports());
+            *self.call.borrow_mut() = call;
+        }
+    }
+
+    /// The call that is under way.
+    pub fn call(&self) -> Option<HttpCall> {
+        self.call.borrow().clone()
+    }
+
+    /// Ends the call that is under way; without one, nothing happens.
+    pub fn answer_call(&self, answer: &CallAnswer) {
+        if self.call.take().is_some() {
+            self.policy.on_call_end(answer, &self.ports());
+            self.call_next();
         }
     }
 
@@ -200,6 +247,11 @@ fn apply(headers: &[(&str, &str)], edits: &[HeaderEdit<'_>]) -> Vec<(String, Str
             }
             HeaderEdit::Clear { name } => {
                 result.retain(|(known, _)| !known.eq_ignore_ascii_case(name))
+            }
+            HeaderEdit::Target(target) => {
+                result.retain(|(known, _)| known != ":path");
+                let target = String::from_utf8_lossy(target).into_owned();
+                result.push((":path".to_owned(), target));
             }
         }
     }

@@ -1,14 +1,24 @@
 //! What a user writes.
 
+mod algorithm;
+mod claims;
+mod keys;
+mod rules;
 mod words;
 
 use portcullis_policy::config::{
-    Bounded, Duration, HeaderName, List, Match, Mode, Name, NonEmpty, ObjectOnly, OnError,
-    SecretConfig, UniqueMap, WritableHeader,
+    Bounded, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty, ObjectOnly,
+    OnError, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
-pub use words::{Algorithm, ByClaim, ClaimValue, Identifier, Realm, Scheme, Scope};
+pub use algorithm::Algorithm;
+pub use claims::{ByClaim, ClaimValue};
+pub use keys::{JwksConfig, KeyConfig, PublicKeyConfig, RemoteJwksConfig, UrlScheme};
+pub use rules::{Allow, PresentedConfig, RequireConfig, RuleConfig};
+pub use words::{
+    Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, Upstream,
+};
 
 /// The configuration of `jwt_auth`.
 #[derive(Clone, Debug, Deserialize)]
@@ -29,6 +39,12 @@ pub struct Config {
     /// The verified tokens that a worker remembers.
     #[serde(default)]
     pub cache: CacheConfig,
+    /// How many bad signatures of one client are looked at.
+    #[serde(default)]
+    pub verify_budget: VerifyBudgetConfig,
+    /// How a client is told from another, for `verify_budget`.
+    #[serde(default)]
+    pub client_address: ClientAddressConfig,
     /// `enforce`, `shadow` (decide, count and log, and let pass) or `off`. Default: `enforce`.
     #[serde(default)]
     pub mode: Mode,
@@ -52,16 +68,16 @@ pub struct ProviderConfig {
     pub issuer: Identifier,
     /// A token is for us when its `aud` is one of these, or holds one of them.
     pub audiences: NonEmpty<Identifier>,
-    /// The signature algorithms that its tokens may use: `HS256`, `HS384`, `HS512`.
+    /// The signature algorithms that its tokens may use. A key serves only those of its own type.
     pub algorithms: NonEmpty<Algorithm>,
-    /// Its keys. A token's `kid` chooses one exactly; for a token without, the first four are
-    /// tried.
+    /// Its keys. A token's `kid` chooses one exactly; for a token without, the first four of a
+    /// fitting type are tried.
     pub keys: NonEmpty<ObjectOnly<KeyConfig>>,
     /// Where a request carries the token. Default: `authorization`, after `Bearer`.
     pub token_from: Option<NonEmpty<SourceConfig>>,
     /// How far the issuer's clock may be off. Default: `30s`.
     #[serde(default = "half_a_minute")]
-    pub leeway: Duration,
+    pub leeway: DurationOrZero,
     /// The longest time from `iat` to `exp`; when it is given, a token without `iat` is refused.
     /// Default: none, `exp` alone decides.
     pub max_lifetime: Option<Duration>,
@@ -70,35 +86,24 @@ pub struct ProviderConfig {
     pub forward: ForwardConfig,
 }
 
-const fn half_a_minute() -> Duration {
-    Duration::from_secs(30)
+const fn half_a_minute() -> DurationOrZero {
+    DurationOrZero::from_secs(30)
 }
 
-/// A key that signatures are checked with.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct KeyConfig {
-    /// The secret that issuer and gateway share: at least as many bytes as the hash of each of the
-    /// provider's algorithms has.
-    pub secret: ObjectOnly<SecretConfig>,
-    /// Its name in the `kid` of a token.
-    pub kid: Option<Identifier>,
-    /// Whether it may be shorter than the hash. Such a key can be guessed from a single token.
-    #[serde(default)]
-    pub allow_short: bool,
-}
-
-/// A place in a request where a token may be.
+/// A place in a request where a token may be: exactly one of `header`, `cookie` and `query`.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct SourceConfig {
-    /// The header.
-    pub header: HeaderName,
-    /// The word before the token, such as `Bearer`, in any case. Without it, the header's whole
-    /// value is the token.
+    /// A header.
+    pub header: Option<HeaderName>,
+    /// The word before the token in that header, such as `Bearer`, in any case. Without it, the
+    /// header's whole value is the token.
     pub scheme: Option<Scheme>,
+    /// A cookie.
+    pub cookie: Option<ParameterName>,
+    /// A parameter of the query. Queries stand in access logs and in browsers' histories.
+    pub query: Option<ParameterName>,
 }
 
 /// What the backend gets to see of a token.
@@ -110,10 +115,13 @@ pub struct ForwardConfig {
     #[serde(default)]
     pub token: TokenForward,
     /// Claims, each by its name or dotted path, and the header that it goes to: a string, a number,
-    /// a boolean, or a list of these joined by spaces. A header of any provider is emptied where
-    /// the token has no such claim, so that no client can write it.
+    /// a boolean, a list of these joined by spaces, or base64url of the JSON of anything else. A
+    /// header of any provider is emptied where the token has no such claim, so that no client can
+    /// write it.
     #[serde(default)]
     pub claims: ByClaim<WritableHeader>,
+    /// The header that the token's whole payload goes to, in base64url, as in the token.
+    pub payload_header: Option<WritableHeader>,
 }
 
 /// What becomes of a token that was accepted.
@@ -126,46 +134,6 @@ pub enum TokenForward {
     Strip,
     /// The backend sees it.
     Keep,
-}
-
-/// Who may make the requests that match: exactly one of `allow` and `require`.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RuleConfig {
-    /// The requests that this rule is about. Default: all.
-    #[serde(default)]
-    pub r#match: Match,
-    /// `anyone`: no token is looked at.
-    pub allow: Option<Allow>,
-    /// What a token must show.
-    pub require: Option<RequireConfig>,
-}
-
-/// Who passes without a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Allow {
-    /// Everybody.
-    Anyone,
-}
-
-/// What a token must show. All of it must hold.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct RequireConfig {
-    /// The providers of which one must have issued it.
-    pub any_of: NonEmpty<Name>,
-    /// Scopes that it must have, each of them: in `scope` (one text, separated by spaces), or,
-    /// where there is none, in `scp` (such a text, or a list).
-    #[serde(default)]
-    pub scopes: List<Scope>,
-    /// Claims by name or dotted path, each with the values of which it must have one. A claim that
-    /// is a list has those that are in it.
-    #[serde(default)]
-    pub claims: ByClaim<NonEmpty<ClaimValue>>,
 }
 
 /// What becomes of CORS preflights: OPTIONS with `Origin` and `Access-Control-Request-Method`.
@@ -202,6 +170,38 @@ impl Default for CacheConfig {
     }
 }
 
+/// How many tokens with a bad signature a client may send before they are refused unseen, per
+/// worker. Checking an asymmetric signature is the most expensive thing that a client can ask for;
+/// tokens that were good before cost none, and good ones are not counted.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct VerifyBudgetConfig {
+    /// How many bad asymmetric signatures; 0 switches the budget off. Default: 100.
+    #[serde(default = "a_hundred")]
+    pub failures: Bounded<0, 1_000_000, u32>,
+    /// In what time. Default: `10s`.
+    #[serde(default = "ten_seconds")]
+    pub window: Duration,
+}
+
+const fn a_hundred() -> Bounded<0, 1_000_000, u32> {
+    Bounded::new(100)
+}
+
+const fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl Default for VerifyBudgetConfig {
+    fn default() -> Self {
+        Self {
+            failures: a_hundred(),
+            window: ten_seconds(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use portcullis_policy::config::parse_text;
@@ -221,7 +221,9 @@ mod tests {
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.on_error, OnError::Deny);
         let (_, provider) = config.providers.into_vec().remove(0);
-        assert_eq!(provider.leeway, Duration::from_secs(30));
+        assert_eq!(provider.leeway, DurationOrZero::from_secs(30));
+        assert_eq!(config.verify_budget.failures.get(), 100);
+        assert_eq!(config.verify_budget.window, Duration::from_secs(10));
         assert_eq!(provider.max_lifetime, None);
         assert_eq!(provider.forward.token, TokenForward::Strip);
         assert!(!provider.keys.as_slice()[0].0.allow_short);

@@ -3,6 +3,7 @@
 mod attacks;
 mod configuration;
 mod requests;
+mod vectors;
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -19,8 +20,9 @@ use portcullis_policy::{
 };
 use serde_json::{Value, json};
 
+use crate::key::{Key, Material};
 use crate::provider::Providers;
-use crate::{Flow, JwtAuth};
+use crate::{Flow, JwtAuth, jwks};
 
 pub(crate) const NOW: u64 = 1_800_000_000;
 pub(crate) const ISSUER: &str = "https://auth.tradingsystem.local";
@@ -79,6 +81,32 @@ pub(crate) fn with(mut value: Value, name: &str, field: Value) -> Value {
 
 pub(crate) fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
+}
+
+pub(crate) fn decode(text: &str) -> Vec<u8> {
+    URL_SAFE_NO_PAD.decode(text).unwrap()
+}
+
+pub(crate) fn hex(digits: &str) -> Vec<u8> {
+    let bytes = (0..digits.len()).step_by(2);
+    bytes.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+}
+
+/// A key without a name, for whatever fits it.
+pub(crate) fn unnamed(material: Material) -> Key {
+    Key {
+        kid: None,
+        only: None,
+        material,
+    }
+}
+
+/// A public key, or a secret, from its JWK.
+pub(crate) fn key(jwk: &Value) -> Key {
+    match jwk["k"].as_str() {
+        Some(secret) => unnamed(Material::secret(&decode(secret))),
+        None => jwks::parse_key(jwk.as_object().unwrap()).unwrap_or_else(|e| panic!("{jwk}: {e}")),
+    }
 }
 
 /// Signs what is to stand in the first two segments, whatever it is.
@@ -270,6 +298,10 @@ impl Gateway {
                             let sent = lines.len();
                             lines.retain(|(known, _)| known != &name.to_ascii_lowercase());
                             assert!(lines.len() < sent, "{name} was cleared but not there");
+                        }
+                        HeaderEdit::Target(target) => {
+                            let target = String::from_utf8(target.clone()).unwrap();
+                            lines.push((":path".to_owned(), target));
                         }
                     }
                 }

@@ -12,7 +12,7 @@ use crate::config::text::text_type;
 /// nested.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ClaimPath(String);
-text_type!(ClaimPath, "a claim, or a path of claims joined by dots", pattern: "^[!-~]{1,128}$");
+text_type!(ClaimPath, "a claim, or a path of claims joined by dots", "pattern": "^[!-~]{1,128}$");
 
 /// Something that knows the claims of the caller of the request at hand.
 pub trait Claims {

@@ -6,35 +6,64 @@ use crate::config::text::text_type;
 /// A length of time greater than zero and at most 366 days: `250ms`, `30s`, `5m`, `24h`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Duration(Span);
-text_type!(Duration, "a duration such as 250ms, 30s, 5m or 24h", pattern: "^[0-9]+(ms|s|m|h)$");
+text_type!(Duration, "a duration such as 250ms, 30s, 5m or 24h", "pattern": "^[0-9]+(ms|s|m|h)$");
+
+/// A length of time from none at all to 366 days: `0s`, `30s`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DurationOrZero(Span);
+text_type!(DurationOrZero, "a duration such as 0s, 250ms or 30s", "pattern": "^[0-9]+(ms|s|m|h)$");
 
 /// Longer than any window, leeway or lifetime that makes sense; nanoseconds of ten times it still
 /// fit.
 const LONGEST: Span = Span::from_secs(366 * 24 * 3600);
 
+/// A whole number and its unit, up to [`LONGEST`].
+fn parse_span(text: &str, expected: &str) -> Result<Span, String> {
+    let wrong = || format!("{text:?} is not a duration; expected a whole number and ms, s, m or h");
+    let digits = text
+        .len()
+        .saturating_sub(text.trim_start_matches(|c: char| c.is_ascii_digit()).len());
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let span = Span::from_millis(number.saturating_mul(millis));
+    if span > LONGEST {
+        return Err(format!("{text:?} is out of range; expected {expected}"));
+    }
+    Ok(span)
+}
+
 impl Duration {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong =
-            || format!("{text:?} is not a duration; expected a whole number and ms, s, m or h");
-        let digits = text
-            .len()
-            .saturating_sub(text.trim_start_matches(|c: char| c.is_ascii_digit()).len());
-        let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
-        let millis: u64 = match unit {
-            "ms" => 1,
-            "s" => 1_000,
-            "m" => 60_000,
-            "h" => 3_600_000,
-            _ => return Err(wrong()),
-        };
-        let number: u64 = number.parse().map_err(|_| wrong())?;
-        let span = Span::from_millis(number.saturating_mul(millis));
-        if span == Span::ZERO || span > LONGEST {
-            return Err(format!(
-                "{text:?} is out of range; expected more than 0 and at most 8784h"
-            ));
+        const EXPECTED: &str = "more than 0 and at most 8784h";
+        match parse_span(text, EXPECTED)? {
+            Span::ZERO => Err(format!("{text:?} is out of range; expected {EXPECTED}")),
+            span => Ok(Self(span)),
         }
-        Ok(Self(span))
+    }
+
+    /// Known good at compile time: a default.
+    #[must_use]
+    pub const fn from_secs(secs: u64) -> Self {
+        Self(Span::from_secs(secs))
+    }
+
+    /// The length.
+    #[must_use]
+    pub const fn span(self) -> Span {
+        self.0
+    }
+}
+
+impl DurationOrZero {
+    fn parse(text: &str) -> Result<Self, String> {
+        parse_span(text, "at most 8784h").map(Self)
     }
 
     /// Known good at compile time: a default.
@@ -74,5 +103,11 @@ mod tests {
         ] {
             assert!(millis(wrong).is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn only_some_durations_may_be_none_at_all() {
+        assert_eq!(DurationOrZero::parse("0s").map(DurationOrZero::span), Ok(Span::ZERO));
+        assert!(DurationOrZero::parse("0").is_err() && DurationOrZero::parse("8785h").is_err());
     }
 }

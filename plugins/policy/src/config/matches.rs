@@ -44,12 +44,12 @@ pub enum PathPattern {
 /// A prefix of whole segments: `/`, or a path without a slash at its end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrefixPath(String);
-text_type!(PrefixPath, "a path prefix, without a slash at its end", pattern: "^/");
+text_type!(PrefixPath, "a path prefix, without a slash at its end", "pattern": "^/");
 
 /// A path with `{name}` in place of some segments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TemplatePath(Vec<Segment>);
-text_type!(TemplatePath, "a path in which {name} stands for one segment", pattern: "^/");
+text_type!(TemplatePath, "a path in which {name} stands for one segment", "pattern": "^/");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Segment {
@@ -70,7 +70,7 @@ text_type!(HostPattern, "a host name, or *.suffix");
 /// A method, in upper case.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method(String);
-text_type!(Method, "a method in upper case", pattern: "^[A-Z]{1,32}$");
+text_type!(Method, "a method in upper case", "pattern": "^[A-Z]{1,32}$");
 
 impl Match {
     /// Whether `request` is meant.

@@ -13,12 +13,12 @@ mod text;
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
-pub use duration::Duration;
+pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};
 pub use matches::{HostPattern, IfAmbiguous, Match, Method, PathPattern};
 pub use number::Bounded;
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
-pub use text::{EnvName, HeaderName, Name, Path, WritableHeader};
+pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, text_type};
 
 use serde::Deserialize;
 

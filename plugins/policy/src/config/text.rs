@@ -2,9 +2,12 @@
 
 use crate::CanonicalPath;
 
-/// Implements `Deserialize` by the type's `parse(&str) -> Result<Self, String>`, and its schema.
+/// Implements `Deserialize` by the type's `parse(&str) -> Result<Self, String>`, and its schema:
+/// the type, what is expected in words, and the schema's own rules. The crate that uses it depends
+/// on `serde`, and on `schemars` for its feature `schema`.
+#[macro_export]
 macro_rules! text_type {
-    ($type:ident, $what:literal $(, pattern: $pattern:literal)?) => {
+    ($type:ident, $what:literal $(, $rule:literal: $value:tt)*) => {
         impl<'de> serde::Deserialize<'de> for $type {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 struct Visitor;
@@ -40,22 +43,22 @@ macro_rules! text_type {
                 stringify!($type).into()
             }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                schemars::json_schema!({ "type": "string", "description": $what $(, "pattern": $pattern)? })
+                schemars::json_schema!({ "type": "string", "description": $what $(, $rule: $value)* })
             }
         }
     };
 }
-pub(crate) use text_type;
+pub use text_type;
 
 /// A name that becomes a metric label: 1 to 64 of `a-z`, `0-9`, `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Name(String);
-text_type!(Name, "a name of a-z, 0-9 and _, at most 64 characters", pattern: "^[a-z0-9_]{1,64}$");
+text_type!(Name, "a name of a-z, 0-9 and _, at most 64 characters", "pattern": "^[a-z0-9_]{1,64}$");
 
 /// A header's name, in lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HeaderName(String);
-text_type!(HeaderName, "a header name", pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$");
+text_type!(HeaderName, "a header name", "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$");
 
 /// The name of a header that a filter may write: not one that frames or routes the request.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,18 +66,18 @@ pub struct WritableHeader(String);
 text_type!(
     WritableHeader,
     "a header name that does not frame or route the request",
-    pattern: "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
+    "pattern": "^[A-Za-z0-9!#$%&'*+.^_`|~-]{1,128}$"
 );
 
 /// A path in its canonical form.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Path(String);
-text_type!(Path, "a path that starts with / and has one reading only", pattern: "^/");
+text_type!(Path, "a path that starts with / and has one reading only", "pattern": "^/");
 
 /// The name of an environment variable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvName(String);
-text_type!(EnvName, "the name of an environment variable", pattern: "^[A-Za-z_][A-Za-z0-9_]{0,127}$");
+text_type!(EnvName, "the name of an environment variable", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$");
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {

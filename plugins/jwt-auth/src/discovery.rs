@@ -1,0 +1,152 @@
+//! An issuer's own description of itself (OpenID Connect Discovery 1.0, RFC 8414).
+
+use serde_json::Value;
+
+use crate::config::{Authority, Target, UrlScheme};
+use crate::json;
+
+/// Largest description that is read, in bytes. Those of known issuers stay under 10 KiB.
+pub(crate) const LARGEST: usize = 64 * 1024;
+
+/// Why a description leads to no key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoKeySet {
+    Malformed,
+    /// It describes another issuer than ours.
+    IssuerMismatch,
+    /// Its keys lie elsewhere than where we were told to look.
+    ForeignKeys,
+}
+
+/// The description's path for an issuer whose name is a URL (OpenID Connect Discovery 1.0
+/// section 4); `None` where it is not one.
+pub(crate) fn path_for(issuer: &str) -> Option<Target> {
+    let (_, rest) = split_scheme(issuer)?;
+    let path = rest.split_once('/').map_or("", |(_, path)| path);
+    if rest.contains(['?', '#']) {
+        return None;
+    }
+    let path = path.strip_suffix('/').unwrap_or(path);
+    let slash = if path.is_empty() { "" } else { "/" };
+    Target::from_text(&format!("{slash}{path}/.well-known/openid-configuration"))
+}
+
+/// Where the key set of `issuer` lies. Its host is the one that was asked: a description can't send
+/// us elsewhere.
+pub(crate) fn key_set_path(
+    document: &[u8],
+    issuer: &str,
+    authority: &Authority,
+    scheme: UrlScheme,
+) -> Result<Target, NoKeySet> {
+    if document.len() > LARGEST {
+        return Err(NoKeySet::Malformed);
+    }
+    let document = json::parse_object(document).ok_or(NoKeySet::Malformed)?;
+    let text = |name: &str| document.get(name).and_then(Value::as_str);
+    if text("issuer").ok_or(NoKeySet::Malformed)? != issuer {
+        return Err(NoKeySet::IssuerMismatch);
+    }
+    let uri = text("jwks_uri").ok_or(NoKeySet::Malformed)?;
+    let (theirs, rest) = split_scheme(uri).ok_or(NoKeySet::Malformed)?;
+    let (host, path) = rest.split_once('/').ok_or(NoKeySet::Malformed)?;
+    let same = theirs == scheme && without_default_port(host, scheme)
+        .eq_ignore_ascii_case(without_default_port(authority.as_str(), scheme));
+    if !same {
+        return Err(NoKeySet::ForeignKeys);
+    }
+    Target::from_text(&format!("/{path}")).ok_or(NoKeySet::Malformed)
+}
+
+fn split_scheme(url: &str) -> Option<(UrlScheme, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = [UrlScheme::Https, UrlScheme::Http]
+        .into_iter()
+        .find(|known| scheme.eq_ignore_ascii_case(known.word()))?;
+    Some((scheme, rest))
+}
+
+fn without_default_port(authority: &str, scheme: UrlScheme) -> &str {
+    let port = match scheme {
+        UrlScheme::Https => ":443",
+        UrlScheme::Http => ":80",
+    };
+    authority.strip_suffix(port).unwrap_or(authority)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ISSUER: &str = "https://id.example.com/realms/rag";
+
+    fn authority(text: &str) -> Authority {
+        serde_json::from_value(text.into()).unwrap()
+    }
+
+    fn path(document: &str, host: &str) -> Result<String, NoKeySet> {
+        key_set_path(document.as_bytes(), ISSUER, &authority(host), UrlScheme::Https)
+            .map(|target| target.as_str().to_owned())
+    }
+
+    #[test]
+    fn the_description_lies_below_the_issuer() {
+        let of = |issuer: &str| path_for(issuer).map(|path| path.as_str().to_owned());
+        assert_eq!(
+            of(ISSUER).as_deref(),
+            Some("/realms/rag/.well-known/openid-configuration")
+        );
+        for issuer in ["https://id.example.com", "https://id.example.com/"] {
+            assert_eq!(of(issuer).as_deref(), Some("/.well-known/openid-configuration"));
+        }
+        for wrong in ["dashboard", "ftp://id", "https://id/?x", "https://id/#x", "https://id/a b"] {
+            assert_eq!(of(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn keys_lie_on_the_authority_that_was_asked() {
+        let document = |uri: &str| format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}","x":[]}}"#);
+        for (uri, host, expected) in [
+            ("https://id.example.com/certs?v=1", "id.example.com", Ok("/certs?v=1")),
+            ("https://ID.example.com:443/certs", "id.example.com", Ok("/certs")),
+            ("HTTPS://id.example.com/certs", "id.example.com:443", Ok("/certs")),
+            ("https://id.example.com/certs", "id.example.com:8443", Err(NoKeySet::ForeignKeys)),
+            ("http://id.example.com/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
+            ("https://evil.example/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
+            ("https://id.example.com@evil.example/", "id.example.com", Err(NoKeySet::ForeignKeys)),
+            ("https://id.example.com.evil/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
+            ("https://id.example.com", "id.example.com", Err(NoKeySet::Malformed)),
+            ("https://id.example.com/a b", "id.example.com", Err(NoKeySet::Malformed)),
+            ("https://id.example.com/a#b", "id.example.com", Err(NoKeySet::Malformed)),
+            ("/certs", "id.example.com", Err(NoKeySet::Malformed)),
+        ] {
+            let found = path(&document(uri), host);
+            assert_eq!(found.as_deref().map_err(|e| *e), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_description_of_another_issuer_or_of_none_is_not_believed() {
+        let with_issuer = |issuer: &str| {
+            format!(r#"{{"issuer":{issuer},"jwks_uri":"https://id.example.com/certs"}}"#)
+        };
+        for (document, expected) in [
+            (with_issuer("\"https://id.example.com/realms/other\""), NoKeySet::IssuerMismatch),
+            (with_issuer("\"https://id.example.com/realms/rag/\""), NoKeySet::IssuerMismatch),
+            (with_issuer("1"), NoKeySet::Malformed),
+            (format!(r#"{{"issuer":"{ISSUER}"}}"#), NoKeySet::Malformed),
+            (format!(r#"{{"issuer":"{ISSUER}","jwks_uri":1}}"#), NoKeySet::Malformed),
+            (format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#), NoKeySet::Malformed),
+            ("[]".to_owned(), NoKeySet::Malformed),
+            ("<html>".to_owned(), NoKeySet::Malformed),
+        ] {
+            assert_eq!(path(&document, "id.example.com"), Err(expected), "{document}");
+        }
+        let long = format!(
+            r#"{{"issuer":"{ISSUER}","jwks_uri":"https://id.example.com/c","x":"{}"}}"#,
+            "x".repeat(LARGEST)
+        );
+        assert_eq!(path(&long, "id.example.com"), Err(NoKeySet::Malformed));
+    }
+}

@@ -1,0 +1,349 @@
+//! Keys that an issuer publishes: one worker fetches them for all, and no request waits for it.
+//!
+//! ```text
+//! tick ─ sync: has another worker brought a new set? ─ next_call: is a fetch due, and is it ours?
+//!                                                           │ (a lease in shared data)
+//! call's end ─ learn: reads the answer, shares the set, or writes down that it failed
+//! ```
+
+mod answer;
+mod document;
+mod record;
+mod source;
+
+#[cfg(test)]
+mod tests;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use portcullis_policy::config::ConfigError;
+use portcullis_policy::{
+    CallReply, HttpCall, Ports, SharedStore, SlotKey, Span, Step, Timestamp, read, update,
+};
+
+use crate::config::{RemoteJwksConfig, Target};
+use crate::jwks::Jwks;
+use crate::key::Key;
+
+pub(crate) use answer::FetchResult;
+
+use answer::{read_description, read_keys};
+use document::Pieces;
+use record::{DocumentId, Record, Schedule};
+use source::Source;
+
+/// A key set that is fetched.
+pub(crate) struct RemoteKeys {
+    source: Source,
+    schedule: Schedule,
+    max_stale: Span,
+    record_slot: SlotKey,
+    pieces: Pieces,
+    held: RefCell<Option<Held>>,
+    /// The record as it was last seen.
+    seen: RefCell<Record>,
+    /// When a token had a `kid` that the set lacks.
+    wanted: Cell<Option<Timestamp>>,
+    fetch: RefCell<Fetch>,
+}
+
+/// What this worker has.
+struct Held {
+    keys: Rc<[Key]>,
+    skipped: usize,
+    document: DocumentId,
+    fetched_at: Timestamp,
+}
+
+/// What this worker fetches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Fetch {
+    Nothing,
+    /// The issuer's description was asked for.
+    Description { attempt: u64 },
+    /// The description said that the set is there, and nobody was asked yet.
+    Known { attempt: u64, target: Target },
+    /// The set was asked for.
+    Keys { attempt: u64 },
+}
+
+/// Why there are no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoKeys {
+    /// No set has ever come.
+    Unavailable,
+    /// The last set is older than it may be.
+    Stale,
+}
+
+/// A key set as a worker has it.
+pub(crate) struct State {
+    pub(crate) fetched_at: Timestamp,
+    /// How many keys there are.
+    pub(crate) keys: usize,
+    /// How many of the set can't be used.
+    pub(crate) skipped: usize,
+}
+
+/// What happened to a key set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// This worker's fetch has ended.
+    Fetched(FetchResult),
+    /// This worker has other keys than before.
+    Changed,
+}
+
+impl RemoteKeys {
+    /// The keys that `config` tells of, published by `issuer`.
+    pub(crate) fn from_config(
+        config: RemoteJwksConfig,
+        issuer: &str,
+    ) -> Result<Self, ConfigError> {
+        let (refresh, refetch) = (config.refresh.span(), config.refetch_min_interval.span());
+        for (field, span) in [("refresh", refresh), ("refetch_min_interval", refetch)] {
+            if span < Span::from_secs(1) {
+                return Err(ConfigError::at(field, "too short; expected at least 1s"));
+            }
+        }
+        let max_stale = config.max_stale.span();
+        let source = Source::from_config(config, issuer)?;
+        let name = source.slot_name();
+        Ok(Self {
+            schedule: Schedule {
+                refresh,
+                refetch_min_interval: refetch,
+                lease: source.longest_fetch(),
+            },
+            source,
+            max_stale,
+            pieces: Pieces::below(&name),
+            record_slot: SlotKey::new::<Record>(name),
+            held: RefCell::default(),
+            seen: RefCell::default(),
+            wanted: Cell::default(),
+            fetch: RefCell::new(Fetch::Nothing),
+        })
+    }
+
+    /// All keys in shared data that it uses.
+    pub(crate) fn slot_names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.record_slot.name()).chain(self.pieces.names())
+    }
+
+    /// The keys, if they are still to be believed.
+    pub(crate) fn usable(&self, now: Timestamp) -> Result<Rc<[Key]>, NoKeys> {
+        let held = self.held.try_borrow().map_err(|_| NoKeys::Unavailable)?;
+        let held = held.as_ref().ok_or(NoKeys::Unavailable)?;
+        if now >= self.end_of(held) {
+            return Err(NoKeys::Stale);
+        }
+        Ok(Rc::clone(&held.keys))
+    }
+
+    /// From when on the keys at hand are not to be believed; `None` without any.
+    pub(crate) fn usable_until(&self) -> Option<Timestamp> {
+        let held = self.held.try_borrow().ok()?;
+        held.as_ref().map(|held| self.end_of(held))
+    }
+
+    /// An outage that begins just before a refresh is not seen for `max_stale`.
+    fn end_of(&self, held: &Held) -> Timestamp {
+        held.fetched_at
+            .after(self.schedule.refresh)
+            .after(self.max_stale)
+    }
+
+    /// What this worker has; `None`: nothing.
+    pub(crate) fn state(&self) -> Option<State> {
+        let held = self.held.try_borrow().ok()?;
+        held.as_ref().map(|held| State {
+            fetched_at: held.fetched_at,
+            keys: held.keys.len(),
+            skipped: held.skipped,
+        })
+    }
+
+    /// A token has a `kid` that the set lacks: perhaps there is a newer one.
+    pub(crate) fn want(&self, now: Timestamp) {
+        if self.wanted.get().is_none() {
+            self.wanted.set(Some(now));
+        }
+    }
+
+    /// Takes over what another worker has fetched.
+    pub(crate) fn sync(&self, ports: &Ports<'_>) -> Option<Event> {
+        // Without the store each worker fetches for itself.
+        let Ok(Some(record)) = read::<Record>(ports.store, &self.record_slot) else {
+            return None;
+        };
+        let event = if record.has_document() {
+            self.take_over(&record, ports.store)
+        } else {
+            None
+        };
+        // The set was shared, and is gone: on Kong slots are evicted.
+        if record.has_document()
+            && self.state().is_none()
+            && let Ok(now) = ports.clock.now()
+        {
+            self.want(now);
+        }
+        if self.wanted.get().is_some_and(|since| record.was_attempted_since(since)) {
+            self.wanted.set(None);
+        }
+        if let Ok(mut seen) = self.seen.try_borrow_mut() {
+            *seen = record;
+        }
+        event
+    }
+
+    fn take_over(&self, record: &Record, store: &dyn SharedStore) -> Option<Event> {
+        let mut held = self.held.try_borrow_mut().ok()?;
+        if let Some(held) = held.as_mut()
+            && held.document == record.document
+        {
+            held.fetched_at = record.fetched_at;
+            return None;
+        }
+        // What is incomplete is being written; the next tick sees it whole.
+        let document = self.pieces.read(&record.document, store).ok()?;
+        let jwks = Jwks::parse(&document).ok()?;
+        *held = Some(Held {
+            keys: jwks.keys.into(),
+            skipped: jwks.skipped,
+            document: record.document,
+            fetched_at: record.fetched_at,
+        });
+        Some(Event::Changed)
+    }
+
+    /// The call that is due, if it is this worker's to make.
+    pub(crate) fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
+        let mut fetch = self.fetch.try_borrow_mut().ok()?;
+        match &*fetch {
+            Fetch::Known { attempt, target } => {
+                let call = self.source.call(target);
+                *fetch = Fetch::Keys { attempt: *attempt };
+                Some(call)
+            }
+            // Whoever asks has no call under way: if this worker had one it was given up.
+            Fetch::Nothing | Fetch::Description { .. } | Fetch::Keys { .. } => {
+                let attempt = self.begin(ports)?;
+                *fetch = if self.source.discovers {
+                    Fetch::Description { attempt }
+                } else {
+                    Fetch::Keys { attempt }
+                };
+                Some(self.source.call(&self.source.first))
+            }
+        }
+    }
+
+    /// Takes the lease, if a fetch is due and nobody else has it.
+    fn begin(&self, ports: &Ports<'_>) -> Option<u64> {
+        let now = ports.clock.now().ok()?;
+        let wanted = self.wanted.get().is_some();
+        if !self.seen.try_borrow().ok()?.is_due(now, wanted, &self.schedule) {
+            return None;
+        }
+        let attempt = self.change(ports.store, |record| {
+            let due = record.is_due(now, wanted, &self.schedule);
+            due.then(|| record.begun(now))
+        })?;
+        self.wanted.set(None);
+        Some(attempt)
+    }
+
+    /// Sees the answer to this worker's call.
+    pub(crate) fn learn(&self, reply: &dyn CallReply, ports: &Ports<'_>) -> Vec<Event> {
+        let fetch = self.fetch.replace(Fetch::Nothing);
+        let result = match fetch {
+            Fetch::Nothing | Fetch::Known { .. } => return Vec::new(),
+            Fetch::Description { attempt } => match read_description(reply, &self.source) {
+                Ok(target) => {
+                    self.fetch.replace(Fetch::Known { attempt, target });
+                    return Vec::new();
+                }
+                Err(result) => Err((attempt, result)),
+            },
+            Fetch::Keys { attempt } => match read_keys(reply) {
+                Ok(jwks) => Ok((attempt, jwks)),
+                Err(result) => Err((attempt, result)),
+            },
+        };
+        match result {
+            Ok((attempt, jwks)) => self.succeed(attempt, jwks, ports),
+            Err((attempt, result)) => {
+                self.change(ports.store, |record| Some((record.failed(attempt)?, ())));
+                vec![Event::Fetched(result)]
+            }
+        }
+    }
+
+    fn succeed(&self, attempt: u64, jwks: Jwks, ports: &Ports<'_>) -> Vec<Event> {
+        let mut events = vec![Event::Fetched(FetchResult::Ok)];
+        let Ok(now) = ports.clock.now() else {
+            return events;
+        };
+        let Some(document) = DocumentId::of(&jwks.reduced) else {
+            return events;
+        };
+        let mut changed = false;
+        if let Ok(mut held) = self.held.try_borrow_mut() {
+            match held.as_mut() {
+                Some(held) if held.document == document => held.fetched_at = now,
+                Some(_) | None => {
+                    changed = true;
+                    *held = Some(Held {
+                        keys: jwks.keys.into(),
+                        skipped: jwks.skipped,
+                        document,
+                        fetched_at: now,
+                    });
+                }
+            }
+        }
+        if changed {
+            events.push(Event::Changed);
+        }
+        // Also when it is the same as before: a piece of it may have been evicted.
+        let shared = self.pieces.write(&jwks.reduced, ports.store).is_ok();
+        self.change(ports.store, |record| {
+            let next = if shared {
+                record.succeeded(attempt, now, document)?
+            } else {
+                record.failed(attempt)?
+            };
+            Some((next, ()))
+        });
+        if !shared && let Ok(mut seen) = self.seen.try_borrow_mut() {
+            // The others fetch for themselves; this worker has what it wanted.
+            *seen = seen.served_alone(now, document);
+        }
+        events
+    }
+
+    /// Changes the shared record; this worker's own copy of it where there is no shared one.
+    fn change<R: Clone>(
+        &self,
+        store: &dyn SharedStore,
+        change: impl Fn(&Record) -> Option<(Record, R)>,
+    ) -> Option<R> {
+        let shared = update(store, &self.record_slot, |record: Option<&Record>| {
+            let fresh = Record::default();
+            match change(record.unwrap_or(&fresh)) {
+                Some((next, result)) => Step::Write(next.clone(), Some((next, result))),
+                None => Step::Keep(None),
+            }
+        });
+        let mut seen = self.seen.try_borrow_mut().ok()?;
+        let (next, result) = match shared {
+            Ok(changed) => changed?,
+            Err(_) => change(&seen)?,
+        };
+        *seen = next;
+        Some(result)
+    }
+}
