@@ -248,10 +248,12 @@ impl<P: Policy> HttpContext for Stream<P> {
             return Action::Continue;
         };
         let headers = abi::header_pairs(Map::Request).ok().and_then(decode);
-        let Some(headers) = headers.filter(|headers| !is_cut(headers, count, &shared.detector))
-        else {
+        let Some(headers) = headers else {
             return self.failed(&shared, HostFailure::Headers);
         };
+        if is_cut(&headers, count, &shared.detector) {
+            return self.failed(&shared, HostFailure::HeadersCut);
+        }
         let Ok(target) = host::original_target(shared.detector.host()) else {
             return self.failed(&shared, HostFailure::Headers);
         };

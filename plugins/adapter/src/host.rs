@@ -40,6 +40,16 @@ impl Detector {
     }
 }
 
+/// The name of the route that the gateway has chosen.
+pub(crate) fn route_name(host: Option<Host>) -> Option<String> {
+    let property = match host? {
+        Host::Envoy => "xds\0route_name",
+        Host::Kong => "kong\0route_name",
+    };
+    let name = String::from_utf8(abi::property(property).ok()?).ok()?;
+    (!name.is_empty()).then_some(name)
+}
+
 /// The request target as the client sent it, where `:path` is something else: on Kong that is what
 /// nginx has made of it, decoded, its dots resolved and its slashes merged, while what goes on to the
 /// upstream is made of the original. `Ok(None)`: `:path` is it.

@@ -13,6 +13,10 @@ impl PeerAddress for Detector {
     fn peer(&self) -> Option<IpAddr> {
         Detector::peer(self)
     }
+
+    fn route(&self) -> Option<String> {
+        host::route_name(self.host())
+    }
 }
 
 /// A response's head.
@@ -58,6 +62,10 @@ impl Response for ResponseView<'_> {
 
     fn origin(&self) -> Origin {
         host::response_origin(self.detector.host())
+    }
+
+    fn headers(&self) -> Option<&Headers> {
+        ResponseView::headers(self)
     }
 }
 

@@ -40,6 +40,7 @@ struct Errors {
     store_foreign: Counter,
     clock_unavailable: Counter,
     headers_unreadable: Counter,
+    headers_cut: Counter,
     edit_failed: Counter,
 }
 
@@ -170,7 +171,7 @@ impl Policy for CircuitBreaker {
         match (self.mode, self.on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 log_failure(failure.reason(), ports);
-                Some(Problem::UNAVAILABLE.reply_blind())
+                Some(failure.problem().reply_blind())
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
@@ -310,6 +311,7 @@ impl Errors {
             store_foreign: of(SlotError::Foreign.reason()),
             clock_unavailable: of(Fault::Clock.reason()),
             headers_unreadable: of(HostFailure::Headers.reason()),
+            headers_cut: of(HostFailure::HeadersCut.reason()),
             edit_failed: of(HostFailure::Edit.reason()),
         }
     }
@@ -326,6 +328,7 @@ impl Errors {
     const fn of_host(&self, failure: HostFailure) -> Counter {
         match failure {
             HostFailure::Headers => self.headers_unreadable,
+            HostFailure::HeadersCut => self.headers_cut,
             HostFailure::Edit => self.edit_failed,
         }
     }

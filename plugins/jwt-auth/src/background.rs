@@ -21,7 +21,12 @@ impl Background {
     /// The call that is due. A set whose fetch takes two calls makes the second before another one
     /// gets its turn.
     pub(crate) fn next_call(&self, providers: &Providers, ports: &Ports<'_>) -> Option<HttpCall> {
-        let first = self.fetching.take().unwrap_or(self.next.get());
+        let fetching = self.fetching.take();
+        let half_done = fetching.filter(|place| {
+            let keys = providers.remote_keys().nth(*place);
+            keys.is_some_and(|(_, keys)| keys.has_second_call())
+        });
+        let first = half_done.unwrap_or(self.next.get());
         let sets = || providers.remote_keys().map(|(_, keys)| keys).enumerate();
         let in_turn = sets().skip(first).chain(sets().take(first));
         for (place, keys) in in_turn {
@@ -68,6 +73,11 @@ impl JwtAuth {
                         .with("result", result.word());
                     ports.telemetry.log(line);
                 }
+            }
+            Event::NotShared => {
+                // The other workers fetch for themselves.
+                let line = LogLine::new(Self::NAME, "keys_not_shared").with("provider", name);
+                ports.telemetry.log(line);
             }
             Event::Changed => {
                 // What was decided with the keys of before is not to be believed.

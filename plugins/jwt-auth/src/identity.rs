@@ -82,9 +82,17 @@ impl Identities {
         Ok(values.into_boxed_slice())
     }
 
-    /// Whether the client sent one of them twice, in any spellings: Kong overwrites only the first
-    /// line of a name.
+    /// Whether the client sent one of them twice, in any spellings, since Kong overwrites only the
+    /// first line of a name; or would have the next hop drop one (RFC 9110 section 7.6.1).
     pub(crate) fn came_twice(&self, headers: &Headers) -> bool {
+        let connection = headers.values("connection");
+        let mut named = connection.flat_map(|value| value.split(|byte| *byte == b','));
+        if named.any(|name| {
+            let name = name.trim_ascii();
+            self.0.iter().any(|header| spelled_like(name, header.as_str()))
+        }) {
+            return true;
+        }
         self.0.iter().any(|header| {
             let alike = |(name, _): &(&[u8], &[u8])| spelled_like(name, header.as_str());
             headers.iter().filter(alike).nth(1).is_some()

@@ -30,6 +30,7 @@ impl Keys {
     ) -> Result<Self, ConfigError> {
         let mut fixed: Vec<Key> = Vec::new();
         let mut remote = Vec::new();
+        let mut useless = None;
         for (at, ObjectOnly(config)) in config.into_vec().into_iter().enumerate() {
             let at = format!("keys[{at}]");
             let entry = Entry::from_config(config, algorithms, issuer, environment)
@@ -37,7 +38,12 @@ impl Keys {
             match entry {
                 Entry::Remote(keys) => remote.push(*keys),
                 Entry::Fixed(keys) => {
+                    let serves = |key: &Key| algorithms.iter().any(|a| key.serves(*a));
+                    if !keys.iter().any(serves) {
+                        useless.get_or_insert(at.clone());
+                    }
                     for key in keys {
+                        // A set's keys were checked against one another.
                         check_kid(&key, &fixed).map_err(|error| error.within(&at))?;
                         fixed.push(key);
                     }
@@ -49,7 +55,13 @@ impl Keys {
             remote,
         };
         keys.check_algorithms(algorithms)?;
-        Ok(keys)
+        match useless {
+            None => Ok(keys),
+            Some(at) => {
+                let rule = "it serves none of the provider's algorithms";
+                Err(ConfigError::at(at, rule))
+            }
+        }
     }
 
     /// An algorithm that no key serves is a mistake: of two that were meant to fit, one is missing.
@@ -185,7 +197,7 @@ fn read_set(config: JwksConfig) -> Result<Vec<Key>, ConfigError> {
         return Err(ConfigError::at("keys", rule));
     }
     let mut keys: Vec<Key> = Vec::new();
-    for (at, jwk) in entries.iter().enumerate() {
+    for (at, ObjectOnly(jwk)) in entries.iter().enumerate() {
         let at = format!("keys[{at}]");
         let key = jwks::parse_key(jwk).map_err(|rule| ConfigError::at(&at, rule))?;
         check_kid(&key, &keys).map_err(|error| error.within(&at))?;

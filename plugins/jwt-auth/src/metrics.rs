@@ -89,6 +89,10 @@ impl Metrics {
         };
         let sets = providers.remote_keys().filter(|(of, _)| *of == provider);
         let states: Vec<_> = sets.filter_map(|(_, keys)| keys.state()).collect();
+        if states.is_empty() {
+            // Another worker may have some.
+            return;
+        }
         let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         if let Some(oldest) = states.iter().map(|state| state.fetched_at.unix_secs()).min() {
             telemetry.set(metrics.fetched_at, oldest);

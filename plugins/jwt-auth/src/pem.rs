@@ -30,13 +30,34 @@ pub(crate) fn parse(text: &str) -> Result<Material, &'static str> {
     if text.starts_with("-----BEGIN CERTIFICATE-----") {
         return Err("a certificate; expected its public key, which `openssl x509 -pubkey -noout` takes out of it");
     }
-    let (label, document) = Document::from_pem(text)
+    let text = wrapped(text);
+    let (label, document) = Document::from_pem(&text)
         .map_err(|_| "not PEM; expected -----BEGIN PUBLIC KEY----- and what belongs to it")?;
     match label {
         "PUBLIC KEY" => from_spki(document.as_bytes()),
         "RSA PUBLIC KEY" => from_pkcs1(document.as_bytes()),
         _ => Err("PEM of another kind; expected PUBLIC KEY or RSA PUBLIC KEY"),
     }
+}
+
+/// The same with lines of 64 (RFC 7468 section 3): many a key comes as one long line, or indented.
+fn wrapped(text: &str) -> String {
+    let is_edge = |line: &&str| line.starts_with("-----");
+    let lines = || text.lines().map(str::trim);
+    let body: String = lines().filter(|line| !is_edge(line)).collect();
+    let mut edges = lines().filter(is_edge);
+    let mut wrapped = edges.next().unwrap_or_default().to_owned();
+    for (at, letter) in body.chars().enumerate() {
+        if at % 64 == 0 {
+            wrapped.push('\n');
+        }
+        wrapped.push(letter);
+    }
+    for edge in edges {
+        wrapped.push('\n');
+        wrapped.push_str(edge);
+    }
+    wrapped
 }
 
 fn from_spki(der: &[u8]) -> Result<Material, &'static str> {

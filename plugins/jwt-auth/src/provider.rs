@@ -157,12 +157,12 @@ impl Providers {
         let Some((place, provider)) = named else {
             return Err(Refusal::from(Reason::UnknownIssuer).with_detail("iss", issuer));
         };
-        let verified = provider.verify(place, &token, verifier, occasion);
-        let expires = verified.map_err(|refusal| refusal.by_provider(&provider.name))?;
         let identity = self
             .identities
             .values(&provider.forwards, &token)
             .map_err(|_| Refusal::from(Reason::ClaimUnsafe).by_provider(&provider.name))?;
+        let verified = provider.verify(place, &token, verifier, occasion);
+        let expires = verified.map_err(|refusal| refusal.by_provider(&provider.name))?;
         Ok(Caller {
             provider: place,
             provider_name: Rc::clone(&provider.name),
@@ -194,10 +194,12 @@ impl Provider {
                 let refusal = Refusal::from(Reason::Algorithm);
                 return Err(refusal.with_detail("alg", algorithm.name()));
             }
-            (Err(NoKey::Unknown), Some(why)) => return Err(Refusal::without_keys(why)),
-            (Err(NoKey::Unknown), None) => {
+            (Err(NoKey::Unknown), missing) => {
                 for remote in &self.keys.remote {
                     remote.want(occasion.now);
+                }
+                if let Some(why) = missing {
+                    return Err(Refusal::without_keys(why));
                 }
                 let refusal = Refusal::from(Reason::UnknownKid);
                 return Err(match &token.kid {
@@ -206,9 +208,10 @@ impl Provider {
                 });
             }
         };
-        verifier.check(place, token, &keys, occasion)?;
+        verifier.check(place, token, &keys, missing, occasion)?;
         // What was signed with keys that are no longer to be believed is not either.
         let ends = self.keys.remote.iter().filter_map(RemoteKeys::usable_until);
+        let ends = ends.filter(|end| *end > occasion.now);
         Ok(ends.fold(expires, Timestamp::min))
     }
 

@@ -82,6 +82,8 @@ reasons! {
     ClockUnavailable = "clock_unavailable",
     /// The gateway did not show the request's headers.
     HeadersUnreadable = "headers_unreadable",
+    /// The client sent more headers than the gateway shows.
+    HeadersCut = "headers_cut",
     /// The gateway did not carry out a change to the request.
     EditFailed = "edit_failed",
 }
@@ -105,6 +107,8 @@ enum Answer {
     Forbidden,
     /// 429: not now.
     TooManyRequests,
+    /// 431: not all of it could be read.
+    TooManyHeaders,
     /// 503: the fault is ours.
     Unavailable,
 }
@@ -139,6 +143,7 @@ impl Reason {
             | Self::ClaimUnsafe => Answer::InvalidToken,
             Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
             Self::VerifyBudget => Answer::TooManyRequests,
+            Self::HeadersCut => Answer::TooManyHeaders,
             Self::KeysUnavailable
             | Self::KeysStale
             | Self::ClockUnavailable
@@ -152,6 +157,7 @@ impl From<HostFailure> for Reason {
     fn from(failure: HostFailure) -> Self {
         match failure {
             HostFailure::Headers => Self::HeadersUnreadable,
+            HostFailure::HeadersCut => Self::HeadersCut,
             HostFailure::Edit => Self::EditFailed,
         }
     }
@@ -166,6 +172,7 @@ impl Answer {
             Self::InvalidToken => (401, "invalid-token", "Invalid token"),
             Self::InsufficientScope => (403, "insufficient-scope", "Insufficient scope"),
             Self::Forbidden => (403, "forbidden", "Forbidden"),
+            Self::TooManyHeaders => return Problem::HEADERS_CUT,
             Self::TooManyRequests => (429, "too-many-requests", "Too many requests"),
             Self::Unavailable => (503, "unavailable", "Service unavailable"),
         };
@@ -183,6 +190,7 @@ impl Answer {
             | Self::BadRequest
             | Self::Forbidden
             | Self::TooManyRequests
+            | Self::TooManyHeaders
             | Self::Unavailable => return None,
             Self::Unauthenticated => "",
             Self::InvalidRequest => ", error=\"invalid_request\"",

@@ -8,6 +8,7 @@ use crate::budget::VerifyBudget;
 use crate::key::Key;
 use crate::refusal::{Reason, Refusal};
 use crate::rejected::{self, RejectedTokens};
+use crate::remote::NoKeys;
 use crate::token::UntrustedToken;
 
 /// How many keys are tried on a token: what it can cost, in signature checks. During a rotation
@@ -65,12 +66,14 @@ impl KeyRing {
 
 impl Verifier {
     /// Whether one of these keys signed the token. What was found to be bad before is not checked
-    /// again, and a client that sends many bad ones is not listened to for a while.
+    /// again, and a client that sends many bad ones is not listened to for a while. `missing`: why
+    /// some of the provider's keys are not among these.
     pub(crate) fn check(
         &self,
         provider: usize,
         token: &UntrustedToken<'_>,
         keys: &[&Key],
+        missing: Option<NoKeys>,
         occasion: &Occasion<'_, '_>,
     ) -> Result<(), Refusal<'static>> {
         let signed = || {
@@ -96,8 +99,12 @@ impl Verifier {
         if signed() {
             return Ok(());
         }
-        self.rejected.put(provider, digest);
         self.budget.charge(client, occasion.now, occasion.entropy);
+        if let (Some(why), None) = (missing, &token.kid) {
+            // A key that is not there may have signed it.
+            return Err(Refusal::without_keys(why));
+        }
+        self.rejected.put(provider, digest);
         Err(bad(token))
     }
 }

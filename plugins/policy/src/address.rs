@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use ipnet::IpNet;
 
-use crate::{Request, config};
+use crate::{Request, config, forwarded};
 
 /// Reads a peer as the gateways write one: `10.0.0.1:1234` and `[::1]:1234` (Envoy), `10.0.0.1`
 /// and `::1` (Kong). IPv4 addresses mapped into IPv6 come out as IPv4.
@@ -46,16 +46,16 @@ impl ClientAddress {
             return peer;
         }
         let lines: Vec<&[u8]> = request.headers().values(&self.header).collect();
-        let hops = lines
-            .iter()
-            .rev()
-            .flat_map(|line| line.rsplit(|byte| *byte == b','));
+        let lines = lines.iter().rev();
         let mut nearest = peer;
+        let hops: Box<dyn Iterator<Item = Option<IpAddr>>> = if self.header == forwarded::HEADER {
+            Box::new(lines.flat_map(|line| forwarded::hops(line).into_iter().rev()))
+        } else {
+            let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
+            Box::new(hops.map(|hop| parse_peer(std::str::from_utf8(hop).ok()?.trim())))
+        };
         for hop in hops.take(Self::MOST_HOPS) {
-            let Some(address) = std::str::from_utf8(hop)
-                .ok()
-                .and_then(|hop| parse_peer(hop.trim()))
-            else {
+            let Some(address) = hop else {
                 return nearest;
             };
             nearest = address;
@@ -116,9 +116,15 @@ mod tests {
     }
 
     fn address(peer: &'static str, lines: &[&str]) -> String {
-        let config = r#"{"trusted_proxies": ["10.0.0.0/8", "fd00::/8"]}"#;
-        let config: config::ClientAddressConfig = serde_json::from_str(config).unwrap();
-        let headers = Headers::from_pairs(lines.iter().map(|line| ("X-Forwarded-For", *line)));
+        address_in("x-forwarded-for", peer, lines)
+    }
+
+    fn address_in(header: &str, peer: &'static str, lines: &[&str]) -> String {
+        let config = format!(
+            r#"{{"trusted_proxies": ["10.0.0.0/8", "fd00::/8"], "header": "{header}"}}"#
+        );
+        let config: config::ClientAddressConfig = serde_json::from_str(&config).unwrap();
+        let headers = Headers::from_pairs(lines.iter().map(|line| (header, *line)));
         let found = ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)));
         found.unwrap().to_string()
     }
@@ -167,6 +173,28 @@ mod tests {
         );
         assert_eq!(address("10.0.0.1:9", &[]), "10.0.0.1");
         assert_eq!(address("10.0.0.1:9", &["10.0.0.3"]), "10.0.0.3");
+    }
+
+    #[test]
+    fn the_standard_header_is_read_as_its_rfc_says() {
+        let address = |lines: &[&str]| address_in("Forwarded", "10.0.0.1:9", lines);
+        for (lines, expected) in [
+            (&["for=192.0.2.60;proto=http;by=203.0.113.43"][..], "192.0.2.60"),
+            (&["for=1.1.1.1, for=198.51.100.17, For=10.0.0.2"], "198.51.100.17"),
+            (&["for=1.1.1.1", "for=198.51.100.17;by=10.0.0.9"], "198.51.100.17"),
+            (&["FOR=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::"),
+            (&["for=\"192.0.2.1:80\""], "192.0.2.1"),
+            (&["for=1.1.1.1, for=unknown"], "10.0.0.1"),
+            (&["for=1.1.1.1, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
+            (&["for=1.1.1.1, for=\"2.2.2.2"], "10.0.0.1"),
+            (&["for=1.1.1.1, proto=https"], "10.0.0.1"),
+            (&["for=\"1.1.1.1, for=2.2.2.2\""], "10.0.0.1"),
+            (&["by=\"a,for=9.9.9.9\";for=192.0.2.60"], "192.0.2.60"),
+            (&["for=1.1.1.1;for=2.2.2.2"], "10.0.0.1"),
+            (&[""], "10.0.0.1"),
+        ] {
+            assert_eq!(address(lines), expected, "{lines:?}");
+        }
     }
 
     #[test]

@@ -12,8 +12,10 @@ extern crate portcullis_sim;
 mod address;
 mod call;
 mod edits;
+mod forwarded;
 mod headers;
 mod origin;
+mod parameters;
 mod path;
 mod policy;
 mod reply;
@@ -30,6 +32,7 @@ pub use call::{BodyError, CallReply, HttpCall, NoReply};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use origin::{Origin, envoy_flags};
+pub use parameters::{cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value};
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{
     Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
@@ -37,9 +40,12 @@ pub use policy::{
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
 pub use request::{PeerAddress, Request, Response};
-pub use slot::{Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, read, update};
+pub use slot::{
+    Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, create, read, update,
+};
 pub use store::{
-    CasStatus, Expected, RawSharedData, SharedData, SharedStore, StoreError, Stored, Version,
+    CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError, Stored,
+    Version,
 };
 pub use telemetry::{Counter, Gauge, LogLine, MetricKind, MetricRegistry, Telemetry};
 pub use time::{Span, Timestamp};

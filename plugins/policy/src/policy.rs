@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::ConfigError;
 use crate::{
-    CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Request, Response,
-    SharedStore, Span, Telemetry, Timestamp,
+    CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
+    Response, SharedStore, Span, Telemetry, Timestamp,
 };
 
 /// A plugin's rules: an immutable value made from its configuration.
@@ -99,16 +99,38 @@ pub trait Ending {
 pub enum HostFailure {
     /// It did not show the request's headers.
     Headers,
+    /// It showed only some of them, since the client sent more than it shows. Not the gateway's own
+    /// fault: whoever could have it pass by sending more headers would always do so.
+    HeadersCut,
     /// It did not carry out a change to the request.
     Edit,
 }
 
 impl HostFailure {
+    /// What a plugin that lets nothing pass unseen answers.
+    #[must_use]
+    pub const fn problem(self) -> Problem {
+        match self {
+            Self::Headers | Self::Edit => Problem::UNAVAILABLE,
+            Self::HeadersCut => Problem::HEADERS_CUT,
+        }
+    }
+
+    /// Whether `on_error` decides: the failure is the gateway's, and no client can bring it about.
+    #[must_use]
+    pub const fn is_the_gateways(self) -> bool {
+        match self {
+            Self::Headers | Self::Edit => true,
+            Self::HeadersCut => false,
+        }
+    }
+
     /// A fixed word for logs and metrics.
     #[must_use]
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Headers => "headers_unreadable",
+            Self::HeadersCut => "headers_cut",
             Self::Edit => "edit_failed",
         }
     }

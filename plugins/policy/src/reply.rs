@@ -79,6 +79,13 @@ impl Problem {
         title: "Service unavailable",
     };
 
+    /// The client sends more headers than the gateway shows (RFC 6585 section 5).
+    pub const HEADERS_CUT: Self = Self {
+        status: 431,
+        kind: "too-many-headers",
+        title: "Request header fields too large",
+    };
+
     /// The problem as an answer to `request`: `application/problem+json`, or a gRPC status when
     /// the client speaks gRPC. It says no more than status, type, title and the request's id.
     #[must_use]

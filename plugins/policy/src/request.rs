@@ -9,6 +9,11 @@ use crate::{AmbiguousPath, CanonicalPath, Headers, Origin};
 pub trait PeerAddress {
     /// The address of the connection's other end; `None` when the gateway does not tell.
     fn peer(&self) -> Option<IpAddr>;
+
+    /// The name of the route that the gateway has chosen; `None` when it has none or does not tell.
+    fn route(&self) -> Option<String> {
+        None
+    }
 }
 
 /// The head of a request.
@@ -25,6 +30,11 @@ pub trait Response {
     fn status(&self) -> Option<u16>;
     /// Who made this response.
     fn origin(&self) -> Origin;
+    /// All header lines, where they were fetched at once; `None` where they were not, which is not
+    /// to say that there are none.
+    fn headers(&self) -> Option<&Headers> {
+        None
+    }
 }
 
 impl<'a> Request<'a> {
@@ -56,6 +66,12 @@ impl<'a> Request<'a> {
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
         self.peer.peer()
+    }
+
+    /// The name of the route that the gateway has chosen.
+    #[must_use]
+    pub fn route(&self) -> Option<String> {
+        self.peer.route()
     }
 
     /// The method, or an empty text when it is not one.

@@ -118,6 +118,21 @@ pub fn read<L: Layout>(store: &dyn SharedStore, key: &SlotKey) -> Result<Option<
     Ok(fetch(store, key)?.0)
 }
 
+/// Writes a slot that was never written; one that was stays as it is.
+///
+/// # Errors
+/// [`SlotError`].
+pub fn create<L: Layout>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+    record: &L,
+) -> Result<(), SlotError> {
+    match store.set(&key.name, &seal(key, record), Expected::Absent) {
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(StoreError::Unavailable) => Err(SlotError::Unavailable),
+    }
+}
+
 /// Changes a slot. `change` is shown the record (`None` when it was never written) and may be
 /// called several times: it must be a pure function of what it is shown.
 ///

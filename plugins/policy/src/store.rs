@@ -1,5 +1,7 @@
 //! What all workers share, and the two dialects in which the gateways offer it.
 
+use std::cell::Cell;
+
 /// Values that all workers see, each changed only by comparing and swapping.
 pub trait SharedStore {
     /// The value under `key`, if there is one.
@@ -106,6 +108,43 @@ impl<R: RawSharedData> SharedStore for SharedData<R> {
                 result => result,
             },
         }
+    }
+}
+
+/// A store that counts how often another worker was faster.
+pub struct CountedConflicts<'a> {
+    store: &'a dyn SharedStore,
+    conflicts: Cell<u32>,
+}
+
+impl<'a> CountedConflicts<'a> {
+    /// Counts those of `store`, from none on.
+    #[must_use]
+    pub const fn of(store: &'a dyn SharedStore) -> Self {
+        Self {
+            store,
+            conflicts: Cell::new(0),
+        }
+    }
+
+    /// How many there were.
+    #[must_use]
+    pub const fn count(&self) -> u32 {
+        self.conflicts.get()
+    }
+}
+
+impl SharedStore for CountedConflicts<'_> {
+    fn get(&self, key: &str) -> Result<Option<Stored>, StoreError> {
+        self.store.get(key)
+    }
+
+    fn set(&self, key: &str, value: &[u8], expected: Expected) -> Result<(), StoreError> {
+        let result = self.store.set(key, value, expected);
+        if result == Err(StoreError::Conflict) {
+            self.conflicts.set(self.conflicts.get().saturating_add(1));
+        }
+        result
     }
 }
 

@@ -29,6 +29,7 @@ struct Metrics {
     shadow_injected: Counter,
     spoofed: Counter,
     headers_unreadable: Counter,
+    headers_cut: Counter,
     edit_failed: Counter,
 }
 
@@ -68,6 +69,7 @@ impl Policy for ServiceToken {
         };
         let (headers_unreadable, edit_failed) =
             (failed(HostFailure::Headers), failed(HostFailure::Edit));
+        let headers_cut = failed(HostFailure::HeadersCut);
         Ok(Self {
             credential: credential.map_err(|error| error.within("credential"))?,
             inject: config.inject.map(|rules| {
@@ -81,6 +83,7 @@ impl Policy for ServiceToken {
                 shadow_injected: metrics.counter("service_token_shadow_injected"),
                 spoofed: metrics.counter("service_token_spoofed"),
                 headers_unreadable,
+                headers_cut,
                 edit_failed,
             },
         })
@@ -108,13 +111,15 @@ impl Policy for ServiceToken {
         }
         ports.telemetry.count(match failure {
             HostFailure::Headers => self.metrics.headers_unreadable,
+            HostFailure::HeadersCut => self.metrics.headers_cut,
             HostFailure::Edit => self.metrics.edit_failed,
         });
-        match (self.mode, self.on_error) {
+        let on_error = if failure.is_the_gateways() { self.on_error } else { OnError::Deny };
+        match (self.mode, on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
                 ports.telemetry.log(line);
-                Some(Problem::UNAVAILABLE.reply_blind())
+                Some(failure.problem().reply_blind())
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,

@@ -11,6 +11,7 @@ pub struct ZoneStore {
     zone: Zone,
     turns: Option<Turns>,
     fail_after: Cell<Option<u32>>,
+    fail_writes: Cell<bool>,
     reads: Cell<u64>,
     writes: Cell<u64>,
 }
@@ -22,6 +23,7 @@ impl ZoneStore {
             zone: zone.clone(),
             turns,
             fail_after: Cell::new(None),
+            fail_writes: Cell::new(false),
             reads: Cell::new(0),
             writes: Cell::new(0),
         }
@@ -30,6 +32,11 @@ impl ZoneStore {
     /// From the `accesses`th access on, all fail; `None` ends that.
     pub fn fail_after(&self, accesses: Option<u32>) {
         self.fail_after.set(accesses);
+    }
+
+    /// Whether writes fail, while reads go on.
+    pub fn fail_writes(&self, fail: bool) {
+        self.fail_writes.set(fail);
     }
 
     /// Reads so far.
@@ -65,7 +72,7 @@ impl RawSharedData for ZoneStore {
     }
 
     fn set_raw(&self, key: &str, value: &[u8], cas: u32) -> CasStatus {
-        if self.access().is_err() {
+        if self.access().is_err() || self.fail_writes.get() {
             return CasStatus::Failed;
         }
         self.writes.set(self.writes.get() + 1);

@@ -47,7 +47,7 @@ pub struct PublicKeyConfig {
 #[serde(deny_unknown_fields)]
 pub struct JwksConfig {
     /// The keys (RFC 7517 section 4), at most 64.
-    pub keys: NonEmpty<Map<String, Value>>,
+    pub keys: NonEmpty<ObjectOnly<Map<String, Value>>>,
 }
 
 /// Where an issuer publishes its keys: exactly one of `path` and `discovery: true`.

@@ -7,13 +7,13 @@ mod rules;
 mod words;
 
 use portcullis_policy::config::{
-    Bounded, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty, ObjectOnly,
+    Bounded, ByClaim, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty, ObjectOnly,
     OnError, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
 pub use algorithm::Algorithm;
-pub use claims::{ByClaim, ClaimValue};
+pub use claims::ClaimValue;
 pub use keys::{JwksConfig, KeyConfig, PublicKeyConfig, RemoteJwksConfig, UrlScheme};
 pub use rules::{Allow, PresentedConfig, RequireConfig, RuleConfig};
 pub use words::{

@@ -1,9 +1,9 @@
 //! Rules in a configuration.
 
-use portcullis_policy::config::{List, Match, Name, NonEmpty, ObjectOnly};
+use portcullis_policy::config::{ByClaim, List, Match, Name, NonEmpty, ObjectOnly};
 use serde::Deserialize;
 
-use super::{ByClaim, ClaimValue, Scope};
+use super::{ClaimValue, Scope};
 
 /// Who may make the requests that match: exactly one of `allow` and `require`.
 #[derive(Clone, Debug, Deserialize)]

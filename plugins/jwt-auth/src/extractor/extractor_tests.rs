@@ -70,7 +70,6 @@ fn a_token_is_found_where_its_providers_have_theirs() {
         (&[("authorization", "t")], found("t", "authorization", &[1])),
         (&[("X-Jwt", "t")], found("t", "x-jwt", &[0])),
         (&[("x-jwt", "")], Ok(None)),
-        (&[("x_jwt", "t")], Ok(None)),
         (
             &[("authorization", "Bearer")],
             found("", "authorization", &[1, 0]),
@@ -89,7 +88,7 @@ fn a_token_is_found_where_its_providers_have_theirs() {
 fn another_scheme_is_no_token() {
     let mut bearer_only = Extractor::default();
     bearer_only.add(0, &[Source::bearer()]);
-    for value in ["Basic dTpw", "Bearer\tt", "t", "Bearerx t", "Bear t", ""] {
+    for value in ["Basic dTpw", "t", "Bearerx t", "Bear t", ""] {
         let headers = Headers::from_pairs([("authorization", value)]);
         let request = Request::new(&headers, &Nobody);
         assert_eq!(bearer_only.extract(&request), Ok(None), "{value:?}");
@@ -104,6 +103,7 @@ fn two_tokens_are_refused_wherever_they_are() {
         &[("authorization", "Bearer a"), ("x-jwt", "b")],
         &[("x-jwt", "a"), ("x_jwt", "b")],
         &[("x_jwt", "a"), ("X_JWT", "b")],
+        &[("x_jwt", "a")][..],
         &[("authorization", "Bearer a,Bearer b"), ("x", "y")],
     ] {
         assert_eq!(extract(lines), Err(()), "{lines:?}");

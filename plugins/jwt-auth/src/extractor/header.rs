@@ -21,8 +21,12 @@ pub(super) fn find<'a, T: ?Sized>(
         return Err(SeveralTokens);
     }
     // Where a gateway can't remove a header, it passes empty.
-    if value.is_empty() || !sent.eq_ignore_ascii_case(name.as_bytes()) {
+    if value.is_empty() {
         return Ok(None);
+    }
+    // We would not find the token, and a backend that takes `_` for `-` would.
+    if !sent.eq_ignore_ascii_case(name.as_bytes()) {
+        return Err(SeveralTokens);
     }
     let mut schemes = schemes;
     Ok(schemes.find_map(|(scheme, whose)| {
@@ -39,5 +43,12 @@ fn behind_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
     let (word, rest) = value.split_at_checked(scheme.len())?;
     let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
     let ours = word.eq_ignore_ascii_case(scheme.as_bytes());
-    (ours && (spaces > 0 || rest.is_empty())).then(|| rest.get(spaces..).unwrap_or_default())
+    // Whatever ends the word but a space is no part of a token: it is found, and malformed.
+    let ends = rest.first().is_none_or(|byte| !is_word(*byte));
+    (ours && ends).then(|| rest.get(spaces..).unwrap_or_default())
+}
+
+/// A byte that a scheme's name may have (RFC 9110 section 5.6.2).
+const fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }

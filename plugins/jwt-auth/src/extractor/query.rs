@@ -1,5 +1,7 @@
 //! Tokens in the query (RFC 6750 section 2.3).
 
+use portcullis_policy::{percent_decoded, query_pairs, query_value};
+
 use super::SeveralTokens;
 
 /// The value of the parameter `name` in a request target.
@@ -8,14 +10,14 @@ use super::SeveralTokens;
 /// [`SeveralTokens`] when it is there twice in any spelling that a backend could take for it, or
 /// behind a `;`, which some take for a `&`.
 pub(super) fn find<'a>(target: &'a [u8], name: &str) -> Result<Option<&'a [u8]>, SeveralTokens> {
-    let Some(query) = query(target) else {
-        return Ok(None);
-    };
     let mut found = None;
-    for pair in pairs(query) {
+    for pair in query_pairs(target) {
+        if query_value(pair, name).is_none() && is_alike(pair, name) {
+            return Err(SeveralTokens);
+        }
         let mut inner = pair.split(|byte| *byte == b';');
-        let first = inner.next().and_then(|pair| value_of(pair, name));
-        if inner.any(|pair| value_of(pair, name).is_some()) {
+        let first = inner.next().and_then(|pair| query_value(pair, name));
+        if inner.any(|pair| query_value(pair, name).is_some()) {
             return Err(SeveralTokens);
         }
         if first.is_none() {
@@ -25,17 +27,33 @@ pub(super) fn find<'a>(target: &'a [u8], name: &str) -> Result<Option<&'a [u8]>,
             return Err(SeveralTokens);
         }
         // With whatever stands behind a `;`: no token has one.
-        found = value_of(pair, name);
+        found = query_value(pair, name);
     }
     Ok(found.filter(|value| !value.is_empty()))
 }
 
+/// Whether some backend could take the parameter for `name`: PHP, Rails and others read `.`, spaces
+/// and `[` as `_`, and cut at `[` and NUL.
+fn is_alike(pair: &[u8], name: &str) -> bool {
+    let sent = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+    let decoded = percent_decoded(sent);
+    let decoded = decoded.trim_ascii_start();
+    let decoded = decoded.strip_prefix(b"+").unwrap_or(decoded);
+    let folded = |bytes: &[u8]| -> Vec<u8> {
+        let end = bytes.iter().position(|byte| matches!(byte, b'[' | 0));
+        let bytes = end.and_then(|end| bytes.get(..end)).unwrap_or(bytes);
+        let fold = |byte: &u8| match byte {
+            b'.' | b' ' | b'+' | b'-' => b'_',
+            byte => byte.to_ascii_lowercase(),
+        };
+        bytes.trim_ascii_end().iter().map(fold).collect()
+    };
+    folded(decoded) == folded(name.as_bytes())
+}
+
 /// The target without the parameters of these names. All others stay as they are.
 pub(super) fn without(target: &[u8], names: &[&str]) -> Vec<u8> {
-    let Some(query) = query(target) else {
-        return target.to_vec();
-    };
-    let kept = pairs(query).filter(|pair| !names.iter().any(|name| value_of(pair, name).is_some()));
+    let kept = query_pairs(target).filter(|pair| !names.iter().any(|name| query_value(pair, name).is_some()));
     let kept: Vec<&[u8]> = kept.collect();
     let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
     let mut left = path.to_vec();
@@ -44,46 +62,6 @@ pub(super) fn without(target: &[u8], names: &[&str]) -> Vec<u8> {
         left.extend_from_slice(&kept.join(&b"&"[..]));
     }
     left
-}
-
-fn query(target: &[u8]) -> Option<&[u8]> {
-    target.splitn(2, |byte| *byte == b'?').nth(1)
-}
-
-fn pairs(query: &[u8]) -> impl Iterator<Item = &[u8]> {
-    query.split(|byte| *byte == b'&')
-}
-
-fn value_of<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let mut parts = pair.splitn(2, |byte| *byte == b'=');
-    let sent = parts.next()?;
-    let value = parts.next().unwrap_or_default();
-    let decoded = decoded(sent);
-    let same = decoded.eq_ignore_ascii_case(name.as_bytes());
-    same.then_some(value)
-}
-
-/// A name with its percent-encoded bytes decoded (WHATWG URL section 5.1).
-fn decoded(name: &[u8]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((first, behind)) = rest.split_first() {
-        let digit = |at: usize| char::from(*behind.get(at)?).to_digit(16);
-        let encoded = (*first == b'%')
-            .then(|| u8::try_from(digit(0)? << 4 | digit(1)?).ok())
-            .flatten();
-        match encoded {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = behind.get(2..).unwrap_or_default();
-            }
-            None => {
-                bytes.push(*first);
-                rest = behind;
-            }
-        }
-    }
-    bytes
 }
 
 #[cfg(test)]
@@ -125,6 +103,11 @@ mod tests {
             "/a?access_token=&access_token=u",
             "/a?access_token=t;access_token=u",
             "/a?q=1;access_token=u",
+            "/a?access.token=u",
+            "/a?access_token=t&access+token=u",
+            "/a?access_token=t&access_token[]=u",
+            "/a?access_token=t&%20access_token=u",
+            "/a?access_token%00x=u",
         ] {
             assert_eq!(find_in(target), Err(()), "{target}");
         }

@@ -54,6 +54,8 @@ struct Held {
     skipped: usize,
     document: DocumentId,
     fetched_at: Timestamp,
+    /// Whether it could not be shared: what is shared is older, until it is not.
+    alone: bool,
 }
 
 /// What this worker fetches.
@@ -61,11 +63,19 @@ struct Held {
 enum Fetch {
     Nothing,
     /// The issuer's description was asked for.
-    Description { attempt: u64 },
+    Description { attempt: Attempt },
     /// The description said that the set is there, and nobody was asked yet.
-    Known { attempt: u64, target: Target },
+    Known { attempt: Attempt, target: Target },
     /// The set was asked for.
-    Keys { attempt: u64 },
+    Keys { attempt: Attempt },
+}
+
+/// A fetch, by its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Attempt {
+    number: u64,
+    /// Whether only this worker knows of it, since what is shared could not be written.
+    alone: bool,
 }
 
 /// Why there are no keys.
@@ -93,6 +103,8 @@ pub(crate) enum Event {
     Fetched(FetchResult),
     /// This worker has other keys than before.
     Changed,
+    /// This worker could not hand over what it has fetched.
+    NotShared,
 }
 
 impl RemoteKeys {
@@ -178,14 +190,18 @@ impl RemoteKeys {
         let Ok(Some(record)) = read::<Record>(ports.store, &self.record_slot) else {
             return None;
         };
+        if self.fetches_alone() || self.has_newer_alone(&record) {
+            return None;
+        }
         let event = if record.has_document() {
             self.take_over(&record, ports.store)
         } else {
             None
         };
-        // The set was shared, and is gone: on Kong slots are evicted.
+        // The set was shared, and is gone or another one: on Kong slots are evicted, and a worker
+        // that was late may have written over it.
         if record.has_document()
-            && self.state().is_none()
+            && !self.holds(&record.document)
             && let Ok(now) = ports.clock.now()
         {
             self.want(now);
@@ -199,12 +215,34 @@ impl RemoteKeys {
         event
     }
 
+    fn fetches_alone(&self) -> bool {
+        let fetch = self.fetch.try_borrow();
+        fetch.is_ok_and(|fetch| match &*fetch {
+            Fetch::Nothing => false,
+            Fetch::Description { attempt }
+            | Fetch::Known { attempt, .. }
+            | Fetch::Keys { attempt } => attempt.alone,
+        })
+    }
+
+    fn has_newer_alone(&self, record: &Record) -> bool {
+        let held = self.held.try_borrow();
+        let newer = |held: &Held| held.alone && held.fetched_at >= record.fetched_at;
+        held.is_ok_and(|held| held.as_ref().is_some_and(newer))
+    }
+
+    fn holds(&self, document: &DocumentId) -> bool {
+        let held = self.held.try_borrow();
+        held.is_ok_and(|held| held.as_ref().is_some_and(|held| held.document == *document))
+    }
+
     fn take_over(&self, record: &Record, store: &dyn SharedStore) -> Option<Event> {
         let mut held = self.held.try_borrow_mut().ok()?;
         if let Some(held) = held.as_mut()
             && held.document == record.document
         {
             held.fetched_at = record.fetched_at;
+            held.alone = false;
             return None;
         }
         // What is incomplete is being written; the next tick sees it whole.
@@ -212,11 +250,18 @@ impl RemoteKeys {
         let jwks = Jwks::parse(&document).ok()?;
         *held = Some(Held {
             keys: jwks.keys.into(),
-            skipped: jwks.skipped,
+            skipped: usize::try_from(record.skipped).unwrap_or(usize::MAX),
             document: record.document,
             fetched_at: record.fetched_at,
+            alone: false,
         });
         Some(Event::Changed)
+    }
+
+    /// Whether a fetch of this worker's is half done.
+    pub(crate) fn has_second_call(&self) -> bool {
+        let fetch = self.fetch.try_borrow();
+        fetch.is_ok_and(|fetch| matches!(*fetch, Fetch::Known { .. }))
     }
 
     /// The call that is due, if it is this worker's to make.
@@ -242,18 +287,18 @@ impl RemoteKeys {
     }
 
     /// Takes the lease, if a fetch is due and nobody else has it.
-    fn begin(&self, ports: &Ports<'_>) -> Option<u64> {
+    fn begin(&self, ports: &Ports<'_>) -> Option<Attempt> {
         let now = ports.clock.now().ok()?;
         let wanted = self.wanted.get().is_some();
         if !self.seen.try_borrow().ok()?.is_due(now, wanted, &self.schedule) {
             return None;
         }
-        let attempt = self.change(ports.store, |record| {
+        let (number, alone) = self.change(ports.store, |record| {
             let due = record.is_due(now, wanted, &self.schedule);
             due.then(|| record.begun(now))
         })?;
         self.wanted.set(None);
-        Some(attempt)
+        Some(Attempt { number, alone })
     }
 
     /// Sees the answer to this worker's call.
@@ -276,13 +321,13 @@ impl RemoteKeys {
         match result {
             Ok((attempt, jwks)) => self.succeed(attempt, jwks, ports),
             Err((attempt, result)) => {
-                self.change(ports.store, |record| Some((record.failed(attempt)?, ())));
+                self.change(ports.store, |record| Some((record.failed(attempt.number)?, ())));
                 vec![Event::Fetched(result)]
             }
         }
     }
 
-    fn succeed(&self, attempt: u64, jwks: Jwks, ports: &Ports<'_>) -> Vec<Event> {
+    fn succeed(&self, attempt: Attempt, jwks: Jwks, ports: &Ports<'_>) -> Vec<Event> {
         let mut events = vec![Event::Fetched(FetchResult::Ok)];
         let Ok(now) = ports.clock.now() else {
             return events;
@@ -290,10 +335,24 @@ impl RemoteKeys {
         let Some(document) = DocumentId::of(&jwks.reduced) else {
             return events;
         };
+        let record = read::<Record>(ports.store, &self.record_slot);
+        if let (Ok(Some(record)), false) = (&record, attempt.alone)
+            && !record.is_attempt(attempt.number)
+            && (record.has_document() || self.state().is_some())
+        {
+            // It took too long, and somebody else has begun since: what comes then is newer.
+            return events;
+        }
+        // Also when it is the same as before: a piece of it may have been evicted.
+        let shared = self.pieces.write(&jwks.reduced, ports.store).is_ok();
+        let skipped = u32::try_from(jwks.skipped).unwrap_or(u32::MAX);
         let mut changed = false;
         if let Ok(mut held) = self.held.try_borrow_mut() {
             match held.as_mut() {
-                Some(held) if held.document == document => held.fetched_at = now,
+                Some(held) if held.document == document => {
+                    held.fetched_at = now;
+                    held.alone = !shared;
+                }
                 Some(_) | None => {
                     changed = true;
                     *held = Some(Held {
@@ -301,6 +360,7 @@ impl RemoteKeys {
                         skipped: jwks.skipped,
                         document,
                         fetched_at: now,
+                        alone: !shared,
                     });
                 }
             }
@@ -308,29 +368,31 @@ impl RemoteKeys {
         if changed {
             events.push(Event::Changed);
         }
-        // Also when it is the same as before: a piece of it may have been evicted.
-        let shared = self.pieces.write(&jwks.reduced, ports.store).is_ok();
         self.change(ports.store, |record| {
             let next = if shared {
-                record.succeeded(attempt, now, document)?
+                record.succeeded(attempt.number, now, document, skipped)?
             } else {
-                record.failed(attempt)?
+                record.failed(attempt.number)?
             };
             Some((next, ()))
         });
+        if !shared {
+            events.push(Event::NotShared);
+        }
         if !shared && let Ok(mut seen) = self.seen.try_borrow_mut() {
             // The others fetch for themselves; this worker has what it wanted.
-            *seen = seen.served_alone(now, document);
+            *seen = seen.served_alone(now, document, skipped);
         }
         events
     }
 
-    /// Changes the shared record; this worker's own copy of it where there is no shared one.
+    /// Changes the shared record; this worker's own copy of it, and says so, where the shared one
+    /// can't be changed.
     fn change<R: Clone>(
         &self,
         store: &dyn SharedStore,
         change: impl Fn(&Record) -> Option<(Record, R)>,
-    ) -> Option<R> {
+    ) -> Option<(R, bool)> {
         let shared = update(store, &self.record_slot, |record: Option<&Record>| {
             let fresh = Record::default();
             match change(record.unwrap_or(&fresh)) {
@@ -339,11 +401,12 @@ impl RemoteKeys {
             }
         });
         let mut seen = self.seen.try_borrow_mut().ok()?;
+        let alone = shared.is_err();
         let (next, result) = match shared {
             Ok(changed) => changed?,
             Err(_) => change(&seen)?,
         };
         *seen = next;
-        Some(result)
+        Some((result, alone))
     }
 }

