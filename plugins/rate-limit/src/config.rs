@@ -1,7 +1,8 @@
 //! What a user writes.
 
 use portcullis_policy::config::{
-    Bounded, ClientAddressConfig, ConfigError, Duration, List, Match, Mode, Name, NonEmpty, OnError,
+    Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, Duration, HeaderName, List,
+    Match, Mode, Name, NonEmpty, OnError,
 };
 use serde::Deserialize;
 
@@ -23,6 +24,11 @@ pub struct Config {
     /// How the client's address is found.
     #[serde(default)]
     pub client_address: ClientAddressConfig,
+    /// Claims that a `jwt_auth` before this filter writes, each to the header that is given. Without
+    /// one before it, whatever a client writes there counts. Not in `edge` beside `jwt_auth`, where
+    /// claims are known.
+    #[serde(default)]
+    pub claim_headers: ByClaim<HeaderName>,
     /// Whether CORS preflights are counted.
     #[serde(default)]
     pub cors_preflight: CorsPreflight,
@@ -57,12 +63,32 @@ pub struct LimitConfig {
     /// How requests are counted.
     #[serde(default)]
     pub algorithm: Algorithm,
+    /// `token_bucket`: requests that may come at once. Default: as many as `quota`.
+    pub burst: Option<Bounded<1, 1_000_000_000, u32>>,
+    /// What a request takes of the quota. One that takes nothing passes, and is told where it
+    /// stands.
+    #[serde(default = "one")]
+    pub cost: Bounded<0, 1_000_000_000, u32>,
+    /// Requests that take something else; the first that matches counts.
+    #[serde(default)]
+    pub costs: List<CostConfig>,
     /// What becomes of a request that lacks a part of the key.
     #[serde(default)]
     pub when_key_missing: WhenKeyMissing,
     /// What is done with this limit's decisions.
     #[serde(default)]
     pub mode: Mode,
+}
+
+/// What certain requests take of a quota.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct CostConfig {
+    /// Which.
+    pub r#match: Match,
+    /// How much.
+    pub cost: Bounded<0, 1_000_000_000, u32>,
 }
 
 /// How requests are counted.
@@ -75,6 +101,8 @@ pub enum Algorithm {
     /// In the window that ends now, estimated from two fixed ones.
     #[default]
     SlidingWindow,
+    /// As tokens out of a bucket that holds `burst` and into which `quota` drip in each window.
+    TokenBucket,
 }
 
 /// What becomes of a request that lacks a part of a limit's key.
@@ -123,6 +151,10 @@ const fn default_capacity() -> Bounded<1, 1_000_000, u32> {
     Bounded::new(65_536)
 }
 
+const fn one() -> Bounded<0, 1_000_000_000, u32> {
+    Bounded::new(1)
+}
+
 const fn default_on_error() -> OnError {
     OnError::Allow
 }
@@ -134,13 +166,41 @@ const SHORTEST_WINDOW_NANOS: u64 = 1_000_000_000;
 const MOST_LIMITS: usize = 32;
 
 impl Config {
-    pub(crate) fn refuse_claims(&self) -> Result<(), ConfigError> {
+    /// Each claim that a limit counts by must be known: by a `jwt_auth` beside this plugin, or by a
+    /// header.
+    pub(crate) fn check_claims(&self, has_claims: bool) -> Result<(), ConfigError> {
+        let headers = self.claim_headers.as_slice();
+        if has_claims {
+            return match headers.first() {
+                None => Ok(()),
+                Some(_) => Err(ConfigError::at(
+                    "claim_headers",
+                    "claims are known here, beside `jwt_auth`; expected none",
+                )),
+            };
+        }
+        for (claim, _) in headers {
+            let counts = |part: &KeyPart| matches!(part, KeyPart::Claim(path) if path == claim);
+            let limits = self.limits.as_slice().iter();
+            if !limits.flat_map(|limit| limit.key.as_slice()).any(counts) {
+                let at = format!("claim_headers.{}", claim.as_str());
+                return Err(ConfigError::at(at, "no limit counts by this claim"));
+            }
+        }
+        let is_known = |path: &ClaimPath| headers.iter().any(|(claim, _)| claim == path);
         for (place, limit) in self.limits.as_slice().iter().enumerate() {
-            let claim = |part: &KeyPart| matches!(part, KeyPart::Claim(_));
-            if let Some(part) = limit.key.as_slice().iter().position(claim) {
-                let path = format!("limits[{place}].key[{part}]");
-                let rule = "a claim is known in the filter `edge` only, beside `jwt_auth`";
-                return Err(ConfigError::at(path, rule));
+            for (part, key) in limit.key.as_slice().iter().enumerate() {
+                if let KeyPart::Claim(path) = key
+                    && !is_known(path)
+                {
+                    let at = format!("limits[{place}].key[{part}]");
+                    let rule = format!(
+                        "nobody tells the claim {:?}; expected its header in `claim_headers`, or \
+                         the filter `edge` with `jwt_auth`",
+                        path.as_str()
+                    );
+                    return Err(ConfigError::at(at, rule));
+                }
             }
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! What the limiter itself may fail at, each counted.
 
-use portcullis_policy::{Counter, HostFailure, MetricRegistry, Ports, SlotError};
+use portcullis_policy::{Counter, HostFailure, MetricRegistry, Ports, Problem, SlotError};
 
 /// Why the limiter itself failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,15 +12,32 @@ pub(crate) enum Failure {
 }
 
 impl Failure {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Clock,
         Self::Address,
         Self::Slot(SlotError::Unavailable),
         Self::Slot(SlotError::Contended),
         Self::Slot(SlotError::Foreign),
         Self::Host(HostFailure::Headers),
+        Self::Host(HostFailure::HeadersCut),
         Self::Host(HostFailure::Edit),
     ];
+
+    /// What a client is told, where nothing is let pass.
+    pub(crate) const fn problem(self) -> Problem {
+        match self {
+            Self::Host(failure) => failure.problem(),
+            Self::Clock | Self::Address | Self::Slot(_) => Problem::UNAVAILABLE,
+        }
+    }
+
+    /// Whether `on_error` decides.
+    pub(crate) const fn is_our_own(self) -> bool {
+        match self {
+            Self::Host(failure) => failure.is_the_gateways(),
+            Self::Clock | Self::Address | Self::Slot(_) => true,
+        }
+    }
 
     /// A fixed word for logs and metrics.
     pub(crate) const fn reason(self) -> &'static str {

@@ -78,6 +78,16 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
     headers
 }
 
+/// Whether a header tells where a client stands with some limit, in any of the forms that are about:
+/// those of the draft and of its predecessors, and the `X-` ones.
+pub(crate) fn is_of_a_limit(name: &str) -> bool {
+    let begins = |with: &str| {
+        name.get(..with.len())
+            .is_some_and(|head| head.eq_ignore_ascii_case(with))
+    };
+    begins("ratelimit") || begins("x-ratelimit-")
+}
+
 /// Windows that have headers of their own in Kong, in seconds.
 const NAMED_WINDOWS: [(u64, &str, &str); 4] = [
     (

@@ -1,20 +1,40 @@
 //! What tells clients apart.
 
+use std::borrow::Cow;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
-use portcullis_policy::{ClientAddress, Request, Span};
+use portcullis_policy::{
+    ClientAddress, Request, cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value,
+};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
+
+use crate::config::Algorithm;
+use crate::quota::Quota;
 
 /// A part of a limit's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KeyPart {
     /// The client's address.
     ClientAddress,
+    /// The path, in its canonical form and without the query.
+    Path,
+    /// The method.
+    Method,
+    /// The host that the request is for, without its port.
+    Host,
+    /// The name of the route that the gateway has chosen.
+    Route,
+    /// Nothing: all requests have it in common.
+    Constant,
     /// A header's value: `header:<name>`.
     Header(String),
-    /// A claim of the verified token: `claim:<path>`. In `edge` only.
+    /// A parameter of the query: `query:<name>`.
+    Query(String),
+    /// A cookie: `cookie:<name>`.
+    Cookie(String),
+    /// A claim of the verified token: `claim:<path>`.
     Claim(ClaimPath),
 }
 
@@ -40,24 +60,53 @@ pub(crate) struct Source<'a, 'r> {
     pub(crate) request: &'a Request<'r>,
     pub(crate) client_address: &'a ClientAddress,
     pub(crate) claims: Option<&'a dyn Claims>,
+    /// Where a `jwt_auth` before this filter writes claims.
+    pub(crate) claim_headers: &'a [(ClaimPath, String)],
     /// Found once for all limits: it costs a host call.
     pub(crate) address: std::cell::OnceCell<Option<IpAddr>>,
 }
 
+impl Source<'_, '_> {
+    fn claim_header(&self, path: &ClaimPath) -> Option<&str> {
+        let mut headers = self.claim_headers.iter();
+        headers
+            .find(|(claim, _)| claim == path)
+            .map(|(_, header)| header.as_str())
+    }
+}
+
 impl KeyPart {
     fn parse(text: &str) -> Result<Self, String> {
-        let wrong = || {
-            format!("{text:?} is not a key; expected client_address, header:<name> or claim:<path>")
+        let named = |name: &str| {
+            let plain = |byte: u8| byte.is_ascii_graphic() && !b"=;&".contains(&byte);
+            let fits = (1..=128).contains(&name.len()) && name.bytes().all(plain);
+            fits.then(|| name.to_owned())
         };
-        match text.split_once(':') {
-            None if text == "client_address" => Ok(Self::ClientAddress),
-            Some(("header", name)) => match HeaderName::from_text(name) {
-                Ok(name) => Ok(Self::Header(name.as_str().to_owned())),
-                Err(_) => Err(wrong()),
+        let part = match text.split_once(':') {
+            None => match text {
+                "client_address" => Some(Self::ClientAddress),
+                "path" => Some(Self::Path),
+                "method" => Some(Self::Method),
+                "host" => Some(Self::Host),
+                "route" => Some(Self::Route),
+                "constant" => Some(Self::Constant),
+                _ => None,
             },
-            Some(("claim", path)) => ClaimPath::from_text(path).map(Self::Claim),
-            _ => Err(wrong()),
-        }
+            Some(("header", name)) => {
+                let name = HeaderName::from_text(name).ok();
+                name.map(|name| Self::Header(name.as_str().to_owned()))
+            }
+            Some(("query", name)) => named(name).map(Self::Query),
+            Some(("cookie", name)) => named(name).map(Self::Cookie),
+            Some(("claim", path)) => return ClaimPath::from_text(path).map(Self::Claim),
+            Some(_) => None,
+        };
+        part.ok_or_else(|| {
+            format!(
+                "{text:?} is not a key; expected client_address, path, method, host, route, \
+                 constant, header:<name>, query:<name>, cookie:<name> or claim:<path>"
+            )
+        })
     }
 }
 
@@ -79,19 +128,19 @@ impl schemars::JsonSchema for KeyPart {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "client_address, header:<name> or claim:<path>",
-            "pattern": "^(client_address|header:.+|claim:.+)$"
+            "description": "client_address, path, method, host, route, constant, header:<name>, query:<name>, cookie:<name> or claim:<path>",
+            "pattern": "^(client_address|path|method|host|route|constant|(header|query|cookie|claim):.+)$"
         })
     }
 }
 
 impl Fingerprint {
     /// The fingerprint of `source` under a limit; parts that are missing are left out when
-    /// `without_missing`. The window is a part of it: counts are numbered by windows, so that those
-    /// of another length mean nothing.
+    /// `without_missing`. The window is a part of it, since counts are numbered by windows, so that
+    /// those of another length mean nothing; and so is whether it counts in windows at all.
     pub(crate) fn of(
         limit: &str,
-        window: Span,
+        quota: &Quota,
         parts: &[KeyPart],
         source: &Source<'_, '_>,
         hash_key: &HashKey,
@@ -100,7 +149,8 @@ impl Fingerprint {
         let mut hasher = SipHasher24::new_with_key(hash_key);
         // Each field with its length before it, so that no two keys run into one.
         field(&mut hasher, limit.as_bytes());
-        hasher.write_u64(window.as_nanos());
+        hasher.write_u64(quota.window.as_nanos());
+        hasher.write_u8(u8::from(quota.algorithm == Algorithm::TokenBucket));
         for part in parts {
             let found = match part {
                 KeyPart::ClientAddress => {
@@ -114,21 +164,56 @@ impl Fingerprint {
                     true
                 }
                 KeyPart::Header(name) => {
-                    let mut found = false;
-                    for value in source.request.headers().values(name) {
-                        field(&mut hasher, value);
-                        found |= !value.is_empty();
+                    let values = source.request.headers().values(name);
+                    fields(&mut hasher, values.map(Cow::Borrowed))
+                }
+                KeyPart::Path => {
+                    match source.request.path() {
+                        Ok(path) => field(&mut hasher, path.as_str().as_bytes()),
+                        // All of them together: none is let slip by writing it in another way.
+                        Err(ambiguous) => field(&mut hasher, ambiguous.reason().as_bytes()),
                     }
-                    found
+                    true
+                }
+                KeyPart::Method => {
+                    field(&mut hasher, source.request.method().as_bytes());
+                    true
+                }
+                KeyPart::Host => match source.request.host() {
+                    Some(host) => {
+                        field(&mut hasher, host.to_ascii_lowercase().as_bytes());
+                        !host.is_empty()
+                    }
+                    None => false,
+                },
+                KeyPart::Route => match source.request.route() {
+                    Some(route) => {
+                        field(&mut hasher, route.as_bytes());
+                        true
+                    }
+                    None => false,
+                },
+                KeyPart::Constant => true,
+                KeyPart::Query(name) => {
+                    let pairs = query_pairs(source.request.target());
+                    let values = pairs.filter_map(|pair| query_value(pair, name));
+                    fields(&mut hasher, values.map(percent_decoded))
+                }
+                KeyPart::Cookie(name) => {
+                    let lines = source.request.headers().values("cookie");
+                    let pairs = lines.flat_map(cookie_pairs);
+                    let values = pairs.filter_map(|pair| cookie_value(pair, name));
+                    fields(&mut hasher, values.map(Cow::Borrowed))
                 }
                 KeyPart::Claim(path) => {
-                    let claim = source.claims.and_then(|claims| claims.claim(path));
-                    match claim.and_then(scalar_text) {
-                        Some(text) => {
-                            field(&mut hasher, text.as_bytes());
-                            true
-                        }
-                        None => false,
+                    if let Some(header) = source.claim_header(path) {
+                        let values = source.request.headers().values(header);
+                        fields(&mut hasher, values.map(Cow::Borrowed))
+                    } else {
+                        let claim = source.claims.and_then(|claims| claims.claim(path));
+                        let text = claim.and_then(scalar_text);
+                        let value = text.as_ref().map(|text| Cow::Borrowed(text.as_bytes()));
+                        fields(&mut hasher, value.into_iter())
                     }
                 }
             };
@@ -167,6 +252,16 @@ impl Fingerprint {
     }
 }
 
+/// Whether one of the values is not empty.
+fn fields<'v>(hasher: &mut SipHasher24, values: impl Iterator<Item = Cow<'v, [u8]>>) -> bool {
+    let mut found = false;
+    for value in values {
+        field(hasher, &value);
+        found |= !value.is_empty();
+    }
+    found
+}
+
 fn field(hasher: &mut SipHasher24, bytes: &[u8]) {
     hasher.write_u64(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     hasher.write(bytes);
@@ -175,7 +270,7 @@ fn field(hasher: &mut SipHasher24, bytes: &[u8]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use portcullis_policy::{Headers, PeerAddress};
+    use portcullis_policy::{Headers, PeerAddress, Span};
 
     struct Peer;
     impl PeerAddress for Peer {
@@ -199,9 +294,16 @@ mod tests {
             request: &Request::new(&headers, &Peer),
             client_address: &client_address,
             claims: None,
+            claim_headers: &[],
             address: Default::default(),
         };
-        Fingerprint::of(limit, Span::from_secs(60), &parts, &source, &[7; 16], false)
+        let quota = Quota {
+            algorithm: Algorithm::FixedWindow,
+            quota: 1,
+            window: Span::from_secs(60),
+            burst: 1,
+        };
+        Fingerprint::of(limit, &quota, &parts, &source, &[7; 16], false)
     }
 
     #[test]
@@ -244,8 +346,11 @@ mod tests {
             "header:",
             "header:a b",
             "claim:a..b",
-            "cookie:a",
-            "path",
+            "cookie:",
+            "cookie:a=b",
+            "query:a&b",
+            "paths",
+            "constant:1",
         ] {
             assert!(
                 KeyPart::parse(wrong)

@@ -1,15 +1,17 @@
 //! One limit as it is configured: whom it counts, and what it charges.
 
-use portcullis_policy::config::{ConfigError, IfAmbiguous, Match, Mode};
-use portcullis_policy::{Counter, LogLine, MetricRegistry, Ports, Problem, Request, Span};
+use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
+use portcullis_policy::{
+    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Span,
+};
 
-use crate::config::{LimitConfig, WhenKeyMissing};
+use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing};
 use crate::failure::Failure;
 use crate::headers::Standing;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source};
 use crate::policy::NAME;
 use crate::quota::Quota;
-use crate::table::Table;
+use crate::table::{Charged, Table};
 
 /// One limit.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub(crate) struct Limit {
     matches: Match,
     key: Vec<KeyPart>,
     quota: Quota,
+    /// The first that matches says what a request costs.
+    costs: Vec<(Match, u32)>,
+    cost: u32,
     window_secs: u64,
     when_key_missing: WhenKeyMissing,
     metrics: Metrics,
@@ -36,11 +41,9 @@ struct Metrics {
 /// What a request was charged, or found exhausted.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    pub(crate) fingerprint: Fingerprint,
-    /// The window that it was charged to.
-    pub(crate) window: u64,
-    remaining: u32,
-    reset: Span,
+    key: Fingerprint,
+    cost: u32,
+    charged: Charged,
 }
 
 /// How a limit answers.
@@ -66,6 +69,21 @@ impl Limit {
         if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
             return Err(ConfigError::at("key", "a claim is not known before_auth"));
         }
+        let quota = Quota {
+            algorithm: config.algorithm,
+            quota: config.quota.get(),
+            window: config.window.span(),
+            burst: burst(config.algorithm, config.burst, config.quota.get())?,
+        };
+        let cost = check_cost(config.cost, &quota).map_err(|e| e.within("cost"))?;
+        let mut costs = Vec::new();
+        for (place, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
+            let at = format!("costs[{place}].cost");
+            costs.push((
+                r#match,
+                check_cost(cost, &quota).map_err(|e| e.within(&at))?,
+            ));
+        }
         let name = config.name.as_str().to_owned();
         let mut counter = |what: &str| metrics.counter(format!("rate_limit_{what}.limit.{name}"));
         Ok(Self {
@@ -80,11 +98,9 @@ impl Limit {
             name,
             matches: config.matches,
             key,
-            quota: Quota {
-                algorithm: config.algorithm,
-                quota: config.quota.get(),
-                window: config.window.span(),
-            },
+            quota,
+            costs,
+            cost,
             window_secs: config.window.span().as_secs_ceil(),
             when_key_missing: config.when_key_missing,
         })
@@ -105,10 +121,9 @@ impl Limit {
         ports: &Ports<'_>,
     ) -> Result<Answer, Failure> {
         let share = self.when_key_missing == WhenKeyMissing::Share;
-        let window = self.quota.window;
-        let key = Fingerprint::of(&self.name, window, &self.key, source, hash_key, share);
-        let fingerprint = match key {
-            Ok(fingerprint) => fingerprint,
+        let key = Fingerprint::of(&self.name, &self.quota, &self.key, source, hash_key, share);
+        let key = match key {
+            Ok(key) => key,
             Err(NoKey::AddressUnknown) => return Err(Failure::Address),
             Err(NoKey::Missing) if self.when_key_missing == WhenKeyMissing::Deny => {
                 return Ok(Answer::KeyMissing);
@@ -116,23 +131,46 @@ impl Limit {
             Err(NoKey::Missing) => return Ok(Answer::Skipped),
         };
         let now = ports.clock.now().map_err(|_| Failure::Clock)?;
+        let cost = self.cost_of(source.request);
         let charged = table
-            .charge(ports.store, fingerprint, &self.quota, now)
+            .charge(ports.store, key, &self.quota, cost, now)
             .map_err(Failure::Slot)?;
         if charged.evicted {
             ports.telemetry.count(self.metrics.evictions);
         }
-        let decision = charged.decision;
-        let charge = |window: u64| Charge {
-            fingerprint,
-            window,
-            remaining: decision.remaining,
-            reset: decision.reset,
-        };
-        Ok(match decision.charged {
-            Some(window) => Answer::Admitted(charge(window)),
-            None => Answer::Exhausted(charge(0), decision.retry_after),
+        let charge = Charge { key, cost, charged };
+        Ok(match charged.decision.charged {
+            Some(_) => Answer::Admitted(charge),
+            None => Answer::Exhausted(charge, charged.decision.retry_after),
         })
+    }
+
+    /// A path with two readings costs as much as the dearest that it may be.
+    fn cost_of(&self, request: &Request<'_>) -> u32 {
+        let matching =
+            |(matches, _): &&(Match, u32)| matches.matches(request, IfAmbiguous::Matches);
+        if request.path().is_err() {
+            let all = self.costs.iter().filter(matching).map(|(_, cost)| *cost);
+            return all.max().unwrap_or(self.cost).max(self.cost);
+        }
+        let first = self.costs.iter().find(matching);
+        first.map_or(self.cost, |(_, cost)| *cost)
+    }
+
+    /// Gives back what a request was charged.
+    pub(crate) fn give_back(
+        &self,
+        charge: &Charge,
+        table: &Table,
+        ports: &Ports<'_>,
+    ) -> Result<(), SlotError> {
+        table.give_back(
+            ports.store,
+            charge.key,
+            &charge.charged,
+            &self.quota,
+            charge.cost,
+        )
     }
 
     /// Counts a request that passes.
@@ -165,7 +203,8 @@ impl Limit {
     /// The same limit's standing once `charge` is given back.
     pub(crate) fn standing_without(&self, charge: &Charge) -> Option<Standing<'_>> {
         let standing = self.standing(charge)?;
-        let remaining = standing.remaining.saturating_add(1).min(standing.quota);
+        let most = self.quota.largest_cost();
+        let remaining = standing.remaining.saturating_add(charge.cost).min(most);
         Some(Standing {
             remaining,
             ..standing
@@ -183,8 +222,33 @@ impl Limit {
             name: &self.name,
             quota: self.quota.quota,
             window: self.window_secs,
-            remaining: charge.remaining,
-            reset: charge.reset.as_secs_ceil(),
+            remaining: charge.charged.decision.remaining,
+            reset: charge.charged.decision.reset.as_secs_ceil(),
         })
     }
+}
+
+/// How many requests a bucket holds.
+fn burst(
+    algorithm: Algorithm,
+    burst: Option<Bounded<1, 1_000_000_000, u32>>,
+    quota: u32,
+) -> Result<u32, ConfigError> {
+    match (algorithm, burst) {
+        (Algorithm::TokenBucket, Some(burst)) => Ok(burst.get()),
+        (Algorithm::FixedWindow | Algorithm::SlidingWindow, Some(_)) => Err(ConfigError::at(
+            "burst",
+            "it is for `algorithm: token_bucket`",
+        )),
+        (_, None) => Ok(quota),
+    }
+}
+
+fn check_cost(cost: Bounded<0, 1_000_000_000, u32>, quota: &Quota) -> Result<u32, ConfigError> {
+    let (cost, most) = (cost.get(), quota.largest_cost());
+    if cost <= most {
+        return Ok(cost);
+    }
+    let rule = format!("{cost} is more than the {most} that are ever left: nothing would pass");
+    Err(ConfigError::at("", rule))
 }

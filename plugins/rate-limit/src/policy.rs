@@ -2,15 +2,15 @@
 
 use std::cell::{Cell, OnceCell};
 
-use portcullis_policy::config::{Claims, ConfigError, Mode, OnError};
+use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
+    ClientAddress, CountedConflicts, Counter, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
     Response, Setup, Span, Verdict,
 };
 
 use crate::config::{Config, CorsPreflight, HeaderStyle};
 use crate::failure::{Errors, Failure};
-use crate::headers::{Standing, headers};
+use crate::headers::{Standing, headers, is_of_a_limit};
 use crate::key::{HashKey, Source};
 use crate::limit::{Answer, Charge, Limit};
 use crate::table::{Table, shared_hash_key};
@@ -23,11 +23,13 @@ pub struct RateLimit {
     table: Table,
     headers: HeaderStyle,
     client_address: ClientAddress,
+    claim_headers: Vec<(ClaimPath, String)>,
     cors_preflight: CorsPreflight,
     mode: Mode,
     on_error: OnError,
     hash_key: Cell<Option<HashKey>>,
     errors: Errors,
+    conflicts: Counter,
 }
 
 /// Which limits are asked.
@@ -69,9 +71,7 @@ impl RateLimit {
         setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        if !has_claims {
-            config.refuse_claims()?;
-        }
+        config.check_claims(has_claims)?;
         let mut limits = Vec::new();
         for (place, limit) in config.limits.into_vec().into_iter().enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
@@ -79,17 +79,22 @@ impl RateLimit {
                 .map_err(|error| error.within(&format!("limits[{place}]")))?;
             limits.push(limit);
         }
+        let claim_headers = config.claim_headers.into_vec().into_iter();
         let longest = limits.iter().map(Limit::window).max().unwrap_or(Span::ZERO);
         Ok(Self {
             limits,
             table: Table::new(config.capacity.get(), longest),
             headers: config.headers,
             client_address: config.client_address.into(),
+            claim_headers: claim_headers
+                .map(|(claim, header)| (claim, header.as_str().to_owned()))
+                .collect(),
             cors_preflight: config.cors_preflight,
             mode: config.mode,
             on_error: config.on_error,
             hash_key: Cell::new(None),
             errors: Errors::announce(setup.metrics),
+            conflicts: setup.metrics.counter("rate_limit_conflicts"),
         })
     }
 
@@ -108,10 +113,31 @@ impl RateLimit {
         if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
             return Ok(());
         }
+        let store = CountedConflicts::of(ports.store);
+        let counted = Ports {
+            store: &store,
+            ..*ports
+        };
+        let answer = self.ask_limits(stage, request, claims, flow, &counted);
+        for _ in 0..store.count() {
+            ports.telemetry.count(self.conflicts);
+        }
+        answer
+    }
+
+    fn ask_limits(
+        &self,
+        stage: Stage,
+        request: &Request<'_>,
+        claims: Option<&dyn Claims>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
         let source = Source {
             request,
             client_address: &self.client_address,
             claims,
+            claim_headers: &self.claim_headers,
             address: OnceCell::new(),
         };
         let before = flow.charges.len();
@@ -197,22 +223,24 @@ impl RateLimit {
     /// `mode`: of whatever it failed at.
     fn failed(&self, failure: Failure, mode: Mode, ports: &Ports<'_>) -> Option<Problem> {
         self.errors.count(failure, ports);
-        if self.on_error == OnError::Allow || mode != Mode::Enforce {
+        let allowed = self.on_error == OnError::Allow && failure.is_our_own();
+        if allowed || mode != Mode::Enforce {
             return None;
         }
+        let problem = failure.problem();
         let line = LogLine::new(NAME, "refused")
             .with("reason", failure.reason())
-            .with("status", Problem::UNAVAILABLE.status.to_string());
+            .with("status", problem.status.to_string());
         ports.telemetry.log(line);
-        Some(Problem::UNAVAILABLE)
+        Some(problem)
     }
 
     fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (_, charge) in flow.charges.drain(..).rev() {
-            let given_back = self
-                .table
-                .give_back(ports.store, charge.fingerprint, charge.window);
-            if let Err(error) = given_back {
+        for (place, charge) in flow.charges.drain(..).rev() {
+            let Some(limit) = self.limits.get(place) else {
+                continue;
+            };
+            if let Err(error) = limit.give_back(&charge, &self.table, ports) {
                 // Nothing more can be done: the client stays charged for a request that was refused.
                 self.errors.count(Failure::Slot(error), ports);
             }
@@ -253,6 +281,7 @@ impl Policy for RateLimit {
         if self.mode != Mode::Off {
             // A failure shows again, and is counted, with the first request.
             let _ = self.hash_key(ports);
+            let _ = self.table.lay_out(ports.store);
         }
     }
 
@@ -276,14 +305,27 @@ impl Policy for RateLimit {
     fn on_response<'a>(
         &'a self,
         flow: &'a mut Flow,
-        _response: &dyn Response,
+        response: &dyn Response,
         _ports: &Ports<'_>,
     ) -> HeaderEdits<'a> {
         let mut edits = HeaderEdits::none();
-        if !flow.replied {
-            for (name, value) in headers(self.headers, &self.standings(flow)) {
-                edits.set(name, value.into_bytes());
+        if flow.replied {
+            return edits;
+        }
+        let ours = headers(self.headers, &self.standings(flow));
+        if let (Some(theirs), false) = (response.headers(), ours.is_empty()) {
+            // What the upstream says of limits of its own would be read as a part of ours.
+            for (name, _) in theirs.iter() {
+                if let Ok(name) = std::str::from_utf8(name)
+                    && is_of_a_limit(name)
+                    && !ours.iter().any(|(known, _)| name.eq_ignore_ascii_case(known))
+                {
+                    edits.clear(name.to_owned());
+                }
             }
+        }
+        for (name, value) in ours {
+            edits.set(name, value.into_bytes());
         }
         edits
     }

@@ -4,11 +4,12 @@
 //! full, the key that stops to matter first makes room.
 
 use portcullis_policy::{
-    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, Writer, update,
+    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, Writer, create,
+    read, update,
 };
 
 use crate::key::{Fingerprint, HashKey};
-use crate::quota::{Decision, Quota, Window};
+use crate::quota::{Decision, Quota, Used};
 
 /// Keys in a slot. More of them make evictions rarer and each access dearer. With eight, and keys
 /// that fall evenly (a Poisson distribution), about one key in 120 finds its slot full in a table
@@ -27,6 +28,8 @@ pub(crate) struct Table {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charged {
     pub(crate) decision: Decision,
+    /// Under what it is counted: the key itself, or [`Fingerprint::in_the_past`].
+    pub(crate) counted: Fingerprint,
     /// A key that still limited someone was forgotten.
     pub(crate) evicted: bool,
 }
@@ -34,7 +37,7 @@ pub(crate) struct Charged {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Entry {
     fingerprint: Fingerprint,
-    used: Window,
+    used: Used,
     /// From then on the entry limits nobody; the epoch for an empty one.
     idle_at: Timestamp,
 }
@@ -52,12 +55,29 @@ impl Table {
         }
     }
 
-    /// Charges one request of `key` to its quota.
+    /// Lays all slots out, so that memory is taken when the configuration is read and not when
+    /// clients come, and no two workers make one slot. The first worker does it; the others see that
+    /// it is done.
+    pub(crate) fn lay_out(&self, store: &dyn SharedStore) -> Result<(), SlotError> {
+        let mark = SlotKey::new::<LaidOut>(LAID_OUT_NAME);
+        let done = read::<LaidOut>(store, &mark)?.map_or(0, |done| done.0);
+        for slot in done..self.slots {
+            let key = SlotKey::new::<Bucket>(slot_name(slot));
+            create(store, &key, &Bucket::default())?;
+        }
+        update(store, &mark, |done: Option<&LaidOut>| match done {
+            Some(done) if done.0 >= self.slots => Step::Keep(()),
+            Some(_) | None => Step::Write(LaidOut(self.slots), ()),
+        })
+    }
+
+    /// Charges a request of `key` to its quota. One that costs nothing leaves all as it is.
     pub(crate) fn charge(
         &self,
         store: &dyn SharedStore,
         key: Fingerprint,
         quota: &Quota,
+        cost: u32,
         now: Timestamp,
     ) -> Result<Charged, SlotError> {
         let horizon = now.after(self.longest_window).after(self.longest_window);
@@ -74,7 +94,7 @@ impl Table {
             if is_past && is_new {
                 entry.used = quota.exhausted(now);
             }
-            let (decision, used) = quota.charge(entry.used, now);
+            let (decision, used) = quota.charge(entry.used, cost, now);
             entry.used = used;
             entry.idle_at = quota.idle_at(&used);
             if !is_past {
@@ -83,32 +103,40 @@ impl Table {
             }
             let changed =
                 decision.charged.is_some() || stored.find(key).map(|own| own.used) != Some(used);
-            if changed {
-                Step::Write(bucket, Charged { decision, evicted })
+            let charged = Charged {
+                decision,
+                counted: key,
+                evicted,
+            };
+            if changed && cost > 0 {
+                Step::Write(bucket, charged)
             } else {
                 // A refusal that changes nothing needs no write: an attacker's flood stays cheap.
-                Step::Keep(Charged {
-                    decision,
-                    evicted: false,
-                })
+                let evicted = false;
+                Step::Keep(Charged { evicted, ..charged })
             }
         })
     }
 
-    /// Gives back what was charged to window `number`.
+    /// Gives back what `key` was charged.
     pub(crate) fn give_back(
         &self,
         store: &dyn SharedStore,
         key: Fingerprint,
-        number: u64,
+        charged: &Charged,
+        quota: &Quota,
+        cost: u32,
     ) -> Result<(), SlotError> {
+        let Some(window) = charged.decision.charged.filter(|_| cost > 0) else {
+            return Ok(());
+        };
         update(store, &self.slot_of(key), |bucket: Option<&Bucket>| {
             let mut bucket = bucket.cloned().unwrap_or_default();
             let before = bucket.clone();
-            // It was charged to one of the two; the other does not have that window.
             for entry in &mut bucket.0 {
-                if entry.fingerprint == key || entry.fingerprint == key.in_the_past() {
-                    entry.used = Quota::give_back(entry.used, number);
+                if entry.fingerprint == charged.counted {
+                    entry.used = quota.give_back(entry.used, window, cost);
+                    entry.idle_at = quota.idle_at(&entry.used);
                 }
             }
             if bucket == before {
@@ -123,7 +151,7 @@ impl Table {
     pub(crate) fn slot_names(&self) -> impl Iterator<Item = String> {
         (0..self.slots)
             .map(slot_name)
-            .chain([HASH_KEY_NAME.to_owned()])
+            .chain([HASH_KEY_NAME.to_owned(), LAID_OUT_NAME.to_owned()])
     }
 
     fn slot_of(&self, key: Fingerprint) -> SlotKey {
@@ -213,7 +241,7 @@ impl Layout for Bucket {
     fn encode(&self, to: &mut Writer) {
         for entry in &self.0 {
             to.bytes(&entry.fingerprint.0);
-            to.u64(entry.used.number);
+            to.u64(entry.used.at);
             to.u32(entry.used.current);
             to.u32(entry.used.previous);
             to.u64(entry.idle_at.unix_nanos());
@@ -224,12 +252,30 @@ impl Layout for Bucket {
         let mut bucket = Self::default();
         for entry in &mut bucket.0 {
             entry.fingerprint = Fingerprint(from.array()?);
-            entry.used.number = from.u64()?;
+            entry.used.at = from.u64()?;
             entry.used.current = from.u32()?;
             entry.used.previous = from.u32()?;
             entry.idle_at = Timestamp::from_unix_nanos(from.u64()?);
         }
         Some(bucket)
+    }
+}
+
+const LAID_OUT_NAME: &str = "portcullis/rate_limit/laid_out";
+
+/// How many slots there are.
+#[derive(Clone, Copy, Debug)]
+struct LaidOut(u32);
+
+impl Layout for LaidOut {
+    const FORMAT: &'static str = "rate_limit/laid_out/1";
+
+    fn encode(&self, to: &mut Writer) {
+        to.u32(self.0);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Option<Self> {
+        from.u32().map(Self)
     }
 }
 
@@ -286,7 +332,7 @@ mod tests {
     #[test]
     fn kong_takes_no_slot_for_another() {
         let names: Vec<String> = Table::new(1_000_000, Span::ZERO).slot_names().collect();
-        assert_eq!(names.len(), 125_001);
+        assert_eq!(names.len(), 125_002);
         assert_eq!(colliding(names.iter().map(String::as_str)), None);
     }
 
@@ -296,6 +342,7 @@ mod tests {
             algorithm: Algorithm::FixedWindow,
             quota: 5,
             window: Span::from_secs(60),
+            burst: 5,
         };
         let mut bucket = Bucket::default();
         let start = Timestamp::from_unix_secs(1_767_254_400);
@@ -309,7 +356,7 @@ mod tests {
                 horizon,
             );
             assert!(!evicted);
-            entry.used = quota.charge(entry.used, now).1;
+            entry.used = quota.charge(entry.used, 1, now).1;
             entry.idle_at = quota.idle_at(&entry.used);
         }
         let late = start.after(Span::from_secs(60));
@@ -323,7 +370,7 @@ mod tests {
         let (entry, evicted) =
             bucket.entry(Fingerprint([9; 16]), Fingerprint([9; 16]), start, horizon);
         assert!(evicted);
-        assert_eq!(entry.used, Window::default());
+        assert_eq!(entry.used, Used::default());
         assert!(
             !bucket
                 .0

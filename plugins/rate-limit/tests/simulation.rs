@@ -20,7 +20,7 @@ fn get(path: &str) -> [(&str, &str); 2] {
 
 fn limit(algorithm: &str, quota: u32) -> String {
     format!(
-        r#"{{"limits":[{{"name":"per_ip","key":["client_address"],"quota":{quota},"window":"1m","algorithm":"{algorithm}"}}]}}"#
+        r#"{{"capacity":16,"limits":[{{"name":"per_ip","key":["client_address"],"quota":{quota},"window":"1m","algorithm":"{algorithm}"}}]}}"#
     )
 }
 
@@ -60,7 +60,7 @@ fn any_interleaving_of_four_workers_admits_exactly_the_quota() {
 
 #[test]
 fn a_refusal_by_one_limit_leaves_no_charge_behind_on_another() {
-    let config = r#"{"limits":[
+    let config = r#"{"capacity":16,"limits":[
         {"name":"wide","key":["client_address"],"quota":1000,"window":"1m","algorithm":"fixed_window"},
         {"name":"narrow","key":["header:x-user"],"quota":3,"window":"1m","algorithm":"fixed_window"}]}"#;
     for seed in 0..schedules() / 4 {
@@ -95,7 +95,7 @@ fn a_refusal_by_one_limit_leaves_no_charge_behind_on_another() {
 fn a_flood_of_keys_leaves_memory_where_it_was_and_counts_who_was_forgotten() {
     for dialect in Dialect::BOTH {
         let world = World::new(dialect, 1);
-        let config = limit("sliding_window", 5).replacen('{', "{\"capacity\":64,", 1);
+        let config = limit("sliding_window", 5).replace("\"capacity\":16", "\"capacity\":64");
         let worker: Worker<RateLimit> = world.worker(&config).unwrap();
         for key in 0..5_000_u32 {
             let peer = std::net::Ipv4Addr::from(key).to_string();
@@ -103,8 +103,8 @@ fn a_flood_of_keys_leaves_memory_where_it_was_and_counts_who_was_forgotten() {
         }
         assert_eq!(
             world.zone.len(),
-            64 / 8 + 1,
-            "{dialect:?}: eight slots and the key of the hash"
+            64 / 8 + 2,
+            "{dialect:?}: eight slots, the key of the hash, and that they are laid out"
         );
         assert_eq!(
             worker.telemetry.metric("rate_limit_evictions.limit.per_ip"),
@@ -158,7 +158,7 @@ fn a_reload_keeps_counts_where_the_host_keeps_shared_data_and_another_limit_chan
     let world = World::new(Dialect::Envoy, 1);
     let worker: Worker<RateLimit> = world.worker(&limit("fixed_window", 1)).unwrap();
     assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
-    let with_another = r#"{"limits":[
+    let with_another = r#"{"capacity":16,"limits":[
         {"name":"other","key":["header:x"],"quota":7,"window":"1s"},
         {"name":"per_ip","key":["client_address"],"quota":1,"window":"1m","algorithm":"fixed_window"}]}"#;
     let worker: Worker<RateLimit> = world.worker(with_another).unwrap();
@@ -197,7 +197,7 @@ fn a_refusal_says_when_to_come_again_and_coming_then_succeeds() {
 
 #[test]
 fn preflights_are_not_counted_and_a_path_with_two_readings_does_not_slip_past() {
-    let config = r#"{"limits":[{"name":"api","match":{"paths":[{"prefix":"/api"}]},"key":["client_address"],"quota":1,"window":"1m"}]}"#;
+    let config = r#"{"capacity":16,"limits":[{"name":"api","match":{"paths":[{"prefix":"/api"}]},"key":["client_address"],"quota":1,"window":"1m"}]}"#;
     let world = World::new(Dialect::Envoy, 1);
     let worker: Worker<RateLimit> = world.worker(config).unwrap();
     let preflight = [
@@ -241,8 +241,8 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
     for (config, message) in [
         (r#"{"limits":[]}"#, "limits: the list is empty"),
         (
-            &*limit("token_bucket", 1),
-            "limits[0].algorithm: unknown variant `token_bucket`",
+            &*limit("leaky_bucket", 1),
+            "limits[0].algorithm: unknown variant `leaky_bucket`",
         ),
         (
             &*limit("fixed_window", 0),
@@ -258,7 +258,7 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
         ),
         (
             &*limit("fixed_window", 1).replace("client_address", "claim:sub"),
-            "limits[0].key[0]: a claim is known",
+            "limits[0].key[0]: nobody tells the claim \"sub\"",
         ),
         (
             &*limit("fixed_window", 1).replacen('{', "{\"before_auth\":[\"per_ip\"],", 1),
@@ -269,7 +269,7 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
             "global: unknown field `global`",
         ),
         (
-            r#"{"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
+            r#"{"capacity":16,"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
             "limits[1].name: \"a\" is there twice",
         ),
     ] {
@@ -322,7 +322,7 @@ fn a_worker_with_an_old_reading_of_the_clock_does_not_free_what_is_used_since() 
 fn newcomers_in_a_full_slot_do_not_drive_one_another_out() {
     let world = World::new(Dialect::Envoy, 1);
     let config = limit("fixed_window", 5)
-        .replacen('{', "{\"capacity\":8,", 1)
+        .replace("\"capacity\":16", "\"capacity\":8")
         .replace("1m", "1h");
     let worker: Worker<RateLimit> = world.worker(&config).unwrap();
     for n in 1..=8 {
@@ -342,7 +342,7 @@ fn newcomers_in_a_full_slot_do_not_drive_one_another_out() {
 
 #[test]
 fn a_refusal_shows_the_limit_that_refused_and_gives_the_others_back() {
-    let config = r#"{"limits":[
+    let config = r#"{"capacity":16,"limits":[
         {"name":"short","key":["client_address"],"quota":4,"window":"1s","algorithm":"fixed_window"},
         {"name":"long","key":["client_address"],"quota":3,"window":"1h","algorithm":"fixed_window"}]}"#;
     let world = World::new(Dialect::Envoy, 1);
