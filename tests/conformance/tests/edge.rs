@@ -11,7 +11,7 @@ const CONFIG: &str = r#"{
             "keys":[{"secret":{"env":"JWT_SECRET_KEY"},"kid":"k1"}],
             "forward":{"claims":{"sub":"x-user-id"}}}},
         "rules":[{"match":{"paths":[{"prefix":"/api"}]},"require":{"any_of":["dashboard"]}}]},
-    "rate_limit":{"limits":[
+    "rate_limit":{"capacity":64,"limits":[
             {"name":"per_ip","key":["client_address"],"quota":10,"window":"1m","algorithm":"fixed_window"},
             {"name":"per_user","key":["claim:sub"],"quota":4,"window":"1m","algorithm":"fixed_window","when_key_missing":"deny"}],
         "before_auth":["per_ip"]},

@@ -18,7 +18,7 @@ fn configs(on_error: &str) -> Vec<(&'static str, String)> {
         "rules":[{{"require":{{"any_of":["d"]}}}}]}}"#
     );
     let rate_limit = format!(
-        r#"{{"on_error":"{on_error}","limits":[{{"name":"l","key":["client_address"],"quota":100000,"window":"1h"}}]}}"#
+        r#"{{"on_error":"{on_error}","capacity":64,"limits":[{{"name":"l","key":["client_address"],"quota":100000,"window":"1h"}}]}}"#
     );
     let circuit_breaker = format!(
         r#"{{"on_error":"{on_error}","breakers":[{{"name":"b","trip":{{"consecutive_failures":100}}}}]}}"#

@@ -5,7 +5,7 @@ use portcullis_rate_limit::RateLimit;
 
 fn limits(limit: &str, rest: &str) -> String {
     format!(
-        r#"{{"limits":[{{"name":"per_ip","key":["client_address"],"quota":3,"window":"1m",{limit}"mode":"enforce"}}]{rest}}}"#
+        r#"{{"capacity":64,"limits":[{{"name":"per_ip","key":["client_address"],"quota":3,"window":"1m",{limit}"mode":"enforce"}}]{rest}}}"#
     )
 }
 
@@ -125,7 +125,7 @@ fn a_proxy_that_is_trusted_names_the_client_and_nobody_else_does() {
 
 #[test]
 fn all_limits_must_admit_and_a_refusal_by_one_charges_no_other() {
-    let config = r#"{"limits":[
+    let config = r#"{"capacity":64,"limits":[
         {"name":"wide","key":["client_address"],"quota":10,"window":"1m","algorithm":"fixed_window"},
         {"name":"narrow","match":{"paths":[{"prefix":"/query"}]},"key":["header:x-user"],"quota":2,"window":"1m","algorithm":"fixed_window"}]}"#;
     everywhere::<RateLimit>(config, |subject| {
@@ -141,7 +141,7 @@ fn all_limits_must_admit_and_a_refusal_by_one_charges_no_other() {
 fn a_request_without_its_key_is_skipped_refused_or_shares_a_count_as_configured() {
     for (missing, expected) in [("skip", 5), ("deny", 0), ("share", 3)] {
         let config = format!(
-            r#"{{"limits":[{{"name":"user","key":["header:x-user"],"quota":3,"window":"1m","when_key_missing":"{missing}"}}]}}"#
+            r#"{{"capacity":64,"limits":[{{"name":"user","key":["header:x-user"],"quota":3,"window":"1m","when_key_missing":"{missing}"}}]}}"#
         );
         everywhere::<RateLimit>(&config, |subject| {
             assert_eq!(admitted(subject, 5, &Sent::get("/")), expected, "{missing}");

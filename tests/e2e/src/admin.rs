@@ -110,6 +110,32 @@ impl Admin {
     }
 }
 
+impl Admin {
+    /// A statistic's value, by its whole name: `cluster.rag.upstream_rq_total`.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn stat(&self, name: &str) -> Result<Option<u64>> {
+        let text = self.get(&format!("/stats?filter=^{name}$")).await?;
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        Ok(value.and_then(|value| value.parse().ok()))
+    }
+
+    /// How many connections each worker has accepted.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn connections_by_worker(&self) -> Result<Vec<u64>> {
+        let path = "/stats?filter=^listener.*worker_[0-9]*.downstream_cx_total$";
+        let text = self.get(path).await?;
+        let values = text.lines().filter_map(|line| line.rsplit_once(": "));
+        let values = values.map(|(_, value)| value.parse());
+        Ok(values.collect::<Result<_, _>>()?)
+    }
+}
+
 impl Sample {
     fn parse(line: &str) -> Option<Self> {
         let (series, value) = line.rsplit_once(' ')?;

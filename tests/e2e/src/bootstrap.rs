@@ -146,6 +146,48 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Adds a cluster that is spoken to by TLS: it must show a certificate for `server_name`, by the
+    /// authority whose certificate is `ca_pem`.
+    ///
+    /// # Errors
+    /// There are no clusters to add it to.
+    pub fn add_tls_cluster(
+        &mut self,
+        name: &str,
+        upstream: SocketAddr,
+        server_name: &str,
+        ca_pem: &str,
+    ) -> Result<()> {
+        let address =
+            json!({ "address": upstream.ip().to_string(), "port_value": upstream.port() });
+        let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
+        let cluster = json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": {
+                "cluster_name": name,
+                "endpoints": [{ "lb_endpoints": [endpoint] }],
+            },
+            "transport_socket": {
+                "name": "envoy.transport_sockets.tls",
+                "typed_config": {
+                    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                    "sni": server_name,
+                    "common_tls_context": { "validation_context": {
+                        "trusted_ca": { "inline_string": ca_pem },
+                        "match_typed_subject_alt_names": [
+                            { "san_type": "DNS", "matcher": { "exact": server_name } },
+                        ],
+                    } },
+                },
+            },
+        });
+        let clusters = self.at("/static_resources/clusters")?.as_array_mut();
+        clusters.context("the clusters are no list")?.push(cluster);
+        Ok(())
+    }
+
     /// Makes the paths of all filters absolute.
     ///
     /// # Errors

@@ -26,6 +26,32 @@ macro_rules! with_one_and_four_workers {
     )*};
 }
 
+/// Defines scenarios as two tests each: for the filter `jwt_auth`, and for `edge`, which has it in it.
+macro_rules! alone_and_in_edge {
+    ($($(#[$doc:meta])* async fn $name:ident($filter:ident) $body:block)*) => {$(
+        $(#[$doc])*
+        mod $name {
+            #[allow(unused_imports, reason = "not every scenario uses all that its file imports")]
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn alone() -> anyhow::Result<()> {
+                scenario("jwt_auth").await
+            }
+
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn in_edge() -> anyhow::Result<()> {
+                scenario("edge").await
+            }
+
+            async fn scenario($filter: &str) -> anyhow::Result<()> {
+                $body
+                Ok(())
+            }
+        }
+    )*};
+}
+
 mod chain;
 mod circuit_breaker;
 mod circuit_breaker_failures;
@@ -33,6 +59,12 @@ mod common;
 mod configuration;
 mod edge;
 mod edge_seen;
+mod jwks;
+mod jwks_discovery;
+mod jwks_faults;
+mod jwks_places;
+mod jwks_scene;
+mod jwks_verify_budget;
 mod jwt_auth;
 mod rate_limit;
 mod service_token;
