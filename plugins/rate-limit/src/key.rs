@@ -252,12 +252,13 @@ impl Fingerprint {
     }
 }
 
-/// Whether one of the values is not empty.
+/// Whether one of the values is not empty. Empty ones are as good as none: otherwise a client that
+/// sends one, two or three of them would have as many keys.
 fn fields<'v>(hasher: &mut SipHasher24, values: impl Iterator<Item = Cow<'v, [u8]>>) -> bool {
     let mut found = false;
-    for value in values {
+    for value in values.filter(|value| !value.is_empty()) {
         field(hasher, &value);
-        found |= !value.is_empty();
+        found = true;
     }
     found
 }

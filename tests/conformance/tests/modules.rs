@@ -117,11 +117,11 @@ fn a_filter_exports_what_a_gateway_calls_and_nothing_else() {
 fn a_filter_weighs_no_more_than_it_did() {
     // A dependency that drags in a megabyte shows here.
     for (name, most) in [
-        ("jwt_auth", 1_400),
-        ("rate_limit", 500),
+        ("jwt_auth", 1_450),
+        ("rate_limit", 560),
         ("circuit_breaker", 480),
         ("service_token", 440),
-        ("edge", 1_700),
+        ("edge", 1_800),
     ] {
         let size = std::fs::metadata(filters().join(format!("{name}.wasm")))
             .expect("a built filter")
