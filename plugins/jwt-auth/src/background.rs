@@ -83,7 +83,10 @@ impl JwtAuth {
                 // What was decided with the keys of before is not to be believed.
                 self.cache.forget(provider);
                 self.verifier.rejected.forget(provider);
-                let sets = self.providers.remote_keys().filter(|(of, _)| *of == provider);
+                let sets = self
+                    .providers
+                    .remote_keys()
+                    .filter(|(of, _)| *of == provider);
                 let states = sets.filter_map(|(_, keys)| keys.state());
                 let (keys, skipped) = states.fold((0_usize, 0_usize), |(keys, skipped), state| {
                     (

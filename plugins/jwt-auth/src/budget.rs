@@ -80,7 +80,9 @@ impl VerifyBudget {
         let Some(bucket) = clients.get_mut(self.bucket(address, entropy)) else {
             return;
         };
-        let known = bucket.iter().position(|c| c.is_some_and(|c| c.address == address));
+        let known = bucket
+            .iter()
+            .position(|c| c.is_some_and(|c| c.address == address));
         let place = known.or_else(|| {
             let idlest = bucket.iter().enumerate();
             let idlest = idlest.min_by_key(|(_, client)| client.map(|client| client.whole_at));
@@ -102,14 +104,22 @@ impl VerifyBudget {
     /// What one failure costs, in nanoseconds of the window.
     fn share(&self) -> u64 {
         let failures = u64::from(self.failures).max(1);
-        self.window.as_nanos().checked_div(failures).unwrap_or(0).max(1)
+        self.window
+            .as_nanos()
+            .checked_div(failures)
+            .unwrap_or(0)
+            .max(1)
     }
 
     /// What a client has spent, in nanoseconds of the window. Nobody can have spent more than a
     /// whole one: then the clock was set back, and the client starts afresh.
     fn spent(&self, client: &Client, now: Timestamp) -> u64 {
         let spent = client.whole_at.since(now).as_nanos();
-        if spent > self.window.as_nanos() { 0 } else { spent }
+        if spent > self.window.as_nanos() {
+            0
+        } else {
+            spent
+        }
     }
 
     /// Keyed, so that nobody can choose addresses that push a certain other one out.
@@ -174,8 +184,16 @@ mod tests {
     #[test]
     fn a_client_gets_its_budget_at_once_and_then_what_comes_back() {
         assert_eq!(looked_at(&budget(5), 0, 1000), 5);
-        assert_eq!(looked_at(&budget(5), 2000, 1000), 1000, "at the rate of the budget");
-        assert_eq!(looked_at(&budget(5), 1000, 21), 5 + 10, "at twice that rate, over 20 s");
+        assert_eq!(
+            looked_at(&budget(5), 2000, 1000),
+            1000,
+            "at the rate of the budget"
+        );
+        assert_eq!(
+            looked_at(&budget(5), 1000, 21),
+            5 + 10,
+            "at twice that rate, over 20 s"
+        );
         assert_eq!(looked_at(&budget(1), 0, 10), 1);
     }
 

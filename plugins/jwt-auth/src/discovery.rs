@@ -50,8 +50,9 @@ pub(crate) fn key_set_path(
     let uri = text("jwks_uri").ok_or(NoKeySet::Malformed)?;
     let (theirs, rest) = split_scheme(uri).ok_or(NoKeySet::Malformed)?;
     let (host, path) = rest.split_once('/').ok_or(NoKeySet::Malformed)?;
-    let same = theirs == scheme && without_default_port(host, scheme)
-        .eq_ignore_ascii_case(without_default_port(authority.as_str(), scheme));
+    let same = theirs == scheme
+        && without_default_port(host, scheme)
+            .eq_ignore_ascii_case(without_default_port(authority.as_str(), scheme));
     if !same {
         return Err(NoKeySet::ForeignKeys);
     }
@@ -85,8 +86,13 @@ mod tests {
     }
 
     fn path(document: &str, host: &str) -> Result<String, NoKeySet> {
-        key_set_path(document.as_bytes(), ISSUER, &authority(host), UrlScheme::Https)
-            .map(|target| target.as_str().to_owned())
+        key_set_path(
+            document.as_bytes(),
+            ISSUER,
+            &authority(host),
+            UrlScheme::Https,
+        )
+        .map(|target| target.as_str().to_owned())
     }
 
     #[test]
@@ -97,9 +103,18 @@ mod tests {
             Some("/realms/rag/.well-known/openid-configuration")
         );
         for issuer in ["https://id.example.com", "https://id.example.com/"] {
-            assert_eq!(of(issuer).as_deref(), Some("/.well-known/openid-configuration"));
+            assert_eq!(
+                of(issuer).as_deref(),
+                Some("/.well-known/openid-configuration")
+            );
         }
-        for wrong in ["dashboard", "ftp://id", "https://id/?x", "https://id/#x", "https://id/a b"] {
+        for wrong in [
+            "dashboard",
+            "ftp://id",
+            "https://id/?x",
+            "https://id/#x",
+            "https://id/a b",
+        ] {
             assert_eq!(of(wrong), None, "{wrong}");
         }
     }
@@ -108,17 +123,61 @@ mod tests {
     fn keys_lie_on_the_authority_that_was_asked() {
         let document = |uri: &str| format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}","x":[]}}"#);
         for (uri, host, expected) in [
-            ("https://id.example.com/certs?v=1", "id.example.com", Ok("/certs?v=1")),
-            ("https://ID.example.com:443/certs", "id.example.com", Ok("/certs")),
-            ("HTTPS://id.example.com/certs", "id.example.com:443", Ok("/certs")),
-            ("https://id.example.com/certs", "id.example.com:8443", Err(NoKeySet::ForeignKeys)),
-            ("http://id.example.com/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
-            ("https://evil.example/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
-            ("https://id.example.com@evil.example/", "id.example.com", Err(NoKeySet::ForeignKeys)),
-            ("https://id.example.com.evil/certs", "id.example.com", Err(NoKeySet::ForeignKeys)),
-            ("https://id.example.com", "id.example.com", Err(NoKeySet::Malformed)),
-            ("https://id.example.com/a b", "id.example.com", Err(NoKeySet::Malformed)),
-            ("https://id.example.com/a#b", "id.example.com", Err(NoKeySet::Malformed)),
+            (
+                "https://id.example.com/certs?v=1",
+                "id.example.com",
+                Ok("/certs?v=1"),
+            ),
+            (
+                "https://ID.example.com:443/certs",
+                "id.example.com",
+                Ok("/certs"),
+            ),
+            (
+                "HTTPS://id.example.com/certs",
+                "id.example.com:443",
+                Ok("/certs"),
+            ),
+            (
+                "https://id.example.com/certs",
+                "id.example.com:8443",
+                Err(NoKeySet::ForeignKeys),
+            ),
+            (
+                "http://id.example.com/certs",
+                "id.example.com",
+                Err(NoKeySet::ForeignKeys),
+            ),
+            (
+                "https://evil.example/certs",
+                "id.example.com",
+                Err(NoKeySet::ForeignKeys),
+            ),
+            (
+                "https://id.example.com@evil.example/",
+                "id.example.com",
+                Err(NoKeySet::ForeignKeys),
+            ),
+            (
+                "https://id.example.com.evil/certs",
+                "id.example.com",
+                Err(NoKeySet::ForeignKeys),
+            ),
+            (
+                "https://id.example.com",
+                "id.example.com",
+                Err(NoKeySet::Malformed),
+            ),
+            (
+                "https://id.example.com/a b",
+                "id.example.com",
+                Err(NoKeySet::Malformed),
+            ),
+            (
+                "https://id.example.com/a#b",
+                "id.example.com",
+                Err(NoKeySet::Malformed),
+            ),
             ("/certs", "id.example.com", Err(NoKeySet::Malformed)),
         ] {
             let found = path(&document(uri), host);
@@ -132,16 +191,32 @@ mod tests {
             format!(r#"{{"issuer":{issuer},"jwks_uri":"https://id.example.com/certs"}}"#)
         };
         for (document, expected) in [
-            (with_issuer("\"https://id.example.com/realms/other\""), NoKeySet::IssuerMismatch),
-            (with_issuer("\"https://id.example.com/realms/rag/\""), NoKeySet::IssuerMismatch),
+            (
+                with_issuer("\"https://id.example.com/realms/other\""),
+                NoKeySet::IssuerMismatch,
+            ),
+            (
+                with_issuer("\"https://id.example.com/realms/rag/\""),
+                NoKeySet::IssuerMismatch,
+            ),
             (with_issuer("1"), NoKeySet::Malformed),
             (format!(r#"{{"issuer":"{ISSUER}"}}"#), NoKeySet::Malformed),
-            (format!(r#"{{"issuer":"{ISSUER}","jwks_uri":1}}"#), NoKeySet::Malformed),
-            (format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#), NoKeySet::Malformed),
+            (
+                format!(r#"{{"issuer":"{ISSUER}","jwks_uri":1}}"#),
+                NoKeySet::Malformed,
+            ),
+            (
+                format!(r#"{{"issuer":"{ISSUER}","issuer":"{ISSUER}"}}"#),
+                NoKeySet::Malformed,
+            ),
             ("[]".to_owned(), NoKeySet::Malformed),
             ("<html>".to_owned(), NoKeySet::Malformed),
         ] {
-            assert_eq!(path(&document, "id.example.com"), Err(expected), "{document}");
+            assert_eq!(
+                path(&document, "id.example.com"),
+                Err(expected),
+                "{document}"
+            );
         }
         let long = format!(
             r#"{{"issuer":"{ISSUER}","jwks_uri":"https://id.example.com/c","x":"{}"}}"#,

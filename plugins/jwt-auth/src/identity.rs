@@ -89,7 +89,9 @@ impl Identities {
         let mut named = connection.flat_map(|value| value.split(|byte| *byte == b','));
         if named.any(|name| {
             let name = name.trim_ascii();
-            self.0.iter().any(|header| spelled_like(name, header.as_str()))
+            self.0
+                .iter()
+                .any(|header| spelled_like(name, header.as_str()))
         }) {
             return true;
         }

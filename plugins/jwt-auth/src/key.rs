@@ -70,7 +70,8 @@ impl Material {
         let most = Self::LONGEST_RSA / 8;
         let modulus = without_leading_zeros(modulus);
         let exponent = without_leading_zeros(exponent);
-        if modulus.len() > most || exponent.len() > 8 || exponent.last().is_none_or(|e| e % 2 == 0) {
+        if modulus.len() > most || exponent.len() > 8 || exponent.last().is_none_or(|e| e % 2 == 0)
+        {
             return Err(WRONG);
         }
         let key = RsaPublicKey::new_with_size_limits(

@@ -92,7 +92,12 @@ impl Entry {
     ) -> Result<Self, ConfigError> {
         let kid = config.kid.map(|kid| kid.as_str().to_owned());
         let allow_short = config.allow_short;
-        let entry = match (config.secret, config.public_key, config.jwks, config.remote_jwks) {
+        let entry = match (
+            config.secret,
+            config.public_key,
+            config.jwks,
+            config.remote_jwks,
+        ) {
             (Some(ObjectOnly(secret)), None, None, None) => {
                 let secret = read_secret(&secret, allow_short, algorithms, environment)
                     .map_err(|rule| ConfigError::at("secret", rule))?;
@@ -193,7 +198,11 @@ fn read_public_key(
 fn read_set(config: JwksConfig) -> Result<Vec<Key>, ConfigError> {
     let entries = config.keys.into_vec();
     if entries.len() > jwks::MOST_KEYS {
-        let rule = format!("{} keys; at most {} are read", entries.len(), jwks::MOST_KEYS);
+        let rule = format!(
+            "{} keys; at most {} are read",
+            entries.len(),
+            jwks::MOST_KEYS
+        );
         return Err(ConfigError::at("keys", rule));
     }
     let mut keys: Vec<Key> = Vec::new();

@@ -33,7 +33,8 @@ struct JwksMetrics {
 impl Metrics {
     pub(crate) fn announce(providers: &Providers, registry: &mut MetricRegistry) -> Self {
         let names = || providers.entries().iter().map(|provider| &*provider.name);
-        let allowed = names().map(|name| registry.counter(format!("jwt_auth_allowed.provider.{name}")));
+        let allowed =
+            names().map(|name| registry.counter(format!("jwt_auth_allowed.provider.{name}")));
         let allowed = allowed.collect();
         let denied = Reason::ALL.iter().map(|reason| reason.word());
         let denied = denied
@@ -94,10 +95,17 @@ impl Metrics {
             return;
         }
         let gauge = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
-        if let Some(oldest) = states.iter().map(|state| state.fetched_at.unix_secs()).min() {
+        if let Some(oldest) = states
+            .iter()
+            .map(|state| state.fetched_at.unix_secs())
+            .min()
+        {
             telemetry.set(metrics.fetched_at, oldest);
         }
-        telemetry.set(metrics.keys, states.iter().map(|state| gauge(state.keys)).sum());
+        telemetry.set(
+            metrics.keys,
+            states.iter().map(|state| gauge(state.keys)).sum(),
+        );
         telemetry.set(
             metrics.skipped,
             states.iter().map(|state| gauge(state.skipped)).sum(),
@@ -109,7 +117,9 @@ impl JwksMetrics {
     fn announce(provider: &str, registry: &mut MetricRegistry) -> Self {
         let results = FetchResult::ALL.iter().map(|result| result.word());
         let fetches = results.map(|word| {
-            registry.counter(format!("jwt_auth_jwks_fetches.provider.{provider}.result.{word}"))
+            registry.counter(format!(
+                "jwt_auth_jwks_fetches.provider.{provider}.result.{word}"
+            ))
         });
         Self {
             fetches: fetches.collect(),

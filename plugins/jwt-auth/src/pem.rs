@@ -2,9 +2,9 @@
 //! appendix A.1.1).
 
 use rsa::pkcs1;
+use spki::SubjectPublicKeyInfoRef;
 use spki::der::asn1::ObjectIdentifier;
 use spki::der::{Decode as _, Document};
-use spki::SubjectPublicKeyInfoRef;
 
 use crate::key::Material;
 
@@ -25,10 +25,14 @@ pub(crate) fn looks_like_pem(text: &[u8]) -> bool {
 pub(crate) fn parse(text: &str) -> Result<Material, &'static str> {
     let text = text.trim();
     if text.contains("PRIVATE KEY-----") {
-        return Err("a private key, which signs; expected the public one, which `openssl pkey -pubout` makes of it");
+        return Err(
+            "a private key, which signs; expected the public one, which `openssl pkey -pubout` makes of it",
+        );
     }
     if text.starts_with("-----BEGIN CERTIFICATE-----") {
-        return Err("a certificate; expected its public key, which `openssl x509 -pubkey -noout` takes out of it");
+        return Err(
+            "a certificate; expected its public key, which `openssl x509 -pubkey -noout` takes out of it",
+        );
     }
     let text = wrapped(text);
     let (label, document) = Document::from_pem(&text)

@@ -126,14 +126,15 @@ impl JwtAuth {
             return Ok(Passage::Open);
         }
         let first = self.verify(&first.ok_or(Reason::NoToken)?, request, ports)?;
-        let others = others.into_iter().map(|other| {
-            self.verify(&other.ok_or(Reason::NoToken)?, request, ports)
-        });
+        let others = others
+            .into_iter()
+            .map(|other| self.verify(&other.ok_or(Reason::NoToken)?, request, ports));
         let others = others.collect::<Result<Vec<_>, _>>()?;
         match requirement.check(&first.caller.claims) {
             Ok(()) => {
                 for verified in std::iter::once(&first).chain(&others) {
-                    self.metrics.count_allowed(&verified.caller, ports.telemetry);
+                    self.metrics
+                        .count_allowed(&verified.caller, ports.telemetry);
                 }
                 Ok(Passage::By(first, others))
             }
@@ -244,7 +245,9 @@ impl Policy for JwtAuth {
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         let providers = Providers::from_config(config.providers, setup.environment)?;
         let rules = Rules::from_config(config.rules.into_vec(), providers.entries())?;
-        let names = providers.remote_keys().flat_map(|(_, keys)| keys.slot_names());
+        let names = providers
+            .remote_keys()
+            .flat_map(|(_, keys)| keys.slot_names());
         let names: BTreeSet<_> = names.collect();
         if let Some((one, other)) = colliding(names) {
             let rule = format!("Kong can't tell the slots {one:?} and {other:?} of two key sets");

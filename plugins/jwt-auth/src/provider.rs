@@ -2,9 +2,7 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::config::{
-    ConfigError, Duration, NonEmpty, UniqueMap,
-};
+use portcullis_policy::config::{ConfigError, Duration, NonEmpty, UniqueMap};
 use portcullis_policy::{Environment, Timestamp};
 
 use crate::claims::{Caller, RegisteredClaims};

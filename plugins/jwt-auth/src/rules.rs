@@ -133,7 +133,10 @@ impl Requirement {
                 extractors.collect()
             }
             (Some(_), Some(_)) => {
-                return Err(ConfigError::at("", "both `any_of` and `all_of`; expected one of them"));
+                return Err(ConfigError::at(
+                    "",
+                    "both `any_of` and `all_of`; expected one of them",
+                ));
             }
             (None, None) => {
                 let rule = "expected one of `any_of` and `all_of`, or `optional` with one of them";
@@ -183,11 +186,15 @@ fn check_apart(provider: &Provider, other: &Provider) -> Result<(), String> {
     let sources = &provider.sources;
     let excludes = |source: &Source| sources.iter().any(|own| own.excludes(source));
     if other.sources.iter().any(excludes) {
-        return Err(format!("it looks for its token where {name:?} does; expected other places"));
+        return Err(format!(
+            "it looks for its token where {name:?} does; expected other places"
+        ));
     }
     let same = |forward: &Forward| other.forwards.iter().any(|o| o.place == forward.place);
     if provider.forwards.iter().any(same) {
-        return Err(format!("a claim goes to a header of {name:?}; expected another one"));
+        return Err(format!(
+            "a claim goes to a header of {name:?}; expected another one"
+        ));
     }
     Ok(())
 }

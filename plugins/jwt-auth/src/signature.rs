@@ -84,12 +84,48 @@ fn pss<D: Digest + FixedOutputReset>(
         .is_ok()
 }
 
-verifies_only!(Pkcs1<Sha256>, RsaPublicKey, RsaSignature, "RS256", pkcs1::<Sha256>);
-verifies_only!(Pkcs1<Sha384>, RsaPublicKey, RsaSignature, "RS384", pkcs1::<Sha384>);
-verifies_only!(Pkcs1<Sha512>, RsaPublicKey, RsaSignature, "RS512", pkcs1::<Sha512>);
-verifies_only!(RsaPss<Sha256>, RsaPublicKey, RsaSignature, "PS256", pss::<Sha256>);
-verifies_only!(RsaPss<Sha384>, RsaPublicKey, RsaSignature, "PS384", pss::<Sha384>);
-verifies_only!(RsaPss<Sha512>, RsaPublicKey, RsaSignature, "PS512", pss::<Sha512>);
+verifies_only!(
+    Pkcs1<Sha256>,
+    RsaPublicKey,
+    RsaSignature,
+    "RS256",
+    pkcs1::<Sha256>
+);
+verifies_only!(
+    Pkcs1<Sha384>,
+    RsaPublicKey,
+    RsaSignature,
+    "RS384",
+    pkcs1::<Sha384>
+);
+verifies_only!(
+    Pkcs1<Sha512>,
+    RsaPublicKey,
+    RsaSignature,
+    "RS512",
+    pkcs1::<Sha512>
+);
+verifies_only!(
+    RsaPss<Sha256>,
+    RsaPublicKey,
+    RsaSignature,
+    "PS256",
+    pss::<Sha256>
+);
+verifies_only!(
+    RsaPss<Sha384>,
+    RsaPublicKey,
+    RsaSignature,
+    "PS384",
+    pss::<Sha384>
+);
+verifies_only!(
+    RsaPss<Sha512>,
+    RsaPublicKey,
+    RsaSignature,
+    "PS512",
+    pss::<Sha512>
+);
 
 /// ECDSA with signatures of r and s, one after the other (RFC 7518 section 3.4).
 macro_rules! ecdsa {
@@ -145,9 +181,13 @@ impl AlgorithmSignature for Ed25519Signature {
     }
 }
 
-verifies_only!(EdDsa, Ed25519Key, Ed25519Signature, "EdDSA", |key, signed, signature| key
-    .verify_strict(signed, &signature.0)
-    .is_ok());
+verifies_only!(
+    EdDsa,
+    Ed25519Key,
+    Ed25519Signature,
+    "EdDSA",
+    |key, signed, signature| key.verify_strict(signed, &signature.0).is_ok()
+);
 
 /// Whether `key`'s owner made this signature over these bytes.
 pub(crate) fn is_by<A: Algorithm>(

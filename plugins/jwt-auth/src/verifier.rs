@@ -52,7 +52,9 @@ impl KeyRing {
     pub(crate) fn find(&self, token: &UntrustedToken<'_>) -> Result<Vec<&Key>, NoKey> {
         let keys = || self.0.iter().flat_map(|set| set.iter());
         let named = |key: &&Key| token.kid.is_none() || key.kid == token.kid;
-        let fitting = keys().filter(named).filter(|key| key.serves(token.algorithm));
+        let fitting = keys()
+            .filter(named)
+            .filter(|key| key.serves(token.algorithm));
         let fitting: Vec<_> = fitting.take(MOST_TRIED).collect();
         if !fitting.is_empty() {
             return Ok(fitting);

@@ -11,7 +11,7 @@ pub(crate) const HEADER: &str = "forwarded";
 /// that can be read, or two.
 pub(crate) fn hops(line: &[u8]) -> Vec<Option<IpAddr>> {
     let elements = split_unquoted(line, b',');
-    elements.into_iter().map(|element| address(element)).collect()
+    elements.into_iter().map(address).collect()
 }
 
 fn address(element: &[u8]) -> Option<IpAddr> {

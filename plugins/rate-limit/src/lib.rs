@@ -11,6 +11,7 @@ extern crate portcullis_sim;
 
 mod config;
 mod failure;
+mod hash_key;
 mod headers;
 mod key;
 mod limit;

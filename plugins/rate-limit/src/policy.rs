@@ -4,16 +4,17 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, CountedConflicts, Counter, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
-    Response, Setup, Span, Verdict,
+    ClientAddress, CountedConflicts, Counter, HeaderEdits, HostFailure, LocalReply, LogLine,
+    Policy, Ports, Problem, Request, Response, Setup, Span, Verdict,
 };
 
 use crate::config::{Config, CorsPreflight, HeaderStyle};
 use crate::failure::{Errors, Failure};
+use crate::hash_key::shared_hash_key;
 use crate::headers::{Standing, headers, is_of_a_limit};
 use crate::key::{HashKey, Source};
 use crate::limit::{Answer, Charge, Limit};
-use crate::table::{Table, shared_hash_key};
+use crate::table::Table;
 
 pub(crate) const NAME: &str = "rate_limit";
 
@@ -318,7 +319,9 @@ impl Policy for RateLimit {
             for (name, _) in theirs.iter() {
                 if let Ok(name) = std::str::from_utf8(name)
                     && is_of_a_limit(name)
-                    && !ours.iter().any(|(known, _)| name.eq_ignore_ascii_case(known))
+                    && !ours
+                        .iter()
+                        .any(|(known, _)| name.eq_ignore_ascii_case(known))
                 {
                     edits.clear(name.to_owned());
                 }

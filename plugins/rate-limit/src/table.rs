@@ -4,11 +4,12 @@
 //! full, the key that stops to matter first makes room.
 
 use portcullis_policy::{
-    Entropy, Layout, Reader, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, Writer, create,
-    read, update,
+    Layout, Reader, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, Writer, create, read,
+    update,
 };
 
-use crate::key::{Fingerprint, HashKey};
+use crate::hash_key::HASH_KEY_NAME;
+use crate::key::Fingerprint;
 use crate::quota::{Decision, Quota, Used};
 
 /// Keys in a slot. More of them make evictions rarer and each access dearer. With eight, and keys
@@ -277,49 +278,6 @@ impl Layout for LaidOut {
     fn decode(from: &mut Reader<'_>) -> Option<Self> {
         from.u32().map(Self)
     }
-}
-
-const HASH_KEY_NAME: &str = "portcullis/rate_limit/hash_key";
-
-/// The key of the hash as it is shared.
-#[derive(Clone, Debug)]
-struct SharedKey(HashKey);
-
-impl Layout for SharedKey {
-    const FORMAT: &'static str = "rate_limit/hash_key/1";
-
-    fn encode(&self, to: &mut Writer) {
-        to.bytes(&self.0);
-    }
-
-    fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        from.array().map(Self)
-    }
-}
-
-/// The key of the hash that all workers of this gateway use; the first one draws it.
-pub(crate) fn shared_hash_key(
-    store: &dyn SharedStore,
-    entropy: &dyn Entropy,
-    now: Timestamp,
-) -> Result<HashKey, SlotError> {
-    use std::hash::Hasher as _;
-
-    use siphasher::sip128::{Hasher128 as _, SipHasher24};
-
-    let mut drawn = [0; 16];
-    // Where entropy is weak or absent the time makes it harder to guess; a key that can be guessed
-    // lets a client crowd a slot, and admits nothing beyond a quota that is still held.
-    let _ = entropy.fill(&mut drawn);
-    let mut hasher = SipHasher24::new_with_key(&drawn);
-    hasher.write_u64(now.unix_nanos());
-    let drawn = hasher.finish128().as_bytes();
-
-    let key = SlotKey::new::<SharedKey>(HASH_KEY_NAME);
-    update(store, &key, |shared: Option<&SharedKey>| match shared {
-        Some(shared) => Step::Keep(shared.0),
-        None => Step::Write(SharedKey(drawn), drawn),
-    })
 }
 
 #[cfg(test)]

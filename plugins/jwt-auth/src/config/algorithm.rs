@@ -108,7 +108,9 @@ mod tests {
         for algorithm in Algorithm::ALL {
             assert_eq!(Algorithm::parse(algorithm.name()), Ok(*algorithm));
         }
-        for wrong in ["none", "None", "NONE", "", "hs256", "HS256 ", "RS1", "ES256K", "Ed448"] {
+        for wrong in [
+            "none", "None", "NONE", "", "hs256", "HS256 ", "RS1", "ES256K", "Ed448",
+        ] {
             assert!(Algorithm::parse(wrong).is_err(), "{wrong}");
         }
     }

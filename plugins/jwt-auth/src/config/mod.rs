@@ -7,8 +7,8 @@ mod rules;
 mod words;
 
 use portcullis_policy::config::{
-    Bounded, ByClaim, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty, ObjectOnly,
-    OnError, UniqueMap, WritableHeader,
+    Bounded, ByClaim, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty,
+    ObjectOnly, OnError, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
@@ -16,9 +16,7 @@ pub use algorithm::Algorithm;
 pub use claims::ClaimValue;
 pub use keys::{JwksConfig, KeyConfig, PublicKeyConfig, RemoteJwksConfig, UrlScheme};
 pub use rules::{Allow, PresentedConfig, RequireConfig, RuleConfig};
-pub use words::{
-    Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, Upstream,
-};
+pub use words::{Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, Upstream};
 
 /// The configuration of `jwt_auth`.
 #[derive(Clone, Debug, Deserialize)]

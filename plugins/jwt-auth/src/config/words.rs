@@ -59,7 +59,16 @@ macro_rules! as_str {
         }
     )*};
 }
-as_str!(Identifier, Scheme, Realm, Scope, ParameterName, Authority, Upstream, Target);
+as_str!(
+    Identifier,
+    Scheme,
+    Realm,
+    Scope,
+    ParameterName,
+    Authority,
+    Upstream,
+    Target
+);
 
 impl Identifier {
     fn parse(text: &str) -> Result<Self, String> {

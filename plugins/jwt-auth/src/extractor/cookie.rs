@@ -39,7 +39,8 @@ pub(super) fn find<'a>(
 /// The line of cookies without those of these names; `None` when nothing is left of it.
 pub(super) fn without(headers: &Headers, names: &[&str]) -> Option<Vec<u8>> {
     let line = headers.get(HEADER)?;
-    let kept = cookie_pairs(line).filter(|pair| !names.iter().any(|name| cookie_value(pair, name).is_some()));
+    let kept = cookie_pairs(line)
+        .filter(|pair| !names.iter().any(|name| cookie_value(pair, name).is_some()));
     let kept: Vec<&[u8]> = kept.filter(|pair| !pair.is_empty()).collect();
     (!kept.is_empty()).then(|| kept.join(&b"; "[..]))
 }
@@ -54,8 +55,10 @@ fn count_alike(line: &[u8], name: &str) -> usize {
         let decoded = percent_decoded(sent);
         let mut sent = decoded.iter().filter(|byte| plain(byte));
         let mut ours = name.bytes();
-        ours.by_ref().all(|byte| sent.next().is_some_and(|sent| sent.eq_ignore_ascii_case(&byte)))
-            && sent.next().is_none()
+        ours.by_ref().all(|byte| {
+            sent.next()
+                .is_some_and(|sent| sent.eq_ignore_ascii_case(&byte))
+        }) && sent.next().is_none()
     });
     alike.count()
 }
@@ -117,7 +120,10 @@ mod tests {
         };
         assert_eq!(without("session=a"), None);
         assert_eq!(without("session=a; device=b;"), None);
-        assert_eq!(without("x=1;session=a;  y=2; odd").as_deref(), Some("x=1; y=2; odd"));
+        assert_eq!(
+            without("x=1;session=a;  y=2; odd").as_deref(),
+            Some("x=1; y=2; odd")
+        );
         assert_eq!(without("sessions=a").as_deref(), Some("sessions=a"));
     }
 }

@@ -50,5 +50,6 @@ fn behind_scheme<'a>(value: &'a [u8], scheme: &str) -> Option<&'a [u8]> {
 
 /// A byte that a scheme's name may have (RFC 9110 section 5.6.2).
 const fn is_word(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
+    byte.is_ascii_alphanumeric()
+        || matches!(byte, b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.' | b'^'..=b'`' | b'|' | b'~')
 }

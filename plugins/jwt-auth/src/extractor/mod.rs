@@ -185,9 +185,13 @@ impl Place {
             (Some(_), None) | (None, Some(_)) => false,
         };
         match (self, source) {
-            (Self::Header { name, schemes }, Source::Header { name: header, scheme })
-                if name == header =>
-            {
+            (
+                Self::Header { name, schemes },
+                Source::Header {
+                    name: header,
+                    scheme,
+                },
+            ) if name == header => {
                 match schemes.iter_mut().find(|(known, _)| same(known, scheme)) {
                     Some((_, providers)) => providers.push(provider),
                     None => schemes.push((scheme.clone(), vec![provider])),

@@ -53,9 +53,13 @@ fn is_alike(pair: &[u8], name: &str) -> bool {
 
 /// The target without the parameters of these names. All others stay as they are.
 pub(super) fn without(target: &[u8], names: &[&str]) -> Vec<u8> {
-    let kept = query_pairs(target).filter(|pair| !names.iter().any(|name| query_value(pair, name).is_some()));
+    let kept = query_pairs(target)
+        .filter(|pair| !names.iter().any(|name| query_value(pair, name).is_some()));
     let kept: Vec<&[u8]> = kept.collect();
-    let path = target.split(|byte| *byte == b'?').next().unwrap_or_default();
+    let path = target
+        .split(|byte| *byte == b'?')
+        .next()
+        .unwrap_or_default();
     let mut left = path.to_vec();
     if !kept.is_empty() {
         left.push(b'?');

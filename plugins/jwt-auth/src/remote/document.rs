@@ -3,7 +3,9 @@
 
 use std::hash::Hasher as _;
 
-use portcullis_policy::{Layout, Reader, SharedStore, SlotError, SlotKey, Step, Writer, read, update};
+use portcullis_policy::{
+    Layout, Reader, SharedStore, SlotError, SlotKey, Step, Writer, read, update,
+};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::record::DocumentId;
@@ -68,8 +70,10 @@ impl Pieces {
             for (to, from) in piece.0.iter_mut().zip(part) {
                 *to = *from;
             }
-            update(store, slot, |_: Option<&Piece>| Step::Write(piece.clone(), ()))
-                .map_err(NotShared::Slot)?;
+            update(store, slot, |_: Option<&Piece>| {
+                Step::Write(piece.clone(), ())
+            })
+            .map_err(NotShared::Slot)?;
         }
         Ok(id)
     }

@@ -10,6 +10,7 @@ mod answer;
 mod document;
 mod record;
 mod source;
+mod sync;
 
 #[cfg(test)]
 mod tests;
@@ -63,11 +64,18 @@ struct Held {
 enum Fetch {
     Nothing,
     /// The issuer's description was asked for.
-    Description { attempt: Attempt },
+    Description {
+        attempt: Attempt,
+    },
     /// The description said that the set is there, and nobody was asked yet.
-    Known { attempt: Attempt, target: Target },
+    Known {
+        attempt: Attempt,
+        target: Target,
+    },
     /// The set was asked for.
-    Keys { attempt: Attempt },
+    Keys {
+        attempt: Attempt,
+    },
 }
 
 /// A fetch, by its number.
@@ -109,10 +117,7 @@ pub(crate) enum Event {
 
 impl RemoteKeys {
     /// The keys that `config` tells of, published by `issuer`.
-    pub(crate) fn from_config(
-        config: RemoteJwksConfig,
-        issuer: &str,
-    ) -> Result<Self, ConfigError> {
+    pub(crate) fn from_config(config: RemoteJwksConfig, issuer: &str) -> Result<Self, ConfigError> {
         let (refresh, refetch) = (config.refresh.span(), config.refetch_min_interval.span());
         for (field, span) in [("refresh", refresh), ("refetch_min_interval", refetch)] {
             if span < Span::from_secs(1) {
@@ -184,80 +189,6 @@ impl RemoteKeys {
         }
     }
 
-    /// Takes over what another worker has fetched.
-    pub(crate) fn sync(&self, ports: &Ports<'_>) -> Option<Event> {
-        // Without the store each worker fetches for itself.
-        let Ok(Some(record)) = read::<Record>(ports.store, &self.record_slot) else {
-            return None;
-        };
-        if self.fetches_alone() || self.has_newer_alone(&record) {
-            return None;
-        }
-        let event = if record.has_document() {
-            self.take_over(&record, ports.store)
-        } else {
-            None
-        };
-        // The set was shared, and is gone or another one: on Kong slots are evicted, and a worker
-        // that was late may have written over it.
-        if record.has_document()
-            && !self.holds(&record.document)
-            && let Ok(now) = ports.clock.now()
-        {
-            self.want(now);
-        }
-        if self.wanted.get().is_some_and(|since| record.was_attempted_since(since)) {
-            self.wanted.set(None);
-        }
-        if let Ok(mut seen) = self.seen.try_borrow_mut() {
-            *seen = record;
-        }
-        event
-    }
-
-    fn fetches_alone(&self) -> bool {
-        let fetch = self.fetch.try_borrow();
-        fetch.is_ok_and(|fetch| match &*fetch {
-            Fetch::Nothing => false,
-            Fetch::Description { attempt }
-            | Fetch::Known { attempt, .. }
-            | Fetch::Keys { attempt } => attempt.alone,
-        })
-    }
-
-    fn has_newer_alone(&self, record: &Record) -> bool {
-        let held = self.held.try_borrow();
-        let newer = |held: &Held| held.alone && held.fetched_at >= record.fetched_at;
-        held.is_ok_and(|held| held.as_ref().is_some_and(newer))
-    }
-
-    fn holds(&self, document: &DocumentId) -> bool {
-        let held = self.held.try_borrow();
-        held.is_ok_and(|held| held.as_ref().is_some_and(|held| held.document == *document))
-    }
-
-    fn take_over(&self, record: &Record, store: &dyn SharedStore) -> Option<Event> {
-        let mut held = self.held.try_borrow_mut().ok()?;
-        if let Some(held) = held.as_mut()
-            && held.document == record.document
-        {
-            held.fetched_at = record.fetched_at;
-            held.alone = false;
-            return None;
-        }
-        // What is incomplete is being written; the next tick sees it whole.
-        let document = self.pieces.read(&record.document, store).ok()?;
-        let jwks = Jwks::parse(&document).ok()?;
-        *held = Some(Held {
-            keys: jwks.keys.into(),
-            skipped: usize::try_from(record.skipped).unwrap_or(usize::MAX),
-            document: record.document,
-            fetched_at: record.fetched_at,
-            alone: false,
-        });
-        Some(Event::Changed)
-    }
-
     /// Whether a fetch of this worker's is half done.
     pub(crate) fn has_second_call(&self) -> bool {
         let fetch = self.fetch.try_borrow();
@@ -290,7 +221,12 @@ impl RemoteKeys {
     fn begin(&self, ports: &Ports<'_>) -> Option<Attempt> {
         let now = ports.clock.now().ok()?;
         let wanted = self.wanted.get().is_some();
-        if !self.seen.try_borrow().ok()?.is_due(now, wanted, &self.schedule) {
+        if !self
+            .seen
+            .try_borrow()
+            .ok()?
+            .is_due(now, wanted, &self.schedule)
+        {
             return None;
         }
         let (number, alone) = self.change(ports.store, |record| {
@@ -321,7 +257,9 @@ impl RemoteKeys {
         match result {
             Ok((attempt, jwks)) => self.succeed(attempt, jwks, ports),
             Err((attempt, result)) => {
-                self.change(ports.store, |record| Some((record.failed(attempt.number)?, ())));
+                self.change(ports.store, |record| {
+                    Some((record.failed(attempt.number)?, ()))
+                });
                 vec![Event::Fetched(result)]
             }
         }

@@ -147,12 +147,7 @@ impl Record {
     }
 
     /// The record of a worker that can't share what it has fetched.
-    pub(crate) fn served_alone(
-        &self,
-        now: Timestamp,
-        document: DocumentId,
-        skipped: u32,
-    ) -> Self {
+    pub(crate) fn served_alone(&self, now: Timestamp, document: DocumentId, skipped: u32) -> Self {
         Self {
             fetched_at: now,
             document,
@@ -175,7 +170,9 @@ impl Record {
 
 /// How long to wait after so many failures in a row: 1 s, 2 s, 4 s and so on.
 fn pause(failures: u32, schedule: &Schedule) -> Span {
-    let secs = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
+    let secs = 1_u64
+        .checked_shl(failures.saturating_sub(1))
+        .unwrap_or(u64::MAX);
     Span::from_secs(secs)
         .min(Schedule::LONGEST_PAUSE)
         .min(schedule.refresh)

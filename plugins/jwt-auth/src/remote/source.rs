@@ -29,7 +29,8 @@ impl Source {
         let first = match (config.path, config.discovery) {
             (Some(path), false) => path,
             (None, true) => discovery::path_for(issuer).ok_or_else(|| {
-                let rule = format!("{issuer:?}, the provider's issuer, is not a URL; expected `path`");
+                let rule =
+                    format!("{issuer:?}, the provider's issuer, is not a URL; expected `path`");
                 ConfigError::at("discovery", rule)
             })?,
             (Some(_), true) => {
@@ -86,4 +87,3 @@ impl Source {
         format!("portcullis/jwt_auth/jwks/{name:032x}")
     }
 }
-
