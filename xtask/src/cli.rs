@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{build, demo, schema, test, token};
+use crate::{bench, build, demo, fuzz, schema, test, token};
 
 /// Builds, tests and shows the filters.
 #[derive(Debug, Parser)]
@@ -24,6 +24,10 @@ enum Command {
     Schema(schema::Args),
     /// Build, check and test everything; the last line is the count.
     Test(test::Args),
+    /// Try inputs that nobody thought of on what reads tokens, key sets and descriptions.
+    Fuzz(fuzz::Args),
+    /// Measure what it costs to check a token, native and in Envoy.
+    Bench(bench::Args),
     /// Print a demo token.
     Token(token::Args),
     /// Start the demo.
@@ -41,6 +45,8 @@ impl Cli {
             Command::Build => build::run(&workspace)?,
             Command::Schema(args) => schema::run(&args, &workspace)?,
             Command::Test(args) => return test::run(&args, &workspace),
+            Command::Fuzz(args) => fuzz::run(&args, &workspace, &mut test::Tally::default())?,
+            Command::Bench(args) => bench::run(&args, &workspace)?,
             Command::Token(args) => token::run(&args)?,
             Command::Demo(args) => demo::run(&args)?,
         }

@@ -1,4 +1,4 @@
-//! What a person types in this repository: build, schema, test, token, demo.
+//! What a person types in this repository: build, schema, test, fuzz, bench, token, demo.
 //!
 //! No logic of the product lives here; the filters know nothing of this crate.
 #![allow(
@@ -6,11 +6,13 @@
     reason = "these rules are the product's: here, time is the machine's"
 )]
 
+pub mod bench;
 pub mod build;
 pub mod cli;
 pub mod command;
 pub mod demo;
 pub mod filters;
+pub mod fuzz;
 pub mod meta;
 pub mod schema;
 pub mod strip;

@@ -46,7 +46,10 @@ impl UnderWay {
         let timeout = call.timeout.as_nanos() / 1_000_000;
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).max(1);
         let token = abi::http_call(&call.upstream, &headers, timeout).map_err(|_| ())?;
-        let longest = call.timeout.as_nanos().saturating_add(Self::GRACE.as_nanos());
+        let longest = call
+            .timeout
+            .as_nanos()
+            .saturating_add(Self::GRACE.as_nanos());
         let ticks_left = longest.div_ceil(tick.as_nanos().max(1));
         self.0.set(Some(Call { token, ticks_left }));
         Ok(())

@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use portcullis_policy::{
-    CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports, Request, Setup,
-    SharedData, Verdict,
+    CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports,
+    Request, Setup, SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -46,7 +46,11 @@ impl<P: Policy> Shared<P> {
         let Some(call) = self.with_ports(|ports| self.policy.next_call(ports)) else {
             return;
         };
-        if self.calls.dispatch(&call, self.policy.tick_every()).is_err() {
+        if self
+            .calls
+            .dispatch(&call, self.policy.tick_every())
+            .is_err()
+        {
             let no_reply = portcullis_policy::NoReply;
             self.with_ports(|ports| self.policy.on_call_end(&no_reply, ports));
         }

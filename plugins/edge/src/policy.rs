@@ -263,7 +263,9 @@ impl Edge {
             None => Ok(()),
             Some((one, other)) => Err(ConfigError::at(
                 "",
-                format!("Kong can't tell the slots {one:?} and {other:?}; rename the breaker, or change another name or address of one of them"),
+                format!(
+                    "Kong can't tell the slots {one:?} and {other:?}; rename the breaker, or change another name or address of one of them"
+                ),
             )),
         }
     }

@@ -120,9 +120,8 @@ mod tests {
     }
 
     fn address_in(header: &str, peer: &'static str, lines: &[&str]) -> String {
-        let config = format!(
-            r#"{{"trusted_proxies": ["10.0.0.0/8", "fd00::/8"], "header": "{header}"}}"#
-        );
+        let config =
+            format!(r#"{{"trusted_proxies": ["10.0.0.0/8", "fd00::/8"], "header": "{header}"}}"#);
         let config: config::ClientAddressConfig = serde_json::from_str(&config).unwrap();
         let headers = Headers::from_pairs(lines.iter().map(|line| (header, *line)));
         let found = ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)));
@@ -179,9 +178,18 @@ mod tests {
     fn the_standard_header_is_read_as_its_rfc_says() {
         let address = |lines: &[&str]| address_in("Forwarded", "10.0.0.1:9", lines);
         for (lines, expected) in [
-            (&["for=192.0.2.60;proto=http;by=203.0.113.43"][..], "192.0.2.60"),
-            (&["for=1.1.1.1, for=198.51.100.17, For=10.0.0.2"], "198.51.100.17"),
-            (&["for=1.1.1.1", "for=198.51.100.17;by=10.0.0.9"], "198.51.100.17"),
+            (
+                &["for=192.0.2.60;proto=http;by=203.0.113.43"][..],
+                "192.0.2.60",
+            ),
+            (
+                &["for=1.1.1.1, for=198.51.100.17, For=10.0.0.2"],
+                "198.51.100.17",
+            ),
+            (
+                &["for=1.1.1.1", "for=198.51.100.17;by=10.0.0.9"],
+                "198.51.100.17",
+            ),
             (&["FOR=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::"),
             (&["for=\"192.0.2.1:80\""], "192.0.2.1"),
             (&["for=1.1.1.1, for=unknown"], "10.0.0.1"),

@@ -31,7 +31,9 @@ fn address(element: &[u8]) -> Option<IpAddr> {
         None => text,
     };
     // Without a port, an IPv6 address still has its brackets.
-    let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
     parse_peer(bare.unwrap_or(text))
 }
 

@@ -40,12 +40,10 @@ pub use policy::{
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
 pub use request::{PeerAddress, Request, Response};
-pub use slot::{
-    Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, create, read, update,
-};
+pub use slot::{Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, create, read, update};
 pub use store::{
-    CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError, Stored,
-    Version,
+    CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,
+    Stored, Version,
 };
 pub use telemetry::{Counter, Gauge, LogLine, MetricKind, MetricRegistry, Telemetry};
 pub use time::{Span, Timestamp};

@@ -71,14 +71,21 @@ mod tests {
         let values = |target: &'static str| {
             let pairs = query_pairs(target.as_bytes());
             let values = pairs.filter_map(|pair| query_value(pair, "key"));
-            values.map(|v| std::str::from_utf8(v).unwrap()).collect::<Vec<_>>()
+            values
+                .map(|v| std::str::from_utf8(v).unwrap())
+                .collect::<Vec<_>>()
         };
-        assert_eq!(values("/a?key=1&KEY=2&%6bey=3&x=4&key&key=5?6"), ["1", "2", "3", "", "5?6"]);
+        assert_eq!(
+            values("/a?key=1&KEY=2&%6bey=3&x=4&key&key=5?6"),
+            ["1", "2", "3", "", "5?6"]
+        );
         assert!(values("/key=1").is_empty() && values("/a?keys=1").is_empty());
         let cookies = |line: &'static str| {
             let pairs = cookie_pairs(line.as_bytes());
             let values = pairs.filter_map(|pair| cookie_value(pair, "key"));
-            values.map(|v| std::str::from_utf8(v).unwrap()).collect::<Vec<_>>()
+            values
+                .map(|v| std::str::from_utf8(v).unwrap())
+                .collect::<Vec<_>>()
         };
         assert_eq!(cookies("key=1; Key=2;key = 3 ;keys=4; key"), ["1", "3"]);
     }
@@ -93,7 +100,11 @@ mod tests {
             ("a%zz%41", "a%zzA"),
             ("%2541", "%41"),
         ] {
-            assert_eq!(percent_decoded(encoded.as_bytes()), decoded.as_bytes(), "{encoded}");
+            assert_eq!(
+                percent_decoded(encoded.as_bytes()),
+                decoded.as_bytes(),
+                "{encoded}"
+            );
         }
     }
 }

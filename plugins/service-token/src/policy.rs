@@ -114,7 +114,11 @@ impl Policy for ServiceToken {
             HostFailure::HeadersCut => self.metrics.headers_cut,
             HostFailure::Edit => self.metrics.edit_failed,
         });
-        let on_error = if failure.is_the_gateways() { self.on_error } else { OnError::Deny };
+        let on_error = if failure.is_the_gateways() {
+            self.on_error
+        } else {
+            OnError::Deny
+        };
         match (self.mode, on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());

@@ -6,7 +6,8 @@ use portcullis_testhost::Response;
 
 const SERVICE_TOKEN: &str =
     r#"{"credential":{"kind":"static","secrets":[{"id":"a","env":"INTER_SERVICE_SECRET"}]}}"#;
-const LIMIT: &str = r#"{"capacity":64,"limits":[{"name":"l","key":["client_address"],"quota":3,"window":"1m"}]}"#;
+const LIMIT: &str =
+    r#"{"capacity":64,"limits":[{"name":"l","key":["client_address"],"quota":3,"window":"1m"}]}"#;
 const BREAKER: &str = r#"{"breakers":[{"name":"b","trip":{"consecutive_failures":2}}]}"#;
 
 #[test]

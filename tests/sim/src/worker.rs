@@ -5,8 +5,9 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    BodyError, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply, MetricRegistry, Origin, PeerAddress,
-    Policy, Ports, Request, Response, Setup, SharedData, Timestamp, Verdict, parse_peer,
+    BodyError, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
+    MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Setup, SharedData,
+    Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};

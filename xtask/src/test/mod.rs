@@ -19,7 +19,7 @@ pub struct Args {
     /// One step alone, with the filters as they were built last.
     #[arg(long, value_name = "STEP")]
     only: Option<Step>,
-    /// Without the steps that fetch tools and take minutes: wasm, e2e and demo.
+    /// Without the steps that fetch tools and take minutes: wasm, fuzz, e2e and demo.
     #[arg(long)]
     quick: bool,
 }
@@ -98,7 +98,7 @@ mod tests {
             .into_iter()
             .filter(|s| quick.leaves_out(*s).is_some())
             .collect();
-        assert_eq!(out, [Step::Wasm, Step::E2e, Step::Demo]);
+        assert_eq!(out, [Step::Wasm, Step::Fuzz, Step::E2e, Step::Demo]);
         let asked = Args {
             only: Some(Step::E2e),
             quick: true,

@@ -12,7 +12,7 @@ use super::Tally;
 use crate::command::{cargo, run, succeeded, tee};
 use crate::filters::FILTERS;
 use crate::workspace::Workspace;
-use crate::{build, demo, schema, tools, wasm_target};
+use crate::{build, demo, fuzz, schema, tools, wasm_target};
 
 /// What runs in a gateway, and is held to the strictest lints.
 const PRODUCT: &[&str] = &[
@@ -51,6 +51,8 @@ pub enum Step {
     Native,
     /// The pure crates' tests again, as Wasm.
     Wasm,
+    /// Fuzz targets, each for a while.
+    Fuzz,
     /// Tests against a real Envoy.
     E2e,
     /// The demo's tour, which checks what it shows.
@@ -59,13 +61,14 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Build,
         Self::Fmt,
         Self::Clippy,
         Self::Schema,
         Self::Native,
         Self::Wasm,
+        Self::Fuzz,
         Self::E2e,
         Self::Demo,
     ];
@@ -80,6 +83,7 @@ impl Step {
             Self::Schema => "the committed .meta.json files are what the configuration types say",
             Self::Native => "unit, property and conformance tests",
             Self::Wasm => "the pure crates' tests as Wasm, under Node",
+            Self::Fuzz => "inputs that nobody thought of, for what reads tokens and key sets",
             Self::E2e => "tests against a real Envoy",
             Self::Demo => "the demo's tour, which checks what it shows",
         }
@@ -88,7 +92,7 @@ impl Step {
     /// Whether it needs tools that are fetched, and minutes.
     #[must_use]
     pub const fn is_slow(self) -> bool {
-        matches!(self, Self::Wasm | Self::E2e | Self::Demo)
+        matches!(self, Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo)
     }
 
     /// Runs the step and counts its tests.
@@ -98,12 +102,12 @@ impl Step {
     pub fn run(self, workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         match self {
             Self::Build => build::run(workspace),
-            Self::Fmt => run(cargo(workspace).args(["fmt", "--all", "--check", "--", "-l"]))
-                .context("run `cargo fmt --all`"),
+            Self::Fmt => rustfmt(workspace),
             Self::Clippy => clippy(workspace),
             Self::Schema => schema::check(workspace),
             Self::Native => native(workspace, tally),
             Self::Wasm => wasm(workspace, tally),
+            Self::Fuzz => fuzz::run(&fuzz::Args::of_a_test_run(), workspace, tally),
             Self::E2e => e2e(workspace, tally),
             Self::Demo => tour(tally),
         }
@@ -119,10 +123,24 @@ impl fmt::Display for Step {
             Self::Schema => "schema",
             Self::Native => "native",
             Self::Wasm => "wasm",
+            Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
             Self::Demo => "demo",
         })
     }
+}
+
+fn rustfmt(workspace: &Workspace) -> Result<()> {
+    let fuzz = format!("{}/Cargo.toml", fuzz::DIR);
+    for packages in [&["--all"][..], &["--manifest-path", &fuzz]] {
+        let mut command = cargo(workspace);
+        command
+            .arg("fmt")
+            .args(packages)
+            .args(["--check", "--", "-l"]);
+        run(&mut command).with_context(|| format!("run `cargo fmt {}`", packages.join(" ")))?;
+    }
+    Ok(())
 }
 
 fn clippy(workspace: &Workspace) -> Result<()> {

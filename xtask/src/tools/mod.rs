@@ -2,6 +2,8 @@
 //!
 //! Nothing is installed anywhere else. What is there in the right version is not fetched again.
 
+mod cargo_fuzz;
+mod crates_io;
 mod envoy;
 mod node;
 mod pypi;
@@ -15,6 +17,7 @@ use anyhow::Result;
 
 use crate::command::capture;
 
+pub use cargo_fuzz::cargo_fuzz;
 pub use envoy::envoy;
 pub use node::node;
 pub use wasm_bindgen::wasm_bindgen_test_runner;

@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 
-use super::version_of;
-use crate::command::{cargo, run};
+use super::crates_io::Package;
 use crate::workspace::Workspace;
 
 /// The test runner, compiled unless it is there in the version of `Cargo.lock`.
@@ -16,37 +15,12 @@ use crate::workspace::Workspace;
 pub fn wasm_bindgen_test_runner(workspace: &Workspace) -> Result<PathBuf> {
     let lock = fs::read_to_string(workspace.root().join("Cargo.lock"))
         .context("there is no Cargo.lock; run `cargo generate-lockfile`")?;
-    let version = locked(&lock, "wasm-bindgen")?;
-    let runner = workspace.tools().join("bin/wasm-bindgen-test-runner");
-    let is_right =
-        || version_of(&runner).is_ok_and(|says| says.split(' ').next_back() == Some(version));
-    if is_right() {
-        return Ok(runner);
-    }
-    eprintln!("Compiling wasm-bindgen-cli {version}, once; it takes some minutes");
-    let build = workspace.tools().join("build");
-    let mut install = cargo(workspace);
-    install.args([
-        "install",
-        "--quiet",
-        "--force",
-        "wasm-bindgen-cli",
-        "--version",
-        version,
-    ]);
-    install
-        .arg("--root")
-        .arg(workspace.tools())
-        .env("CARGO_TARGET_DIR", &build);
-    run(&mut install).context("can't install wasm-bindgen's test runner")?;
-    fs::remove_dir_all(&build)?;
-    if !is_right() {
-        bail!(
-            "{} is not of version {version} although it was just installed",
-            runner.display()
-        );
-    }
-    Ok(runner)
+    let runner = Package {
+        name: "wasm-bindgen-cli",
+        version: locked(&lock, "wasm-bindgen")?,
+        program: "wasm-bindgen-test-runner",
+    };
+    runner.program(workspace)
 }
 
 /// A package's version in a `Cargo.lock`.

@@ -107,7 +107,10 @@ mod tests {
 
     #[test]
     fn only_some_durations_may_be_none_at_all() {
-        assert_eq!(DurationOrZero::parse("0s").map(DurationOrZero::span), Ok(Span::ZERO));
+        assert_eq!(
+            DurationOrZero::parse("0s").map(DurationOrZero::span),
+            Ok(Span::ZERO)
+        );
         assert!(DurationOrZero::parse("0").is_err() && DurationOrZero::parse("8785h").is_err());
     }
 }

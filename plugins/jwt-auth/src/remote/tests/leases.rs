@@ -49,6 +49,25 @@ fn another_asks_when_the_lease_is_over_and_not_before() {
 }
 
 #[test]
+fn fetches_that_never_end_are_tried_more_and_more_rarely() {
+    for dialect in Dialect::BOTH {
+        let mut gateway = Gateway::new(dialect, 1, &config());
+        gateway.tick();
+        for pause in [5, 5, 5, 8, 16, 30, 30] {
+            gateway.workers.clear();
+            gateway.add(&config());
+            assert_eq!(
+                gateway.until_asked(secs(60)),
+                Some(secs(pause)),
+                "{dialect:?}"
+            );
+        }
+        gateway.answer(&set(&[("a", of())]));
+        assert!(gateway.all_pass(&token("a", of())), "{dialect:?}");
+    }
+}
+
+#[test]
 fn the_lease_is_as_long_as_the_timeout_says() {
     let gateway = Gateway::new(Dialect::Envoy, 2, &config_with(json!({"timeout": "20s"})));
     gateway.worker(0).tick();

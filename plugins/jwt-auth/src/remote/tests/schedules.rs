@@ -238,8 +238,12 @@ impl<'a> Run<'a> {
         for worker in &self.gateway.workers {
             worker.store.0.fail_after(None);
         }
+        // What nobody has yet, so that it has to be fetched and shared.
+        self.generation += 1;
+        let workers = self.fetches.len();
+        let first = self.below(workers);
         for _ in 0..HEALED_WITHIN {
-            for number in 0..self.fetches.len() {
+            for number in (first..workers).chain(0..first) {
                 self.gateway.worker(number).tick();
                 while let Some(call) = self.gateway.worker(number).call() {
                     let answer = match &*call.path {

@@ -1,18 +1,8 @@
-//! Workers that interleave as a seed says: never more admitted than the quota, never fewer, and
-//! no charge left behind. `PORTCULLIS_SCHEDULES` sets how many schedules are tried.
+//! Single situations.
 
-use portcullis_policy::{Origin, Policy as _, Span};
+use portcullis_policy::{Policy as _, Span};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Answer, Dialect, Worker, World, interleave};
-
-const WORKERS: usize = 4;
-
-fn schedules() -> u64 {
-    std::env::var("PORTCULLIS_SCHEDULES")
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(2_000)
-}
+use portcullis_sim::{Answer, Dialect, Worker, World};
 
 fn get(path: &str) -> [(&str, &str); 2] {
     [(":method", "GET"), (":path", path)]
@@ -22,73 +12,6 @@ fn limit(algorithm: &str, quota: u32) -> String {
     format!(
         r#"{{"capacity":16,"limits":[{{"name":"per_ip","key":["client_address"],"quota":{quota},"window":"1m","algorithm":"{algorithm}"}}]}}"#
     )
-}
-
-#[test]
-fn any_interleaving_of_four_workers_admits_exactly_the_quota() {
-    for seed in 0..schedules() {
-        let dialect = Dialect::BOTH[seed as usize % 2];
-        let algorithm = ["fixed_window", "sliding_window"][seed as usize / 2 % 2];
-        let quota = 1 + (seed % 9) as u32;
-        let world = World::new(dialect, seed);
-        if dialect == Dialect::Kong && seed % 3 == 0 {
-            world.zone.tear_reads(0.3, seed);
-        }
-        let admitted: usize = interleave(WORKERS, seed, |me, turns| {
-            let worker: Worker<RateLimit> = world
-                .worker_taking(&limit(algorithm, quota), Some(turns), me as u64)
-                .unwrap();
-            let answers = (0..4).map(|_| worker.request("192.0.2.1", &get("/")).0.status());
-            let admitted = answers.filter(|status| *status == 200).count();
-            assert_eq!(
-                worker
-                    .telemetry
-                    .metric("rate_limit_errors.reason.store_contended"),
-                0
-            );
-            admitted
-        })
-        .into_iter()
-        .sum();
-        assert_eq!(
-            admitted,
-            (quota as usize).min(WORKERS * 4),
-            "seed {seed}, {dialect:?}, {algorithm}"
-        );
-    }
-}
-
-#[test]
-fn a_refusal_by_one_limit_leaves_no_charge_behind_on_another() {
-    let config = r#"{"capacity":16,"limits":[
-        {"name":"wide","key":["client_address"],"quota":1000,"window":"1m","algorithm":"fixed_window"},
-        {"name":"narrow","key":["header:x-user"],"quota":3,"window":"1m","algorithm":"fixed_window"}]}"#;
-    for seed in 0..schedules() / 4 {
-        let world = World::new(Dialect::BOTH[seed as usize % 2], seed);
-        let admitted: usize = interleave(WORKERS, seed, |me, turns| {
-            let worker: Worker<RateLimit> =
-                world.worker_taking(config, Some(turns), me as u64).unwrap();
-            let headers = [(":method", "GET"), (":path", "/"), ("x-user", "u")];
-            (0..3)
-                .filter(|_| worker.request("192.0.2.1", &headers).0.status() == 200)
-                .count()
-        })
-        .into_iter()
-        .sum();
-        assert_eq!(admitted, 3, "seed {seed}");
-        let worker: Worker<RateLimit> = world.worker(config).unwrap();
-        let (answer, mut flow) = worker.request("192.0.2.1", &get("/"));
-        assert_eq!(answer.status(), 200);
-        let headers = worker.respond(&mut flow, 200, Origin::Upstream);
-        let remaining = headers
-            .iter()
-            .find(|(name, _)| name == "x-ratelimit-remaining")
-            .unwrap();
-        assert_eq!(
-            remaining.1, "996",
-            "seed {seed}: 3 admitted before, and this one"
-        );
-    }
 }
 
 #[test]

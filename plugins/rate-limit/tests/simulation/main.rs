@@ -1,0 +1,26 @@
+//! `rate_limit` in the simulator: what it does in single situations, and, over random
+//! configurations, keys, costs, clocks, workers and faults, that it does what an exact limiter
+//! written for clarity does. See `schedules` for how many are tried and how one is tried again.
+
+#![allow(
+    clippy::arithmetic_side_effects,
+    reason = "an overflow stops a test, as it should"
+)]
+
+// `cfg(test)` holds here anyway; it tells clippy that all of this is tests, helpers too.
+#[cfg(test)]
+mod behaviour;
+#[cfg(test)]
+mod clocks;
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod generate;
+#[cfg(test)]
+mod hot_key;
+#[cfg(test)]
+mod reference;
+#[cfg(test)]
+mod schedules;
+#[cfg(test)]
+mod sequential;

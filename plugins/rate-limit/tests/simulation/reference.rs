@@ -1,0 +1,221 @@
+//! The limiter as it is meant, written to be read: it keeps every request that it admitted, and
+//! judges each new one by them. It shares no code with the product, and its clock never goes back.
+
+use std::collections::HashMap;
+
+/// How requests are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Algorithm {
+    Fixed,
+    Sliding,
+    Bucket,
+}
+
+impl Algorithm {
+    pub(crate) const ALL: [Self; 3] = [Self::Fixed, Self::Sliding, Self::Bucket];
+
+    /// As a configuration names it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed_window",
+            Self::Sliding => "sliding_window",
+            Self::Bucket => "token_bucket",
+        }
+    }
+}
+
+/// How much may be used. Times are in nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Quota {
+    pub(crate) algorithm: Algorithm,
+    pub(crate) quota: i128,
+    pub(crate) window: i128,
+    pub(crate) burst: i128,
+}
+
+/// A request that was admitted.
+#[derive(Clone, Copy, Debug)]
+struct Admitted {
+    at: i128,
+    cost: i128,
+}
+
+/// What one key was admitted so far.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct History(Vec<Admitted>);
+
+pub(crate) const SECOND: i128 = 1_000_000_000;
+
+impl Quota {
+    /// What may be used at once by one that has used nothing.
+    pub(crate) fn most(&self) -> i128 {
+        match self.algorithm {
+            Algorithm::Fixed | Algorithm::Sliding => self.quota,
+            Algorithm::Bucket => self.burst,
+        }
+    }
+
+    /// What may still be used at once; whatever costs as much or less is admitted.
+    pub(crate) fn remaining(&self, history: &History, now: i128) -> i128 {
+        let in_window = |number: i128| -> i128 {
+            let of_it = |admitted: &&Admitted| admitted.at.div_euclid(self.window) == number;
+            history.0.iter().filter(of_it).map(|a| a.cost).sum()
+        };
+        let number = now.div_euclid(self.window);
+        match self.algorithm {
+            Algorithm::Fixed => self.quota - in_window(number),
+            Algorithm::Sliding => {
+                // The part of the window before that lies less than a window back.
+                let part = self.window - now.rem_euclid(self.window);
+                let weighted = in_window(number - 1) * part;
+                // Whole requests: what is begun counts as one.
+                let estimate = (weighted + self.window - 1).div_euclid(self.window);
+                (self.quota - in_window(number) - estimate).max(0)
+            }
+            Algorithm::Bucket => {
+                // From no earlier request on may more be admitted than burst + quota * t / window.
+                let mut since = 0;
+                let mut remaining = self.burst;
+                for admitted in history.0.iter().rev() {
+                    since += admitted.cost;
+                    let dripped = self.quota * (now - admitted.at);
+                    let left = (self.burst - since) * self.window + dripped;
+                    remaining = remaining.min(left.div_euclid(self.window));
+                }
+                remaining
+            }
+        }
+    }
+
+    /// Whole seconds, one at least, until a request of that cost would be admitted.
+    pub(crate) fn retry_after(&self, history: &History, cost: i128, now: i128) -> i128 {
+        let admitted_in = |secs: i128| self.remaining(history, now + secs * SECOND) >= cost;
+        first(1, admitted_in)
+    }
+
+    /// Whole seconds until the window ends, or until the bucket is full.
+    pub(crate) fn reset(&self, history: &History, now: i128) -> i128 {
+        match self.algorithm {
+            Algorithm::Fixed | Algorithm::Sliding => {
+                let left = self.window - now.rem_euclid(self.window);
+                (left + SECOND - 1).div_euclid(SECOND)
+            }
+            Algorithm::Bucket => first(0, |secs| {
+                self.remaining(history, now + secs * SECOND) == self.burst
+            }),
+        }
+    }
+}
+
+/// The first number from `least` on for which `holds`, which then holds for all later ones.
+fn first(least: i128, holds: impl Fn(i128) -> bool) -> i128 {
+    let (mut fails, mut known) = (least - 1, least);
+    while !holds(known) {
+        (fails, known) = (known, known * 2 + 1);
+    }
+    while known - fails > 1 {
+        let middle = (fails + known) / 2;
+        if holds(middle) {
+            known = middle;
+        } else {
+            fails = middle;
+        }
+    }
+    known
+}
+
+/// What a limit makes of one request: `None` where it does not count it.
+#[derive(Clone, Debug)]
+pub(crate) enum Asked {
+    Of {
+        key: Vec<Option<String>>,
+        cost: i128,
+    },
+    KeyMissing,
+}
+
+/// A limit as it stands in the list.
+#[derive(Clone, Debug)]
+pub(crate) struct Limit {
+    pub(crate) name: String,
+    pub(crate) quota: Quota,
+    pub(crate) shadow: bool,
+}
+
+/// Where a client stands: limit, what is left, and seconds until the reset.
+pub(crate) type Standing = (String, i128, i128);
+
+/// What becomes of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Passed(Vec<Standing>),
+    Exhausted {
+        retry_after: i128,
+        standings: Vec<Standing>,
+    },
+    KeyMissing,
+}
+
+/// The limiter.
+pub(crate) struct Reference {
+    limits: Vec<Limit>,
+    histories: HashMap<(usize, Vec<Option<String>>), History>,
+}
+
+impl Reference {
+    pub(crate) fn new(limits: Vec<Limit>) -> Self {
+        Self {
+            limits,
+            histories: HashMap::new(),
+        }
+    }
+
+    /// A request at `now` of which each limit is asked what is given: all admit it, or none is
+    /// charged.
+    pub(crate) fn request(&mut self, asked: &[Option<Asked>], now: i128) -> Outcome {
+        let mut charges = Vec::new();
+        let mut before = Vec::new();
+        for (place, (limit, asked)) in self.limits.iter().zip(asked).enumerate() {
+            let (key, cost) = match asked {
+                None => continue,
+                Some(Asked::KeyMissing) if limit.shadow => continue,
+                Some(Asked::KeyMissing) => return Outcome::KeyMissing,
+                Some(Asked::Of { key, cost }) => ((place, key.clone()), *cost),
+            };
+            let history = self.histories.entry(key.clone()).or_default();
+            let remaining = limit.quota.remaining(history, now);
+            let admitted = cost == 0 || remaining >= cost;
+            if !limit.shadow {
+                let reset = limit.quota.reset(history, now);
+                before.push((limit.name.clone(), remaining, reset));
+            }
+            if admitted {
+                charges.push((key, cost));
+            } else if !limit.shadow {
+                let retry_after = limit.quota.retry_after(history, cost, now);
+                let standings = before;
+                return Outcome::Exhausted {
+                    retry_after,
+                    standings,
+                };
+            }
+        }
+        let mut standings = Vec::new();
+        for (key, cost) in charges {
+            let limit = &self.limits[key.0];
+            let history = self.histories.entry(key).or_default();
+            if cost > 0 {
+                history.0.push(Admitted { at: now, cost });
+            }
+            if !limit.shadow {
+                let remaining = limit.quota.remaining(history, now);
+                standings.push((
+                    limit.name.clone(),
+                    remaining,
+                    limit.quota.reset(history, now),
+                ));
+            }
+        }
+        Outcome::Passed(standings)
+    }
+}

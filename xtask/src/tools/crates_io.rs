@@ -1,0 +1,63 @@
+//! Programs that crates.io ships as source: compiled here.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::version_of;
+use crate::command::{cargo, run};
+use crate::workspace::Workspace;
+
+/// A program in a package.
+pub(super) struct Package<'a> {
+    /// The package's name.
+    pub(super) name: &'a str,
+    /// The package's version.
+    pub(super) version: &'a str,
+    /// What the program is called.
+    pub(super) program: &'a str,
+}
+
+impl Package<'_> {
+    /// The program, compiled unless it is there in that version.
+    ///
+    /// # Errors
+    /// It does not compile, or what came of it is not that program.
+    pub(super) fn program(&self, workspace: &Workspace) -> Result<PathBuf> {
+        let program = workspace.tools().join("bin").join(self.program);
+        let is_right = || {
+            let says = version_of(&program);
+            says.is_ok_and(|says| says.split(' ').next_back() == Some(self.version))
+        };
+        if is_right() {
+            return Ok(program);
+        }
+        let (name, version) = (self.name, self.version);
+        eprintln!("Compiling {name} {version}, once; it takes some minutes");
+        let build = workspace.tools().join("build");
+        let mut install = cargo(workspace);
+        install.args([
+            "install",
+            "--quiet",
+            "--force",
+            "--locked",
+            name,
+            "--version",
+            version,
+        ]);
+        install
+            .arg("--root")
+            .arg(workspace.tools())
+            .env("CARGO_TARGET_DIR", &build);
+        run(&mut install).with_context(|| format!("can't install {name}"))?;
+        fs::remove_dir_all(&build)?;
+        if !is_right() {
+            bail!(
+                "{} is not of version {version} although it was just installed",
+                program.display()
+            );
+        }
+        Ok(program)
+    }
+}
