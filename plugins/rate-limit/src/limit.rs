@@ -2,7 +2,7 @@
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Span,
+    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Span, Timestamp,
 };
 
 use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing};
@@ -164,13 +164,11 @@ impl Limit {
         table: &Table,
         ports: &Ports<'_>,
     ) -> Result<(), SlotError> {
-        table.give_back(
-            ports.store,
-            charge.key,
-            &charge.charged,
-            &self.quota,
-            charge.cost,
-        )
+        // Without the time nothing drips out of a bucket again: it is as if it had been long ago.
+        let now = ports.clock.now();
+        let now = now.unwrap_or(Timestamp::from_unix_nanos(u64::MAX));
+        let at = (charge.cost, now);
+        table.give_back(ports.store, charge.key, &charge.charged, &self.quota, at)
     }
 
     /// Counts a request that passes.
@@ -211,9 +209,9 @@ impl Limit {
         })
     }
 
-    /// The window's length.
-    pub(crate) const fn window(&self) -> Span {
-        self.quota.window
+    /// How long a count of this limit can matter.
+    pub(crate) fn longest(&self) -> Span {
+        self.quota.longest()
     }
 
     /// Where the client stands; `None` in shadow, of which it is not to know.

@@ -81,7 +81,11 @@ impl RateLimit {
             limits.push(limit);
         }
         let claim_headers = config.claim_headers.into_vec().into_iter();
-        let longest = limits.iter().map(Limit::window).max().unwrap_or(Span::ZERO);
+        let longest = limits
+            .iter()
+            .map(Limit::longest)
+            .max()
+            .unwrap_or(Span::ZERO);
         Ok(Self {
             limits,
             table: Table::new(config.capacity.get(), longest),

@@ -21,8 +21,8 @@ const WAYS: usize = 8;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
     slots: u32,
-    /// No count lasts longer than two of these.
-    longest_window: Span,
+    /// No count matters for longer than this.
+    longest: Span,
 }
 
 /// What became of a request, and of the key that made room for it.
@@ -47,12 +47,13 @@ struct Entry {
 struct Bucket([Entry; WAYS]);
 
 impl Table {
-    /// A table with room for `capacity` keys at least, of limits with windows up to that length.
-    pub(crate) fn new(capacity: u32, longest_window: Span) -> Self {
+    /// A table with room for `capacity` keys at least, of limits whose counts matter for `longest` at
+    /// most.
+    pub(crate) fn new(capacity: u32, longest: Span) -> Self {
         let ways = u32::try_from(WAYS).unwrap_or(1);
         Self {
             slots: capacity.div_ceil(ways.max(1)).max(1),
-            longest_window,
+            longest,
         }
     }
 
@@ -81,7 +82,7 @@ impl Table {
         cost: u32,
         now: Timestamp,
     ) -> Result<Charged, SlotError> {
-        let horizon = now.after(self.longest_window).after(self.longest_window);
+        let horizon = now.after(self.longest);
         update(store, &self.slot_of(key), |stored: Option<&Bucket>| {
             let stored = stored.cloned().unwrap_or_default();
             let mut bucket = stored.clone();
@@ -92,7 +93,7 @@ impl Table {
             let key = if is_past { key.in_the_past() } else { key };
             let is_new = stored.find(key).is_none();
             let (entry, evicted) = bucket.entry(key, original, now, horizon);
-            if is_past && is_new {
+            if is_past && (is_new || quota.precedes(now, &entry.used)) {
                 entry.used = quota.exhausted(now);
             }
             let (decision, used) = quota.charge(entry.used, cost, now);
@@ -126,7 +127,7 @@ impl Table {
         key: Fingerprint,
         charged: &Charged,
         quota: &Quota,
-        cost: u32,
+        (cost, now): (u32, Timestamp),
     ) -> Result<(), SlotError> {
         let Some(window) = charged.decision.charged.filter(|_| cost > 0) else {
             return Ok(());
@@ -136,7 +137,7 @@ impl Table {
             let before = bucket.clone();
             for entry in &mut bucket.0 {
                 if entry.fingerprint == charged.counted {
-                    entry.used = quota.give_back(entry.used, window, cost);
+                    entry.used = quota.give_back(entry.used, window, cost, now);
                     entry.idle_at = quota.idle_at(&entry.used);
                 }
             }

@@ -45,7 +45,8 @@ pub(crate) struct Quota {
 /// What became of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Decision {
-    /// The window that it was charged to (a token bucket has one only); `None` when it was refused.
+    /// What it was charged to: a window by its number, or a bucket by when it is full again, in
+    /// nanoseconds since 1970; `None` when it was refused.
     pub(crate) charged: Option<u64>,
     /// Requests left.
     pub(crate) remaining: u32,
@@ -133,11 +134,23 @@ impl Quota {
         }
     }
 
-    /// Gives back what was charged to window `number`.
-    pub(crate) fn give_back(&self, used: Used, number: u64, cost: u32) -> Used {
+    /// How long a count can matter.
+    pub(crate) fn longest(&self) -> Span {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                Span::from_nanos(self.nanos().saturating_mul(2))
+            }
+            Algorithm::TokenBucket => token_bucket::longest(self),
+        }
+    }
+
+    /// Gives back at `now` what was charged to window `number`.
+    pub(crate) fn give_back(&self, used: Used, number: u64, cost: u32, now: Timestamp) -> Used {
         let mut used = used;
         match self.algorithm {
-            Algorithm::TokenBucket => return token_bucket::give_back(self, used, cost),
+            Algorithm::TokenBucket => {
+                return token_bucket::give_back(self, used, number, cost, now);
+            }
             Algorithm::FixedWindow | Algorithm::SlidingWindow => {}
         }
         if used.at == number {

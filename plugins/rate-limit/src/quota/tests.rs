@@ -94,10 +94,10 @@ fn what_is_given_back_can_be_used_again_in_either_window() {
         current: 3,
         previous: 2,
     };
-    let quota = quota(Algorithm::FixedWindow);
-    used = quota.give_back(used, 5, 1);
-    used = quota.give_back(used, 4, 1);
-    used = quota.give_back(used, 3, 1);
+    let (quota, now) = (quota(Algorithm::FixedWindow), Timestamp::default());
+    used = quota.give_back(used, 5, 1, now);
+    used = quota.give_back(used, 4, 1, now);
+    used = quota.give_back(used, 3, 1, now);
     assert_eq!(
         used,
         Used {
@@ -321,7 +321,7 @@ fn the_largest_numbers_that_are_accepted_do_not_overflow() {
             };
             for used in [Used::default(), worst, quota.exhausted(now)] {
                 let (_, used) = quota.charge(used, 1_000_000_000, now);
-                let _ = quota.give_back(used, u64::MAX, 1_000_000_000);
+                let _ = quota.give_back(used, u64::MAX, 1_000_000_000, now);
                 let _ = (quota.precedes(now, &used), quota.idle_at(&used));
             }
         }
@@ -334,8 +334,13 @@ fn what_a_bucket_gave_and_got_back_is_as_if_it_had_never_been_asked() {
     let quota = bucket();
     let (_, used) = quota.charge(Used::default(), 2, now);
     let (decision, after) = quota.charge(used, 3, now);
-    assert!(decision.charged.is_some());
-    assert_eq!(quota.give_back(after, 0, 3), used);
+    let full = decision.charged.unwrap();
+    assert_eq!(quota.give_back(after, full, 3, now), used);
+
+    // Once it was full again there is nothing to give back: the next one's token is not forgotten.
+    let later = now.after(Span::from_secs(600));
+    let (_, next) = quota.charge(after, 1, later);
+    assert_eq!(quota.give_back(next, full, 3, later), next);
 }
 
 #[test]

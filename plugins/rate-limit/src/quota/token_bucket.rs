@@ -27,8 +27,9 @@ pub(super) fn charge(quota: &Quota, used: Used, cost: u32, now: Timestamp) -> (D
     };
     let left = capacity(quota).saturating_sub(spent);
     let remaining = left.checked_div(token(quota)).unwrap_or(0);
+    let next = stored(quota, now.saturating_add(spent));
     let decision = Decision {
-        charged: admitted.then_some(0),
+        charged: admitted.then_some(next.at),
         remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
         reset: nanos(quota, spent),
         retry_after: if admitted {
@@ -37,11 +38,7 @@ pub(super) fn charge(quota: &Quota, used: Used, cost: u32, now: Timestamp) -> (D
             nanos(quota, missing)
         },
     };
-    let used = if admitted && cost > 0 {
-        stored(quota, now.saturating_add(spent))
-    } else {
-        used
-    };
+    let used = if admitted && cost > 0 { next } else { used };
     (decision, used)
 }
 
@@ -55,7 +52,18 @@ pub(super) fn exhausted(quota: &Quota, now: Timestamp) -> Used {
     stored(quota, point(quota, now).saturating_add(capacity(quota)))
 }
 
-pub(super) fn give_back(quota: &Quota, used: Used, cost: u32) -> Used {
+/// How long an empty bucket takes to be full, with the time by which a clock may be late.
+pub(super) fn longest(quota: &Quota) -> Span {
+    let latest = LATEST.saturating_mul(parts(quota));
+    nanos(quota, capacity(quota).saturating_add(latest))
+}
+
+/// `full`: when the bucket was to be full after that charge. If it has been, the charge has dripped
+/// in again, and what is missing now was taken by others.
+pub(super) fn give_back(quota: &Quota, used: Used, full: u64, cost: u32, now: Timestamp) -> Used {
+    if now.unix_nanos() >= full {
+        return used;
+    }
     let price = token(quota).saturating_mul(u128::from(cost));
     stored(quota, full_at(quota, &used).saturating_sub(price))
 }
