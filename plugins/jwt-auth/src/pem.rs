@@ -52,7 +52,7 @@ fn wrapped(text: &str) -> String {
     let mut edges = lines().filter(is_edge);
     let mut wrapped = edges.next().unwrap_or_default().to_owned();
     for (at, letter) in body.chars().enumerate() {
-        if at % 64 == 0 {
+        if at.is_multiple_of(64) {
             wrapped.push('\n');
         }
         wrapped.push(letter);

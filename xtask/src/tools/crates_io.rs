@@ -17,6 +17,8 @@ pub(super) struct Package<'a> {
     pub(super) version: &'a str,
     /// What the program is called.
     pub(super) program: &'a str,
+    /// Whether it is built of the versions that its authors built it of.
+    pub(super) locked: bool,
 }
 
 impl Package<'_> {
@@ -37,15 +39,10 @@ impl Package<'_> {
         eprintln!("Compiling {name} {version}, once; it takes some minutes");
         let build = workspace.tools().join("build");
         let mut install = cargo(workspace);
-        install.args([
-            "install",
-            "--quiet",
-            "--force",
-            "--locked",
-            name,
-            "--version",
-            version,
-        ]);
+        install.args(["install", "--quiet", "--force", name, "--version", version]);
+        if self.locked {
+            install.arg("--locked");
+        }
         install
             .arg("--root")
             .arg(workspace.tools())
