@@ -257,9 +257,17 @@ impl RemoteKeys {
         match result {
             Ok((attempt, jwks)) => self.succeed(attempt, jwks, ports),
             Err((attempt, result)) => {
-                self.change(ports.store, |record| {
-                    Some((record.failed(attempt.number)?, ()))
-                });
+                let Ok(now) = ports.clock.now() else {
+                    return vec![Event::Fetched(result)];
+                };
+                let failed = |record: &Record| Some((record.failed(attempt.number, now)?, ()));
+                if !attempt.alone {
+                    self.change(ports.store, failed);
+                } else if let Ok(mut seen) = self.seen.try_borrow_mut()
+                    && let Some((next, ())) = failed(&seen)
+                {
+                    *seen = next;
+                }
                 vec![Event::Fetched(result)]
             }
         }
@@ -310,7 +318,7 @@ impl RemoteKeys {
             let next = if shared {
                 record.succeeded(attempt.number, now, document, skipped)?
             } else {
-                record.failed(attempt.number)?
+                record.failed(attempt.number, now)?
             };
             Some((next, ()))
         });

@@ -88,6 +88,16 @@ impl Record {
         self.fetched_at != Self::NEVER
     }
 
+    /// Whether its last fetch was begun later than the other's.
+    pub(crate) fn is_later_than(&self, other: &Self) -> bool {
+        self.attempted_at > other.attempted_at
+    }
+
+    /// Whether its last fetch was begun after that time.
+    pub(crate) fn is_after(&self, time: Timestamp) -> bool {
+        self.attempted_at > time
+    }
+
     /// Whether the last fetch that was begun is this one.
     pub(crate) const fn is_attempt(&self, attempt: u64) -> bool {
         self.attempt == attempt
@@ -159,8 +169,10 @@ impl Record {
     }
 
     /// The record with a fetch that has failed; `None` when another has been begun since.
-    pub(crate) fn failed(&self, attempt: u64) -> Option<Self> {
+    pub(crate) fn failed(&self, attempt: u64, now: Timestamp) -> Option<Self> {
         (self.attempt == attempt && self.under_way).then(|| Self {
+            // The pause is one between fetches, however long this one took.
+            attempted_at: now,
             under_way: false,
             failures: self.failures.saturating_add(1),
             ..self.clone()

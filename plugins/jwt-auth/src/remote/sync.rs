@@ -1,6 +1,6 @@
 //! What one worker has fetched reaches the others.
 
-use portcullis_policy::{Ports, SharedStore, read};
+use portcullis_policy::{Ports, SharedStore, Timestamp, read};
 
 use crate::jwks::Jwks;
 
@@ -14,7 +14,8 @@ impl RemoteKeys {
         let Ok(Some(record)) = read::<Record>(ports.store, &self.record_slot) else {
             return None;
         };
-        if self.fetches_alone() || self.has_newer_alone(&record) {
+        let now = ports.clock.now().ok()?;
+        if self.fetches_alone() || self.has_newer_alone(&record, now) {
             return None;
         }
         let event = if record.has_document() {
@@ -37,7 +38,11 @@ impl RemoteKeys {
         {
             self.wanted.set(None);
         }
-        if let Ok(mut seen) = self.seen.try_borrow_mut() {
+        // An attempt that only this worker knows of is not forgotten, unless the clock was set back.
+        let now = ports.clock.now();
+        if let Ok(mut seen) = self.seen.try_borrow_mut()
+            && !(seen.is_later_than(&record) && now.is_ok_and(|now| !seen.is_after(now)))
+        {
             *seen = record;
         }
         event
@@ -53,9 +58,11 @@ impl RemoteKeys {
         })
     }
 
-    fn has_newer_alone(&self, record: &Record) -> bool {
+    fn has_newer_alone(&self, record: &Record, now: Timestamp) -> bool {
         let held = self.held.try_borrow();
-        let newer = |held: &Held| held.alone && held.fetched_at >= record.fetched_at;
+        // A date that is yet to come says that the clock was set back, and nothing of newer.
+        let dated = |held: &Held| (record.fetched_at..=now).contains(&held.fetched_at);
+        let newer = |held: &Held| held.alone && dated(held);
         held.is_ok_and(|held| held.as_ref().is_some_and(newer))
     }
 

@@ -55,7 +55,6 @@ fn where_one_piece_can_not_be_written_each_worker_fetches_for_itself_once_per_re
 }
 
 #[test]
-#[ignore = "a failure that can not be written down is forgotten with the next look at what is shared"]
 fn where_shared_data_can_be_read_only_failures_are_retried_no_more_often_than_elsewhere() {
     for dialect in Dialect::BOTH {
         let gateway = Gateway::with(dialect, 1, &config(), &set(&[("a", of())]));

@@ -200,7 +200,6 @@ fn a_lease_is_over_when_the_clock_is_set_forward_and_both_answers_may_come() {
 }
 
 #[test]
-#[ignore = "a set that was fetched alone is taken for newer until the clock is past it again"]
 fn what_a_worker_fetched_alone_before_a_step_back_does_not_keep_it_from_what_is_shared() {
     for dialect in Dialect::BOTH {
         let gateway = Gateway::with(dialect, 2, &config(), &set(&[("a", of())]));

@@ -328,7 +328,6 @@ fn with_any_faults_of_the_store_no_other_key_counts_and_all_heals() {
 }
 
 #[test]
-#[ignore = "a set that was fetched alone is taken for newer until the clock is past it again"]
 fn with_faults_of_both_no_other_key_counts_and_all_heals() {
     play(Faults::Both, 4);
 }
