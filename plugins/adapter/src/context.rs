@@ -15,7 +15,7 @@ use crate::headers::{decode, encode_edited};
 use crate::host::{self, Detector, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
 use crate::telemetry::HostTelemetry;
-use crate::view::{EndView, ResponseView};
+use crate::view::{EndView, ResponseView, Sent};
 use crate::{configuration, reply};
 
 /// From so many response headers on, one call that puts all back is cheaper than one for each.
@@ -159,6 +159,7 @@ impl<P: Policy + 'static> RootContext for Root<P> {
             flow: None,
             answered: false,
             response_seen: false,
+            sent: Sent::All,
         }))
     }
 
@@ -175,6 +176,7 @@ struct Stream<P: Policy> {
     /// Answered here: what follows is not the upstream's.
     answered: bool,
     response_seen: bool,
+    sent: Sent,
 }
 
 impl<P: Policy> Stream<P> {
@@ -268,6 +270,11 @@ impl<P: Policy> HttpContext for Stream<P> {
         };
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
+        self.sent = match shared.detector.host() {
+            // Its log tells how a stream has ended.
+            Some(Host::Envoy) => Sent::All,
+            Some(Host::Kong) | None => Sent::with(&headers),
+        };
         match verdict {
             Verdict::Refuse(reply) => self.answer(&shared, &reply),
             Verdict::Continue(edits) => {
@@ -277,6 +284,11 @@ impl<P: Policy> HttpContext for Stream<P> {
                 }
             }
         }
+    }
+
+    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+        self.sent = Sent::All;
+        Action::Continue
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
@@ -334,6 +346,7 @@ impl<P: Policy> Stream<P> {
 
 impl<P: Policy> Drop for Stream<P> {
     fn drop(&mut self) {
-        self.end(&EndView::Dropped);
+        let sent = self.sent;
+        self.end(&EndView::Dropped { sent });
     }
 }

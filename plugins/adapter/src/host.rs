@@ -81,13 +81,7 @@ pub(crate) fn response_origin(host: Option<Host>) -> Origin {
 /// How a stream ended, at its log.
 pub(crate) fn ending_origin(host: Option<Host>, response_seen: bool) -> Origin {
     match host {
-        Some(Host::Envoy) if response_seen => {
-            let flags = abi::property("response\0flags").ok();
-            let flags = flags.and_then(|bytes| <[u8; 8]>::try_from(bytes).ok());
-            flags.map_or(Origin::Unknown, |flags| {
-                Origin::from_envoy_flags(u64::from_le_bytes(flags))
-            })
-        }
+        // What breaks off in mid-stream has its own details, in place of those of the head.
         Some(Host::Envoy) => response_origin(host),
         Some(Host::Kong) if !response_seen => match text("response\0code").as_deref() {
             // nginx's word for a client that closed its request.
@@ -96,6 +90,23 @@ pub(crate) fn ending_origin(host: Option<Host>, response_seen: bool) -> Origin {
         },
         Some(Host::Kong) | None => Origin::Unknown,
     }
+}
+
+/// The gRPC status of the response whose headers are at hand.
+pub(crate) fn response_grpc_status() -> Option<u8> {
+    grpc_status(abi::header(Map::Response, "grpc-status").ok()?)
+}
+
+/// The gRPC status in the trailers of a response that has ended. Kong shows none.
+pub(crate) fn trailing_grpc_status(host: Option<Host>) -> Option<u8> {
+    match host? {
+        Host::Envoy => grpc_status(abi::property("response\0trailers\0grpc-status").ok()?),
+        Host::Kong => None,
+    }
+}
+
+pub(crate) fn grpc_status(value: Vec<u8>) -> Option<u8> {
+    String::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The status of the response whose headers are at hand.

@@ -64,8 +64,44 @@ impl Response for ResponseView<'_> {
         host::response_origin(self.detector.host())
     }
 
+    fn end_tells_origin(&self) -> bool {
+        self.detector.host() == Some(Host::Envoy)
+    }
+
+    fn grpc_status(&self) -> Option<u8> {
+        match self.headers() {
+            Some(headers) => host::grpc_status(headers.get("grpc-status")?.to_vec()),
+            None => host::response_grpc_status(),
+        }
+    }
+
     fn headers(&self) -> Option<&Headers> {
         ResponseView::headers(self)
+    }
+}
+
+/// How much of a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    /// All of it, or it can't be known.
+    All,
+    /// A body is to follow its headers.
+    HeadOnly,
+}
+
+impl Sent {
+    /// From the headers of a request. One that has a body is complete with the first callback for
+    /// it on Kong, which reads all of it before anything goes on to the upstream.
+    pub(crate) fn with(headers: &Headers) -> Self {
+        let none = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
+        let has_body = headers.get("transfer-encoding").is_some()
+            || headers
+                .get("content-length")
+                .is_some_and(|length| !none(length));
+        match has_body {
+            true => Self::HeadOnly,
+            false => Self::All,
+        }
     }
 }
 
@@ -77,7 +113,10 @@ pub(crate) enum EndView<'a> {
         response_seen: bool,
     },
     /// At its deletion.
-    Dropped,
+    Dropped {
+        /// What the client has sent of its request.
+        sent: Sent,
+    },
     /// Of a stream that was answered here after its policy had let it pass.
     Answered,
 }
@@ -89,12 +128,23 @@ impl Ending for EndView<'_> {
                 detector,
                 response_seen,
             } => host::ending_origin(detector.host(), *response_seen),
-            Self::Dropped => Origin::Unknown,
+            // Nothing has gone on to the upstream: the client left, or what it sent was refused.
+            Self::Dropped {
+                sent: Sent::HeadOnly,
+            } => Origin::ClientGone,
+            Self::Dropped { sent: Sent::All } => Origin::Unknown,
             Self::Answered => Origin::Gateway,
         }
     }
 
     fn is_dropped(&self) -> bool {
-        matches!(self, Self::Dropped)
+        matches!(self, Self::Dropped { .. })
+    }
+
+    fn grpc_status(&self) -> Option<u8> {
+        match self {
+            Self::Logged { detector, .. } => host::trailing_grpc_status(detector.host()),
+            Self::Dropped { .. } | Self::Answered => None,
+        }
     }
 }

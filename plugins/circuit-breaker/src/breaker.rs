@@ -1,18 +1,26 @@
 //! The state machine: what is known of a breaker, and each way in which that changes.
 //!
-//! Pure: time comes in, and a new record comes out for the caller to store. The machine as it is
-//! described in M. Nygard, *Release It!*, with leases on the permits of its half-open state.
+//! Pure: time and chance come in, and a new record comes out for the caller to store. The machine
+//! as it is described in M. Nygard, *Release It!*, with ratios over a sliding window of time as in
+//! resilience4j, and with leases on the permits of its half-open state.
 
 use portcullis_policy::{Span, Timestamp};
 
-use crate::classify::Outcome;
-use crate::permits::{Permit, Permits, left};
+use crate::backoff::{Backoff, OpenFor};
+use crate::batch::Counts;
+use crate::classify::{Outcome, Pace};
+use crate::permits::{Permits, left};
+use crate::ticket::{Standing, Ticket};
+use crate::transition::{Phase, Transition, Why};
+use crate::window::{Ratio, Window};
 
 /// What a breaker is set to.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settings {
-    pub(crate) failures_to_open: u32,
-    pub(crate) open_for: Span,
+    pub(crate) consecutive_failures: Option<u32>,
+    pub(crate) failure_ratio: Option<Ratio>,
+    pub(crate) slow_ratio: Option<Ratio>,
+    pub(crate) open_for: OpenFor,
     pub(crate) probes: u8,
     pub(crate) successes_to_close: u32,
     pub(crate) probe_lease: Span,
@@ -24,65 +32,25 @@ pub(crate) struct Record {
     /// Goes up with each transition: the answer to a request that was admitted before the last one
     /// says nothing about now.
     pub(crate) generation: u32,
+    pub(crate) backoff: Backoff,
+    /// When its state began; the epoch where it never had another.
+    pub(crate) since: Timestamp,
     pub(crate) state: State,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "it lives on the stack for the length of a callback"
-)]
 pub(crate) enum State {
     /// All requests pass.
     Closed {
         /// With no success between them.
         failures: u32,
+        failing: Window,
+        slow: Window,
     },
     /// None passes until the time is up.
-    Open { since: Timestamp, until: Timestamp },
+    Open { until: Timestamp, why: Why },
     /// A few pass, to probe the upstream.
     HalfOpen { permits: Permits, successes: u32 },
-}
-
-/// A state without what belongs to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    Closed,
-    HalfOpen,
-    Open,
-}
-
-/// The four ways from one state to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Transition {
-    /// Closed → Open: too many failures in a row.
-    Tripped,
-    /// Open → HalfOpen: its time is up.
-    Probing,
-    /// HalfOpen → Open: a probe failed.
-    Relapsed,
-    /// HalfOpen → Closed: enough probes succeeded.
-    Recovered,
-}
-
-/// What an admitted request keeps until it is settled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Ticket {
-    generation: u32,
-    standing: Standing,
-}
-
-/// As what a request was admitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
-    /// Through a closed breaker with no failure on record. Its success resets nothing, even where
-    /// failures came in while it was out: they are of requests that were sent after it or with it,
-    /// and to look for them would cost each request a second read.
-    Clean,
-    /// Through a closed breaker with failures on record.
-    AfterFailures,
-    /// As a probe.
-    Probe(Permit),
 }
 
 /// What a breaker says of a request.
@@ -107,6 +75,17 @@ pub(crate) enum Refusal {
     Open(Span),
     /// All probes are out.
     ProbesOut,
+    /// The breaker is forced open. Nobody knows for how long: it says what it would if it had just
+    /// opened.
+    Forced(Span),
+}
+
+/// When something is settled, and the chance that is drawn for it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub(crate) now: Timestamp,
+    /// Of all `u32`, evenly.
+    pub(crate) roll: u32,
 }
 
 /// What a probe that goes out, or a request that is settled, changes.
@@ -120,7 +99,7 @@ impl Record {
     /// The ticket of a request to a closed breaker, which takes neither a clock nor a write.
     pub(crate) const fn pass(&self) -> Option<Ticket> {
         match self.state {
-            State::Closed { failures } => Some(self.ticket(failures)),
+            State::Closed { failures, .. } => Some(Ticket::closed(self.generation, failures)),
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
@@ -128,62 +107,61 @@ impl Record {
     /// Decides on a request at `now`.
     pub(crate) fn admit(&self, settings: &Settings, now: Timestamp) -> Admission {
         match self.state {
-            State::Closed { failures } => Admission::Pass(self.ticket(failures)),
-            State::Open { since, until } => match left(since, until, now) {
+            State::Closed { failures, .. } => {
+                Admission::Pass(Ticket::closed(self.generation, failures))
+            }
+            State::Open { until, .. } => match left(self.since, until, now) {
                 Some(left) => Admission::Refuse(Refusal::Open(left)),
                 None => self
-                    .turn(Transition::Probing, State::half_opened())
+                    .turn(Transition::Probing, State::half_opened(), now)
                     .admit_probe(settings, now),
             },
             State::HalfOpen { .. } => self.stay(self.state.clone()).admit_probe(settings, now),
         }
     }
 
-    /// What changes when a request that was admitted with `ticket` turns out as `outcome` at `now`;
-    /// `None` when nothing does.
+    /// What changes when a request that was admitted with `ticket` turns out as `outcome`, and
+    /// `counts` (it among them) are told with it; `None` when nothing does.
     pub(crate) fn settle(
         &self,
         ticket: &Ticket,
         outcome: Outcome,
+        pace: Pace,
+        counts: Counts,
         settings: &Settings,
-        now: Timestamp,
+        moment: Moment,
     ) -> Option<Change> {
         if self.generation != ticket.generation {
             return None;
         }
         match (&self.state, ticket.standing) {
-            (State::Closed { failures }, Standing::Clean | Standing::AfterFailures) => {
-                match outcome {
-                    Outcome::Success => {
-                        (*failures > 0).then(|| self.stay(State::Closed { failures: 0 }))
-                    }
-                    Outcome::Failure(_) => {
-                        let failures = failures.saturating_add(1);
-                        Some(if failures < settings.failures_to_open {
-                            self.stay(State::Closed { failures })
-                        } else {
-                            self.turn(Transition::Tripped, State::opened(settings, now))
-                        })
-                    }
-                    Outcome::Ignored => None,
-                }
+            (State::Closed { failures, .. }, Standing::Clean | Standing::AfterFailures) => {
+                let failures = match outcome {
+                    Outcome::Success => 0,
+                    Outcome::Failure(_) => failures.saturating_add(1),
+                    Outcome::Ignored => *failures,
+                };
+                self.count(failures, counts, settings, moment)
             }
             (State::HalfOpen { permits, successes }, Standing::Probe(permit)) => {
                 let permits = permits.release(permit)?;
                 let successes = *successes;
-                Some(match outcome {
-                    Outcome::Success => {
+                Some(match (outcome, pace) {
+                    (Outcome::Success, Pace::Quick) => {
                         let successes = successes.saturating_add(1);
                         if successes < settings.successes_to_close {
                             self.stay(State::HalfOpen { permits, successes })
                         } else {
-                            self.turn(Transition::Recovered, State::default())
+                            self.turn(Transition::Recovered, State::default(), moment.now)
                         }
                     }
-                    Outcome::Failure(_) => {
-                        self.turn(Transition::Relapsed, State::opened(settings, now))
+                    (Outcome::Failure(_), Pace::Quick | Pace::Slow)
+                    | (Outcome::Success, Pace::Slow) => {
+                        self.open(Why::ProbeFailed, Transition::Relapsed, settings, moment)
                     }
-                    Outcome::Ignored => self.stay(State::HalfOpen { permits, successes }),
+                    (Outcome::Ignored, Pace::Quick | Pace::Slow) => {
+                        self.stay(State::HalfOpen { permits, successes })
+                    }
                 })
             }
             // No generation has both: nobody is admitted in an open one, no probe in a closed one,
@@ -193,7 +171,25 @@ impl Record {
                 Standing::Clean | Standing::AfterFailures | Standing::Probe(_),
             )
             | (State::Closed { .. }, Standing::Probe(_))
-            | (State::HalfOpen { .. }, Standing::Clean | Standing::AfterFailures) => None,
+            | (State::HalfOpen { .. }, Standing::Clean | Standing::AfterFailures)
+            | (_, Standing::Forced) => None,
+        }
+    }
+
+    /// What changes when `counts` of requests that were admitted in `generation` are told; `None`
+    /// when nothing does.
+    pub(crate) fn merge(
+        &self,
+        generation: u32,
+        counts: Counts,
+        settings: &Settings,
+        moment: Moment,
+    ) -> Option<Change> {
+        match self.state {
+            State::Closed { failures, .. } if self.generation == generation => {
+                self.count(failures, counts, settings, moment)
+            }
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
 
@@ -201,7 +197,7 @@ impl Record {
     /// it is a request that makes it so.
     pub(crate) fn phase_at(&self, now: Timestamp) -> Phase {
         match self.state {
-            State::Open { since, until } if left(since, until, now).is_none() => Phase::HalfOpen,
+            State::Open { until, .. } if left(self.since, until, now).is_none() => Phase::HalfOpen,
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => self.phase(),
         }
     }
@@ -215,30 +211,91 @@ impl Record {
         }
     }
 
-    const fn ticket(&self, failures: u32) -> Ticket {
-        Ticket {
-            generation: self.generation,
-            standing: match failures {
-                0 => Standing::Clean,
-                1.. => Standing::AfterFailures,
-            },
+    /// What changes in a closed breaker that has seen so many failures in a row, and these counts.
+    fn count(
+        &self,
+        failures: u32,
+        counts: Counts,
+        settings: &Settings,
+        moment: Moment,
+    ) -> Option<Change> {
+        let State::Closed {
+            failures: before,
+            failing,
+            slow,
+        } = &self.state
+        else {
+            return None;
+        };
+        // Not counted where nothing depends on it, so that no request has failures on record.
+        let failures = settings.consecutive_failures.map_or(0, |_| failures);
+        if failures == *before && counts == Counts::default() {
+            return None;
         }
+        let (mut failing, mut slow, now) = (*failing, *slow, moment.now);
+        let too_many = |ratio: Option<Ratio>, window: &mut Window, tally| {
+            ratio.is_some_and(|ratio| {
+                window.add(&ratio, tally, now);
+                ratio.is_exceeded(window.sum(&ratio, now))
+            })
+        };
+        let too_many_failed = too_many(settings.failure_ratio, &mut failing, counts.failures());
+        let too_many_slow = too_many(settings.slow_ratio, &mut slow, counts.slow());
+        let in_a_row = settings
+            .consecutive_failures
+            .is_some_and(|most| failures > *before && failures >= most);
+        let why = match (in_a_row, too_many_failed, too_many_slow) {
+            (true, _, _) => Some(Why::ConsecutiveFailures),
+            (false, true, _) => Some(Why::FailureRatio),
+            (false, false, true) => Some(Why::SlowRatio),
+            (false, false, false) => None,
+        };
+        Some(match why {
+            Some(why) => self.open(why, Transition::Tripped(why), settings, moment),
+            None => self.stay(State::Closed {
+                failures,
+                failing,
+                slow,
+            }),
+        })
+    }
+
+    fn open(
+        &self,
+        why: Why,
+        transition: Transition,
+        settings: &Settings,
+        moment: Moment,
+    ) -> Change {
+        let closed = match self.state {
+            State::Closed { .. } => moment.now.since(self.since),
+            State::Open { .. } | State::HalfOpen { .. } => Span::ZERO,
+        };
+        let backoff = self.backoff.next(&settings.open_for, closed, moment.roll);
+        let until = moment.now.after(backoff.last);
+        let mut change = self.turn(transition, State::Open { until, why }, moment.now);
+        change.record.backoff = backoff;
+        change
     }
 
     const fn stay(&self, state: State) -> Change {
         Change {
             record: Self {
                 generation: self.generation,
+                backoff: self.backoff,
+                since: self.since,
                 state,
             },
             transition: None,
         }
     }
 
-    const fn turn(&self, transition: Transition, state: State) -> Change {
+    const fn turn(&self, transition: Transition, state: State, now: Timestamp) -> Change {
         Change {
             record: Self {
                 generation: self.generation.wrapping_add(1),
+                backoff: self.backoff,
+                since: now,
                 state,
             },
             transition: Some(transition),
@@ -268,7 +325,11 @@ impl Change {
 
 impl Default for State {
     fn default() -> Self {
-        Self::Closed { failures: 0 }
+        Self::Closed {
+            failures: 0,
+            failing: Window::default(),
+            slow: Window::default(),
+        }
     }
 }
 
@@ -279,43 +340,6 @@ impl State {
             successes: 0,
         }
     }
-
-    const fn opened(settings: &Settings, now: Timestamp) -> Self {
-        Self::Open {
-            since: now,
-            until: now.after(settings.open_for),
-        }
-    }
-}
-
-impl Ticket {
-    /// Whether it holds a permit.
-    pub(crate) const fn is_probe(&self) -> bool {
-        matches!(self.standing, Standing::Probe(_))
-    }
-
-    /// Whether settling it so can change a record. A success through a closed breaker without
-    /// failures can not, so that a healthy upstream costs one read a request and no write.
-    pub(crate) const fn matters(&self, outcome: Outcome) -> bool {
-        match (self.standing, outcome) {
-            (Standing::Probe(_), Outcome::Success | Outcome::Failure(_) | Outcome::Ignored)
-            | (Standing::AfterFailures, Outcome::Success | Outcome::Failure(_))
-            | (Standing::Clean, Outcome::Failure(_)) => true,
-            (Standing::AfterFailures, Outcome::Ignored)
-            | (Standing::Clean, Outcome::Success | Outcome::Ignored) => false,
-        }
-    }
-}
-
-#[cfg(all(test, not(target_arch = "wasm32")))]
-impl Ticket {
-    /// A probe's generation, and when its lease ends.
-    pub(crate) const fn probe(&self) -> Option<(u32, Timestamp)> {
-        match self.standing {
-            Standing::Probe(permit) => Some((self.generation, permit.until())),
-            Standing::Clean | Standing::AfterFailures => None,
-        }
-    }
 }
 
 impl Refusal {
@@ -323,6 +347,7 @@ impl Refusal {
         match self {
             Self::Open(_) => "open",
             Self::ProbesOut => "probes_out",
+            Self::Forced(_) => "forced",
         }
     }
 
@@ -330,62 +355,8 @@ impl Refusal {
     /// a guess that costs a client little.
     pub(crate) fn retry_after_secs(self) -> u64 {
         match self {
-            Self::Open(left) => left.as_secs_ceil(),
+            Self::Open(left) | Self::Forced(left) => left.as_secs_ceil(),
             Self::ProbesOut => 1,
-        }
-    }
-}
-
-impl Phase {
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Closed => "closed",
-            Self::HalfOpen => "half_open",
-            Self::Open => "open",
-        }
-    }
-
-    /// The value of the gauge `circuit_breaker_state`.
-    pub(crate) const fn gauge(self) -> u64 {
-        match self {
-            Self::Closed => 0,
-            Self::HalfOpen => 1,
-            Self::Open => 2,
-        }
-    }
-}
-
-impl Transition {
-    pub(crate) const fn from(self) -> Phase {
-        match self {
-            Self::Tripped => Phase::Closed,
-            Self::Probing => Phase::Open,
-            Self::Relapsed | Self::Recovered => Phase::HalfOpen,
-        }
-    }
-
-    pub(crate) const fn to(self) -> Phase {
-        match self {
-            Self::Tripped | Self::Relapsed => Phase::Open,
-            Self::Probing => Phase::HalfOpen,
-            Self::Recovered => Phase::Closed,
-        }
-    }
-
-    pub(crate) const fn event(self) -> &'static str {
-        match self.to() {
-            Phase::Closed => "closed",
-            Phase::HalfOpen => "half_opened",
-            Phase::Open => "opened",
-        }
-    }
-
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Tripped => "consecutive_failures",
-            Self::Probing => "open_time_over",
-            Self::Relapsed => "probe_failed",
-            Self::Recovered => "probes_succeeded",
         }
     }
 }

@@ -1,13 +1,21 @@
 use super::*;
 use crate::classify::Cause;
 use crate::permits::MOST_PROBES;
+use crate::window::Tally;
 
 const FAILURE: Outcome = Outcome::Failure(Cause::Status);
 const START: u64 = 1_000_000;
 
 const SETTINGS: Settings = Settings {
-    failures_to_open: 3,
-    open_for: Span::from_secs(30),
+    consecutive_failures: Some(3),
+    failure_ratio: None,
+    slow_ratio: None,
+    open_for: OpenFor {
+        initial: Span::from_secs(30),
+        multiplier: 2_000_000,
+        max: Span::from_secs(300),
+        jitter: 0,
+    },
     probes: 2,
     successes_to_close: 2,
     probe_lease: Span::from_secs(35),
@@ -17,18 +25,66 @@ fn at(secs: u64) -> Timestamp {
     Timestamp::from_unix_secs(START + secs)
 }
 
-fn closed(failures: u32) -> Record {
-    Record {
-        generation: 7,
-        state: State::Closed { failures },
+fn moment(secs: u64) -> Moment {
+    Moment {
+        now: at(secs),
+        roll: 0,
     }
 }
 
+/// Closed since long ago.
+fn closed(failures: u32) -> Record {
+    Record {
+        generation: 7,
+        state: in_a_row(failures),
+        ..Record::default()
+    }
+}
+
+fn in_a_row(failures: u32) -> State {
+    State::Closed {
+        failures,
+        failing: Window::default(),
+        slow: Window::default(),
+    }
+}
+
+/// Since second 0, for the first time.
 fn open() -> Record {
     Record {
         generation: 8,
-        state: State::opened(&SETTINGS, at(0)),
+        backoff: Backoff {
+            times: 1,
+            last: Span::from_secs(30),
+        },
+        since: at(0),
+        state: State::Open {
+            until: at(30),
+            why: Why::ConsecutiveFailures,
+        },
     }
+}
+
+/// Settles one request.
+fn settle(record: &Record, ticket: &Ticket, outcome: Outcome, secs: u64) -> Option<Change> {
+    settle_at(record, ticket, outcome, Pace::Quick, &SETTINGS, secs)
+}
+
+fn settle_at(
+    record: &Record,
+    ticket: &Ticket,
+    outcome: Outcome,
+    pace: Pace,
+    settings: &Settings,
+    secs: u64,
+) -> Option<Change> {
+    // As a breaker without ratios does, which counts nothing.
+    let has_ratio = settings.failure_ratio.is_some() || settings.slow_ratio.is_some();
+    let counts = match has_ratio {
+        true => Counts::of(outcome, pace),
+        false => Counts::default(),
+    };
+    record.settle(ticket, outcome, pace, counts, settings, moment(secs))
 }
 
 /// Half-open since second 30, with so many probes out.
@@ -80,7 +136,7 @@ fn closed_lets_everybody_pass_and_only_failures_are_written() {
         (1, FAILURE, Some(closed(2))),
     ] {
         let record = closed(failures);
-        let change = record.settle(&pass(&record), outcome, &SETTINGS, at(0));
+        let change = settle(&record, &pass(&record), outcome, 0);
         let after = after.map(|record| Change {
             record,
             transition: None,
@@ -92,12 +148,12 @@ fn closed_lets_everybody_pass_and_only_failures_are_written() {
 #[test]
 fn the_last_failure_in_a_row_opens_and_starts_a_generation() {
     let record = closed(2);
-    let change = record.settle(&pass(&record), FAILURE, &SETTINGS, at(0));
+    let change = settle(&record, &pass(&record), FAILURE, 0);
     assert_eq!(
         change,
         Some(Change {
             record: open(),
-            transition: Some(Transition::Tripped)
+            transition: Some(Transition::Tripped(Why::ConsecutiveFailures))
         })
     );
 }
@@ -106,11 +162,14 @@ fn the_last_failure_in_a_row_opens_and_starts_a_generation() {
 fn a_threshold_that_was_lowered_below_the_count_opens_on_the_next_failure() {
     let record = closed(2);
     let lower = Settings {
-        failures_to_open: 1,
+        consecutive_failures: Some(1),
         ..SETTINGS
     };
-    let change = record.settle(&pass(&record), FAILURE, &lower, at(0));
-    assert_eq!(change.unwrap().transition, Some(Transition::Tripped));
+    let change = settle_at(&record, &pass(&record), FAILURE, Pace::Quick, &lower, 0);
+    assert_eq!(
+        change.unwrap().transition,
+        Some(Transition::Tripped(Why::ConsecutiveFailures))
+    );
 }
 
 #[test]
@@ -154,16 +213,16 @@ fn a_permit_whose_lease_has_run_out_goes_to_another() {
     assert!(!tickets.contains(&other));
     // The late one neither frees the other's permit nor counts.
     for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
-        assert_eq!(taken.settle(&tickets[0], outcome, &SETTINGS, at(66)), None);
+        assert_eq!(settle(&taken, &tickets[0], outcome, 66), None);
     }
-    let change = taken.settle(&other, Outcome::Success, &SETTINGS, at(66));
+    let change = settle(&taken, &other, Outcome::Success, 66);
     assert!(change.is_some());
 }
 
 #[test]
 fn a_late_probe_still_counts_while_nobody_has_taken_its_place() {
     let (record, tickets) = probing(1, 1);
-    let change = record.settle(&tickets[0], Outcome::Success, &SETTINGS, at(999));
+    let change = settle(&record, &tickets[0], Outcome::Success, 999);
     assert_eq!(change.unwrap().transition, Some(Transition::Recovered));
 }
 
@@ -208,9 +267,7 @@ fn there_is_a_place_for_each_of_the_most_probes() {
 #[test]
 fn probes_close_fail_or_are_given_back() {
     let (record, tickets) = probing(2, 0);
-    let settle = |record: &Record, ticket, outcome| {
-        record.settle(ticket, outcome, &SETTINGS, at(31)).unwrap()
-    };
+    let settle = |record: &Record, ticket, outcome| settle(record, ticket, outcome, 31).unwrap();
 
     let one = settle(&record, &tickets[0], Outcome::Success);
     assert_eq!(
@@ -219,12 +276,22 @@ fn probes_close_fail_or_are_given_back() {
     );
     let two = settle(&one.record, &tickets[1], Outcome::Success);
     assert_eq!(two.transition, Some(Transition::Recovered));
-    assert_eq!(two.record.state, State::Closed { failures: 0 });
+    assert_eq!(
+        (two.record.state, two.record.since),
+        (State::default(), at(31))
+    );
     assert_eq!(two.record.generation, record.generation + 1);
 
     let failed = settle(&one.record, &tickets[1], FAILURE);
     assert_eq!(failed.transition, Some(Transition::Relapsed));
-    assert_eq!(failed.record.state, State::opened(&SETTINGS, at(31)));
+    assert_eq!(
+        failed.record.state,
+        State::Open {
+            until: at(91),
+            why: Why::ProbeFailed
+        },
+        "twice as long as the first time"
+    );
 
     let given_back = settle(&record, &tickets[0], Outcome::Ignored);
     assert_eq!(given_back.transition, None);
@@ -235,20 +302,16 @@ fn probes_close_fail_or_are_given_back() {
 fn an_answer_from_before_the_last_transition_changes_nothing() {
     let early = pass(&closed(2));
     let (half_open, tickets) = probing(2, 0);
-    let relapsed = half_open
-        .settle(&tickets[0], FAILURE, &SETTINGS, at(31))
-        .unwrap();
+    let relapsed = settle(&half_open, &tickets[0], FAILURE, 31).unwrap();
     let recovered = Record {
         generation: 10,
         ..closed(1)
     };
     for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
         for record in [&open(), &half_open, &relapsed.record, &recovered] {
-            assert_eq!(record.settle(&early, outcome, &SETTINGS, at(40)), None);
+            assert_eq!(settle(record, &early, outcome, 40), None);
         }
-        let late = relapsed
-            .record
-            .settle(&tickets[1], outcome, &SETTINGS, at(40));
+        let late = settle(&relapsed.record, &tickets[1], outcome, 40);
         assert_eq!(late, None);
     }
 }
@@ -269,9 +332,20 @@ fn a_ticket_that_does_not_fit_its_generation_changes_nothing() {
         ..open()
     };
     for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
-        assert_eq!(half_open.settle(&clean, outcome, &SETTINGS, at(40)), None);
-        assert_eq!(closed.settle(&tickets[0], outcome, &SETTINGS, at(40)), None);
-        assert_eq!(open.settle(&clean, outcome, &SETTINGS, at(40)), None);
+        for (record, ticket) in [
+            (&half_open, &clean),
+            (&closed, &tickets[0]),
+            (&open, &clean),
+        ] {
+            assert_eq!(settle(record, ticket, outcome, 40), None);
+        }
+        for record in [&half_open, &closed, &open] {
+            let forced = Ticket {
+                generation: 9,
+                ..Ticket::FORCED
+            };
+            assert_eq!(settle(record, &forced, outcome, 40), None);
+        }
     }
 }
 
@@ -280,30 +354,17 @@ fn the_ends_of_time_and_of_generations_do_not_overflow() {
     let end = Timestamp::from_unix_nanos(u64::MAX);
     let record = Record {
         generation: u32::MAX,
-        state: State::Closed { failures: u32::MAX },
+        state: in_a_row(u32::MAX - 1),
+        ..Record::default()
     };
     let ticket = record.pass().unwrap();
-    let opened = record.settle(&ticket, FAILURE, &SETTINGS, end).unwrap();
+    let moment = Moment { now: end, roll: 0 };
+    let none = Counts::default();
+    let opened = record.settle(&ticket, FAILURE, Pace::Quick, none, &SETTINGS, moment);
+    let opened = opened.unwrap();
     assert_eq!(opened.record.generation, 0);
     let _ = opened.record.admit(&SETTINGS, end);
     let _ = opened.record.admit(&SETTINGS, Timestamp::default());
-}
-
-#[test]
-fn every_transition_leads_where_the_diagram_says() {
-    use Phase::{Closed, HalfOpen, Open};
-    for (transition, from, to) in [
-        (Transition::Tripped, Closed, Open),
-        (Transition::Probing, Open, HalfOpen),
-        (Transition::Relapsed, HalfOpen, Open),
-        (Transition::Recovered, HalfOpen, Closed),
-    ] {
-        assert_eq!((transition.from(), transition.to()), (from, to));
-    }
-    assert_eq!(
-        [Closed, HalfOpen, Open].map(|phase| (phase.as_str(), phase.gauge())),
-        [("closed", 0), ("half_open", 1), ("open", 2)]
-    );
 }
 
 #[test]
@@ -313,8 +374,194 @@ fn settling_without_effect_is_known_before_anything_is_read() {
     let all = states.into_iter().chain([(tickets[0], half_open)]);
     for (ticket, record) in all {
         for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
-            let changes = record.settle(&ticket, outcome, &SETTINGS, at(31)).is_some();
+            let changes = settle(&record, &ticket, outcome, 31).is_some();
             assert_eq!(ticket.matters(outcome), changes, "{record:?} {outcome:?}");
         }
     }
+}
+
+const RATIO: Ratio = Ratio {
+    above: 500_000,
+    window: Span::from_secs(10),
+    minimum_requests: 4,
+};
+
+/// By ratios only.
+const RATIOS: Settings = Settings {
+    consecutive_failures: None,
+    failure_ratio: Some(RATIO),
+    slow_ratio: Some(RATIO),
+    ..SETTINGS
+};
+
+/// Settles requests one after the other, each a second after the one before; what opened it, and
+/// when.
+fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why)> {
+    let mut record = closed(0);
+    for (place, (outcome, pace)) in requests.iter().enumerate() {
+        let ticket = pass(&record);
+        let change = settle_at(&record, &ticket, *outcome, *pace, settings, place as u64);
+        let Some(change) = change else { continue };
+        if let Some(Transition::Tripped(why)) = change.transition {
+            return Some((place, why));
+        }
+        record = change.record;
+    }
+    None
+}
+
+const GOOD: (Outcome, Pace) = (Outcome::Success, Pace::Quick);
+const BAD: (Outcome, Pace) = (FAILURE, Pace::Quick);
+const SLOW: (Outcome, Pace) = (Outcome::Success, Pace::Slow);
+const LATE: (Outcome, Pace) = (FAILURE, Pace::Slow);
+const NOTHING: (Outcome, Pace) = (Outcome::Ignored, Pace::Slow);
+
+#[test]
+fn a_share_of_failures_or_of_slow_requests_opens_and_says_which() {
+    for (requests, opened) in [
+        (&[BAD, BAD, BAD][..], None),
+        (&[BAD, BAD, GOOD, GOOD], None),
+        (&[BAD, GOOD, BAD, GOOD, BAD], Some((4, Why::FailureRatio))),
+        // A success brings the minimum.
+        (&[BAD, BAD, BAD, GOOD], Some((3, Why::FailureRatio))),
+        (&[SLOW, GOOD, SLOW, GOOD, SLOW], Some((4, Why::SlowRatio))),
+        (&[LATE, LATE, LATE, GOOD], Some((3, Why::FailureRatio))),
+        (&[BAD, SLOW, BAD, SLOW], None),
+        (&[NOTHING, NOTHING, NOTHING, NOTHING, BAD], None),
+        (
+            &[BAD, BAD, NOTHING, BAD, GOOD],
+            Some((4, Why::FailureRatio)),
+        ),
+    ] {
+        assert_eq!(play(&RATIOS, requests), opened, "{requests:?}");
+    }
+}
+
+#[test]
+fn any_condition_opens_and_the_first_that_is_met_is_told() {
+    let all = Settings {
+        consecutive_failures: Some(3),
+        ..RATIOS
+    };
+    let three = play(&all, &[GOOD, BAD, BAD, BAD, BAD]);
+    assert_eq!(three, Some((3, Why::ConsecutiveFailures)));
+    let mixed = play(&all, &[BAD, BAD, GOOD, BAD]);
+    assert_eq!(mixed, Some((3, Why::FailureRatio)));
+}
+
+#[test]
+fn what_has_left_the_window_no_longer_counts() {
+    let failures = [BAD, BAD, BAD];
+    let silence = [NOTHING; 10];
+    let requests = [&failures[..], &silence, &[GOOD]].concat();
+    assert_eq!(play(&RATIOS, &requests), None);
+}
+
+#[test]
+fn counts_of_a_batch_are_merged_into_their_own_generation_only() {
+    let counts = Counts {
+        requests: 8,
+        failed: 5,
+        slow: 0,
+    };
+    let record = closed(0);
+    let merged = record.merge(7, counts, &RATIOS, moment(0)).unwrap();
+    assert_eq!(
+        merged.transition,
+        Some(Transition::Tripped(Why::FailureRatio))
+    );
+    assert_eq!(record.merge(6, counts, &RATIOS, moment(0)), None);
+    let (half_open, _) = probing(1, 0);
+    for record in [&open(), &half_open] {
+        assert_eq!(
+            record.merge(record.generation, counts, &RATIOS, moment(0)),
+            None
+        );
+    }
+    // Nothing to tell, nothing to write; a count in a row is not brought up by others' successes.
+    let none = Counts::default();
+    assert_eq!(record.merge(7, none, &RATIOS, moment(0)), None);
+    let few = Counts {
+        failed: 1,
+        ..counts
+    };
+    let merged = closed(2).merge(
+        7,
+        few,
+        &Settings {
+            consecutive_failures: Some(2),
+            ..RATIOS
+        },
+        moment(0),
+    );
+    assert_eq!(merged.unwrap().transition, None);
+}
+
+#[test]
+fn the_windows_are_empty_when_it_closes_again() {
+    let (record, tickets) = probing(1, 1);
+    let recovered = settle_at(
+        &record,
+        &tickets[0],
+        Outcome::Success,
+        Pace::Quick,
+        &RATIOS,
+        31,
+    );
+    let State::Closed { failing, slow, .. } = recovered.unwrap().record.state else {
+        panic!("not closed");
+    };
+    for window in [failing, slow] {
+        assert_eq!(window.sum(&RATIO, at(31)), Tally::default());
+    }
+}
+
+#[test]
+fn a_slow_probe_opens_again() {
+    let (record, tickets) = probing(1, 1);
+    let change = settle_at(
+        &record,
+        &tickets[0],
+        Outcome::Success,
+        Pace::Slow,
+        &RATIOS,
+        31,
+    );
+    assert_eq!(change.unwrap().transition, Some(Transition::Relapsed));
+}
+
+#[test]
+fn it_stays_open_longer_each_time_until_it_has_been_closed_for_long() {
+    let mut record = closed(2);
+    let mut now = 0;
+    let mut lengths = Vec::new();
+    // Closed for so many seconds before it trips once more.
+    for closed_for in [0, 0, 59, 240, 0] {
+        now += closed_for;
+        let opened = settle(&record, &pass(&record), FAILURE, now)
+            .unwrap()
+            .record;
+        let State::Open { until, .. } = opened.state else {
+            panic!("not open");
+        };
+        lengths.push(until.since(at(now)).as_secs_ceil());
+        now = until.unix_secs() - START;
+        let (probing, ticket, _) = probe(&opened, until);
+        let successes_to_close = 1;
+        let quick = Settings {
+            successes_to_close,
+            ..SETTINGS
+        };
+        let closed = settle_at(
+            &probing,
+            &ticket,
+            Outcome::Success,
+            Pace::Quick,
+            &quick,
+            now,
+        );
+        record = closed.unwrap().record;
+        record.state = in_a_row(2);
+    }
+    assert_eq!(lengths, [30, 60, 120, 30, 60]);
 }

@@ -3,15 +3,21 @@
 
 use portcullis_policy::config::{IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, Counter, Gauge, LogLine, MetricRegistry, Ports, Request, SlotError, SlotKey,
-    Step, read, update,
+    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, SlotError, SlotKey, Span, Step,
+    Timestamp, read, update,
 };
 
-use crate::breaker::{Admission, Phase, Record, Refusal, Settings, Ticket, Transition};
-use crate::classify::{Cause, Classifier, Outcome};
-use crate::config::BreakerConfig;
+use crate::backoff::OpenFor;
+use crate::batch::{Batch, Counts};
+use crate::breaker::{Admission, Change, Moment, Record, Refusal, Settings};
+use crate::classify::{Cause, Classifier, Outcome, Pace};
+use crate::config::{BreakerConfig, Force};
+use crate::metrics::Metrics;
 use crate::policy::NAME;
 use crate::record::slot_name;
+use crate::ticket::Ticket;
+use crate::transition::{Phase, Transition};
+use crate::window::Ratio;
 
 /// One breaker.
 #[derive(Debug)]
@@ -19,21 +25,14 @@ pub(crate) struct Circuit {
     pub(crate) name: String,
     pub(crate) key: SlotKey,
     pub(crate) mode: Mode,
+    pub(crate) force: Force,
     pub(crate) classifier: Classifier,
+    pub(crate) settings: Settings,
+    /// From when on a response is slow, where that can open it.
+    slower_than: Option<Span>,
     matches: Match,
-    settings: Settings,
+    batch: Batch,
     metrics: Metrics,
-}
-
-#[derive(Debug)]
-struct Metrics {
-    state: Gauge,
-    failures: Counter,
-    rejected: Counter,
-    shadow_rejected: Counter,
-    to_closed: Counter,
-    to_half_open: Counter,
-    to_open: Counter,
 }
 
 /// Why a breaker could not do its work.
@@ -50,19 +49,15 @@ impl Circuit {
     /// `plugin` is the mode of all breakers together: the milder of the two holds.
     pub(crate) fn new(config: BreakerConfig, plugin: Mode, metrics: &mut MetricRegistry) -> Self {
         let name = config.name.as_str().to_owned();
-        let mode = plugin.milder(config.mode);
         Self {
             key: SlotKey::new::<Record>(slot_name(&name)),
-            mode,
+            mode: plugin.milder(config.mode),
+            force: config.force,
             classifier: Classifier::new(&config.failures),
+            slower_than: (config.trip.slow_ratio.as_ref()).map(|slow| slow.slower_than.span()),
+            settings: Settings::from(&config),
             matches: config.matches,
-            settings: Settings {
-                failures_to_open: config.trip.consecutive_failures.get(),
-                open_for: config.open_for.initial.span(),
-                probes: config.half_open.probes.get(),
-                successes_to_close: config.half_open.successes_to_close.get(),
-                probe_lease: config.half_open.probe_lease.span(),
-            },
+            batch: Batch::default(),
             metrics: Metrics::new(&name, metrics),
             name,
         }
@@ -77,9 +72,27 @@ impl Circuit {
         }
     }
 
+    /// Whether it counts what is fine, too.
+    pub(crate) const fn has_ratio(&self) -> bool {
+        self.settings.failure_ratio.is_some() || self.settings.slow_ratio.is_some()
+    }
+
     /// Decides on a request. A closed breaker costs one read, a refusal one read and the time; only
     /// a probe is written down.
     pub(crate) fn admit(&self, ports: &Ports<'_>) -> Result<Answer, Fault> {
+        let answer = self.decide(ports)?;
+        if answer.is_ok() {
+            ports.telemetry.count(self.metrics.admitted);
+        }
+        Ok(answer)
+    }
+
+    fn decide(&self, ports: &Ports<'_>) -> Result<Answer, Fault> {
+        match self.force {
+            Force::None => {}
+            Force::Open => return Ok(Err(Refusal::Forced(self.settings.open_for.initial))),
+            Force::Closed => return Ok(Ok(Ticket::FORCED)),
+        }
         let seen = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
         if let Some(ticket) = seen.pass() {
             return Ok(Ok(ticket));
@@ -104,60 +117,117 @@ impl Circuit {
         Ok(answer)
     }
 
+    /// When a request was admitted, where it is of interest how long it takes.
+    pub(crate) fn started(&self, ports: &Ports<'_>) -> Option<Timestamp> {
+        self.slower_than.and_then(|_| ports.clock.now().ok())
+    }
+
+    /// How long the response's head took, if it comes now.
+    pub(crate) fn pace(&self, started: Option<Timestamp>, ports: &Ports<'_>) -> Pace {
+        match (started, self.slower_than) {
+            (Some(started), Some(limit)) => match ports.clock.now() {
+                Ok(now) => Pace::of(now.since(started), limit),
+                Err(ClockUnavailable) => Pace::Quick,
+            },
+            (None, _) | (_, None) => Pace::Quick,
+        }
+    }
+
     /// Closes the books on a request that was admitted.
     pub(crate) fn settle(
         &self,
         ticket: &Ticket,
         outcome: Outcome,
+        pace: Pace,
         ports: &Ports<'_>,
     ) -> Result<(), Fault> {
-        let cause = match outcome {
-            Outcome::Failure(cause) => {
-                ports.telemetry.count(self.metrics.failures);
-                Some(cause)
+        ports.telemetry.count(self.metrics.settled(outcome));
+        let counts = Counts::of(outcome, pace);
+        if counts.slow > 0 {
+            ports.telemetry.count(self.metrics.slow);
+        }
+        if self.has_ratio() && ticket.is_of_closed() {
+            self.batch.put(ticket.generation, counts);
+            // What is fine is told with the next tick, what is not at once.
+            if counts.failed == 0 && counts.slow == 0 && !ticket.matters(outcome) {
+                return Ok(());
             }
-            Outcome::Success | Outcome::Ignored => None,
-        };
-        if !ticket.matters(outcome) {
+        } else if !ticket.matters(outcome) {
             return Ok(());
         }
-        let now = ports.clock.now()?;
-        let transition = update(ports.store, &self.key, |record: Option<&Record>| {
-            let record = record.cloned().unwrap_or_default();
-            match record.settle(ticket, outcome, &self.settings, now) {
+        let counts = self.batch.take_of(ticket.generation);
+        let cause = match (outcome, pace) {
+            (Outcome::Failure(cause), _) => Some(cause),
+            (Outcome::Success, Pace::Slow) => Some(Cause::Slow),
+            (Outcome::Success, Pace::Quick) | (Outcome::Ignored, _) => None,
+        };
+        self.change(cause, ports, |record, moment| {
+            record.settle(ticket, outcome, pace, counts, &self.settings, moment)
+        })
+    }
+
+    /// Tells the others what this worker has seen.
+    pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Fault> {
+        let Some((generation, counts)) = self.batch.take() else {
+            return Ok(());
+        };
+        self.change(None, ports, |record, moment| {
+            record.merge(generation, counts, &self.settings, moment)
+        })
+    }
+
+    fn change(
+        &self,
+        cause: Option<Cause>,
+        ports: &Ports<'_>,
+        change: impl Fn(&Record, Moment) -> Option<Change>,
+    ) -> Result<(), Fault> {
+        let moment = Moment {
+            now: ports.clock.now()?,
+            roll: self.roll(ports),
+        };
+        let transition = update(
+            ports.store,
+            &self.key,
+            |record: Option<&Record>| match change(&record.cloned().unwrap_or_default(), moment) {
                 None => Step::Keep(None),
                 Some(change) => Step::Write(change.record, change.transition),
-            }
-        })?;
+            },
+        )?;
         if let Some(transition) = transition {
             self.announce(transition, cause, ports);
         }
         Ok(())
     }
 
-    /// The state that a request would find, for people to look at. A breaker that is off lets
-    /// everything pass, whatever was left in its slot.
-    pub(crate) fn phase(&self, ports: &Ports<'_>) -> Result<Phase, Fault> {
-        if self.mode == Mode::Off {
-            return Ok(Phase::Closed);
+    /// The chance in how long it will stay open. Without entropy there is none: that is no reason
+    /// not to open.
+    fn roll(&self, ports: &Ports<'_>) -> u32 {
+        let mut bytes = [0; 4];
+        if self.settings.open_for.jitter == 0 || ports.entropy.fill(&mut bytes).is_err() {
+            return 0;
         }
-        let record = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
-        match record.phase() {
-            Phase::Open => Ok(record.phase_at(ports.clock.now()?)),
-            phase @ (Phase::Closed | Phase::HalfOpen) => Ok(phase),
-        }
+        u32::from_le_bytes(bytes)
     }
 
     /// Sets the gauge to what is stored, as far as that can be read: a gateway that was configured
     /// anew has forgotten it.
     pub(crate) fn show(&self, ports: &Ports<'_>) {
-        if self.mode == Mode::Off {
-            return;
-        }
-        if let Ok(record) = read::<Record>(ports.store, &self.key) {
-            let phase = record.unwrap_or_default().phase();
+        if let Ok(Some(phase)) = self.stored_phase(ports) {
             ports.telemetry.set(self.metrics.state, phase.gauge());
         }
+    }
+
+    fn stored_phase(&self, ports: &Ports<'_>) -> Result<Option<Phase>, Fault> {
+        Ok(match (self.mode, self.force) {
+            (Mode::Off, _) => None,
+            (_, Force::Open) => Some(Phase::Open),
+            (_, Force::Closed) => Some(Phase::Closed),
+            (_, Force::None) => {
+                let record = read::<Record>(ports.store, &self.key)?;
+                Some(record.unwrap_or_default().phase())
+            }
+        })
     }
 
     /// Counts and logs a request that does not pass, or in shadow would not.
@@ -177,12 +247,7 @@ impl Circuit {
     /// Counts and logs a transition. Only who stored it gets here, so that each is told once.
     fn announce(&self, transition: Transition, cause: Option<Cause>, ports: &Ports<'_>) {
         let to = transition.to();
-        let counter = match to {
-            Phase::Closed => self.metrics.to_closed,
-            Phase::HalfOpen => self.metrics.to_half_open,
-            Phase::Open => self.metrics.to_open,
-        };
-        ports.telemetry.count(counter);
+        ports.telemetry.count(self.metrics.to(to));
         ports.telemetry.set(self.metrics.state, to.gauge());
         // Another worker may have gone on from there meanwhile, and have said so first.
         self.show(ports);
@@ -198,25 +263,30 @@ impl Circuit {
     }
 }
 
-impl Metrics {
-    fn new(name: &str, registry: &mut MetricRegistry) -> Self {
-        let mut to = |state: Phase| {
-            registry.counter(format!(
-                "circuit_breaker_transitions.breaker.{name}.to.{}",
-                state.as_str()
-            ))
-        };
-        let (to_closed, to_half_open, to_open) =
-            (to(Phase::Closed), to(Phase::HalfOpen), to(Phase::Open));
+impl Settings {
+    fn from(config: &BreakerConfig) -> Self {
+        let (trip, open_for, half_open) = (&config.trip, &config.open_for, &config.half_open);
         Self {
-            state: registry.gauge(format!("circuit_breaker_state.breaker.{name}")),
-            failures: registry.counter(format!("circuit_breaker_failures.breaker.{name}")),
-            rejected: registry.counter(format!("circuit_breaker_rejected.breaker.{name}")),
-            shadow_rejected: registry
-                .counter(format!("circuit_breaker_shadow_rejected.breaker.{name}")),
-            to_closed,
-            to_half_open,
-            to_open,
+            consecutive_failures: trip.consecutive_failures.map(|most| most.get()),
+            failure_ratio: trip.failure_ratio.as_ref().map(|ratio| Ratio {
+                above: ratio.above.millionths(),
+                window: ratio.window.span(),
+                minimum_requests: ratio.minimum_requests.get(),
+            }),
+            slow_ratio: trip.slow_ratio.as_ref().map(|ratio| Ratio {
+                above: ratio.above.millionths(),
+                window: ratio.window.span(),
+                minimum_requests: ratio.minimum_requests.get(),
+            }),
+            open_for: OpenFor {
+                initial: open_for.initial.span(),
+                multiplier: open_for.multiplier.millionths(),
+                max: open_for.longest().span(),
+                jitter: open_for.jitter.millionths(),
+            },
+            probes: half_open.probes.get(),
+            successes_to_close: half_open.successes_to_close.get(),
+            probe_lease: half_open.probe_lease.span(),
         }
     }
 }

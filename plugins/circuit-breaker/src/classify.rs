@@ -9,8 +9,11 @@
 //! | timeout                        | failure, if counted | failure, if counted |
 //! | gateway or filter, client gone | ignored             | ignored             |
 //!
+//! The status is HTTP's or, of a gRPC request, also gRPC's, where it stands in the head.
+//!
 //! At the end of a stream whose head was seen and was no failure: a connection that broke and a
-//! timeout are failures, if they are counted; everything else leaves it a success.
+//! timeout are failures, if they are counted; so is a listed gRPC status in the trailers. What the
+//! gateway or a filter had answered is ignored; everything else leaves it a success.
 //!
 //! At the end of a stream without a response:
 //!
@@ -30,7 +33,7 @@
 //! A gateway's own answer in the stead of an upstream that was not reached may have any of the
 //! statuses 502, 503 and 504: with one of these it is asked who made it even if none is listed.
 
-use portcullis_policy::{Ending, Origin};
+use portcullis_policy::{Ending, Origin, Span};
 
 use crate::config::FailuresConfig;
 
@@ -49,8 +52,29 @@ pub(crate) enum Outcome {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     Status,
+    GrpcStatus,
     Connection,
     Timeout,
+    /// A probe that was slow, where slowness opens.
+    Slow,
+}
+
+/// How long the upstream took to its response's head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    Quick,
+    Slow,
+}
+
+impl Pace {
+    /// `limit`: what is longer is slow.
+    pub(crate) fn of(taken: Span, limit: Span) -> Self {
+        if taken > limit {
+            Self::Slow
+        } else {
+            Self::Quick
+        }
+    }
 }
 
 /// Whether a cause counts.
@@ -64,6 +88,7 @@ enum Counted {
 #[derive(Clone, Debug)]
 pub(crate) struct Classifier {
     statuses: Vec<u16>,
+    grpc_statuses: Vec<u8>,
     connection: Counted,
     timeout: Counted,
 }
@@ -76,6 +101,7 @@ impl Classifier {
         };
         Self {
             statuses: config.status.0.iter().map(|status| status.get()).collect(),
+            grpc_statuses: config.grpc_status.0.iter().map(|code| code.get()).collect(),
             connection: counted(config.connection),
             timeout: counted(config.timeout),
         }
@@ -87,14 +113,14 @@ impl Classifier {
         self.statuses.contains(&status) || matches!(status, 502..=504)
     }
 
-    /// A response's head.
-    pub(crate) fn head(&self, status: u16, origin: Origin) -> Outcome {
+    /// A response's head. `grpc`: the gRPC status in it, of a gRPC request.
+    pub(crate) fn head(&self, status: u16, grpc: Option<u8>, origin: Origin) -> Outcome {
         match origin {
             Origin::Upstream | Origin::Unknown => {
                 if self.statuses.contains(&status) {
                     Outcome::Failure(Cause::Status)
                 } else {
-                    Outcome::Success
+                    self.answered(grpc)
                 }
             }
             Origin::ConnectionFailed | Origin::BrokenOff => self.broken(),
@@ -103,14 +129,15 @@ impl Classifier {
         }
     }
 
-    /// The end of a stream whose head was no failure.
-    pub(crate) fn rest(&self, origin: Origin) -> Outcome {
+    /// The end of a stream whose head was no failure. `grpc`: the gRPC status in its trailers, of a
+    /// gRPC request.
+    pub(crate) fn rest(&self, origin: Origin, grpc: impl FnOnce() -> Option<u8>) -> Outcome {
         match origin {
             Origin::ConnectionFailed | Origin::BrokenOff => self.broken(),
             Origin::TimedOut => self.timed_out(),
-            Origin::Upstream | Origin::Gateway | Origin::ClientGone | Origin::Unknown => {
-                Outcome::Success
-            }
+            Origin::Gateway => Outcome::Ignored,
+            Origin::Upstream | Origin::Unknown => self.answered(grpc()),
+            Origin::ClientGone => Outcome::Success,
         }
     }
 
@@ -130,6 +157,13 @@ impl Classifier {
         match ending.origin() {
             Origin::Unknown if ending.is_dropped() => self.broken(),
             origin => self.unread(origin),
+        }
+    }
+
+    fn answered(&self, grpc: Option<u8>) -> Outcome {
+        match grpc {
+            Some(code) if self.grpc_statuses.contains(&code) => Outcome::Failure(Cause::GrpcStatus),
+            _ => Outcome::Success,
         }
     }
 
@@ -153,8 +187,10 @@ impl Cause {
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Status => "status",
+            Self::GrpcStatus => "grpc_status",
             Self::Connection => "connection",
             Self::Timeout => "timeout",
+            Self::Slow => "slow",
         }
     }
 }
@@ -211,15 +247,15 @@ mod tests {
                 TimedOut, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT,
             ),
             (
-                Gateway, Ignored, Ignored, Success, Ignored, Ignored, Ignored,
+                Gateway, Ignored, Ignored, Ignored, Ignored, Ignored, Ignored,
             ),
             (
                 ClientGone, Ignored, Ignored, Success, Ignored, Ignored, Ignored,
             ),
         ] {
-            assert_eq!(all.head(503, origin), listed, "{origin:?}");
-            assert_eq!(all.head(200, origin), other, "{origin:?}");
-            assert_eq!(all.rest(origin), later, "{origin:?}");
+            assert_eq!(all.head(503, None, origin), listed, "{origin:?}");
+            assert_eq!(all.head(200, None, origin), other, "{origin:?}");
+            assert_eq!(all.rest(origin, || None), later, "{origin:?}");
             assert_eq!(all.unread(origin), unread, "{origin:?}");
             assert_eq!(all.nothing(&End(origin, false)), logged, "{origin:?}");
             assert_eq!(all.nothing(&End(origin, true)), dropped, "{origin:?}");
@@ -229,11 +265,11 @@ mod tests {
     #[test]
     fn what_is_not_counted_is_ignored_and_not_a_success() {
         let statuses = classifier(r#"{"status":[500],"connection":false,"timeout":false}"#);
-        assert_eq!(statuses.head(500, Upstream), STATUS);
-        assert_eq!(statuses.head(503, Upstream), Success);
+        assert_eq!(statuses.head(500, None, Upstream), STATUS);
+        assert_eq!(statuses.head(503, None, Upstream), Success);
         for origin in [ConnectionFailed, BrokenOff, TimedOut] {
-            assert_eq!(statuses.head(500, origin), Ignored);
-            assert_eq!(statuses.rest(origin), Ignored);
+            assert_eq!(statuses.head(500, None, origin), Ignored);
+            assert_eq!(statuses.rest(origin, || None), Ignored);
         }
         assert_eq!(statuses.nothing(&End(Unknown, true)), Ignored);
     }
@@ -250,5 +286,35 @@ mod tests {
         ] {
             assert_eq!(listed.suspects(status), suspect, "{status}");
         }
+    }
+
+    #[test]
+    fn a_listed_grpc_status_of_the_upstream_is_a_failure_in_the_head_and_in_the_trailers() {
+        const GRPC: Outcome = Outcome::Failure(Cause::GrpcStatus);
+        let all = classifier("{}");
+        for (code, expected) in [
+            (0, Success),
+            (4, GRPC),
+            (5, Success),
+            (14, GRPC),
+            (255, Success),
+        ] {
+            assert_eq!(all.head(200, Some(code), Upstream), expected, "{code}");
+            assert_eq!(all.head(200, Some(code), Unknown), expected, "{code}");
+            assert_eq!(all.rest(Upstream, || Some(code)), expected, "{code}");
+        }
+        // What the gateway says in gRPC is still the gateway's, and a client that left cut it short.
+        assert_eq!(all.head(200, Some(14), Gateway), Ignored);
+        assert_eq!(all.head(200, Some(14), ConnectionFailed), CONNECTION);
+        assert_eq!(all.rest(ClientGone, || Some(14)), Success);
+        let none = classifier(r#"{"grpc_status":[]}"#);
+        assert_eq!(none.head(200, Some(14), Upstream), Success);
+    }
+
+    #[test]
+    fn slow_is_longer_than_the_limit() {
+        let limit = Span::from_secs(2);
+        assert_eq!(Pace::of(limit, limit), Pace::Quick);
+        assert_eq!(Pace::of(Span::from_nanos(2_000_000_001), limit), Pace::Slow);
     }
 }

@@ -1,10 +1,25 @@
 //! What is remembered of one request until it has ended.
 
-use crate::breaker::Ticket;
+use portcullis_policy::Timestamp;
+
+use crate::classify::Pace;
+use crate::ticket::Ticket;
 
 /// The breakers that admitted a request, and how far each of them has heard of it.
 #[derive(Debug, Default)]
-pub struct Flow(pub(crate) Vec<Admitted>);
+pub struct Flow {
+    pub(crate) admitted: Vec<Admitted>,
+    pub(crate) protocol: Protocol,
+}
+
+/// What the client speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    #[default]
+    Http,
+    /// Its statuses count, too.
+    Grpc,
+}
 
 /// One breaker's part in a request.
 #[derive(Debug)]
@@ -12,6 +27,8 @@ pub(crate) struct Admitted {
     /// The breaker's place in the configuration.
     pub(crate) circuit: usize,
     pub(crate) ticket: Ticket,
+    /// When it was admitted, where that is of interest.
+    pub(crate) started: Option<Timestamp>,
     pub(crate) progress: Progress,
 }
 
@@ -21,10 +38,10 @@ pub(crate) enum Progress {
     /// No response was seen.
     Waiting,
     /// A response was seen, but not its status.
-    Unread,
+    Unread(Pace),
     /// A response was seen and was no failure: a stream that breaks off can make a failure of it
     /// yet, so that it is a success when it has ended and not before.
-    HeadFine,
+    HeadFine(Pace),
     /// The books are closed.
     Settled,
 }

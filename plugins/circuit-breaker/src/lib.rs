@@ -1,7 +1,7 @@
 //! `circuit_breaker`: stops asking an upstream that fails, and asks again with a few probes.
 //!
 //! ```text
-//! Closed ── consecutive_failures ─────────▶ Open
+//! Closed ── a condition of trip ──────────▶ Open
 //! Open ── a request after open_for ───────▶ HalfOpen
 //! HalfOpen ── a probe failed ─────────────▶ Open
 //! HalfOpen ── successes_to_close probes ──▶ Closed
@@ -9,24 +9,33 @@
 //!
 //! One state for all workers, in one slot of shared data for each breaker. Each admitted request
 //! is settled exactly once: by its response's head, by the end of its stream, or by
-//! [`CircuitBreaker::give_back`].
+//! [`CircuitBreaker::give_back`]. Failures and slow responses are told to the other workers at once;
+//! of those that make up a ratio and are fine, each worker keeps count and tells it with its tick.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
 
 #[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
 #[macro_use]
 extern crate portcullis_sim;
 
+mod backoff;
+mod batch;
 mod breaker;
 mod circuit;
 mod classify;
 mod config;
 mod flow;
+mod metrics;
 mod permits;
 mod policy;
 mod record;
+mod status;
+mod ticket;
+mod transition;
+mod window;
 
 pub use config::{
-    BreakerConfig, Config, FailuresConfig, HalfOpenConfig, OpenForConfig, StatusConfig, TripConfig,
+    BreakerConfig, Config, FailureRatioConfig, FailuresConfig, Force, HalfOpenConfig,
+    OpenForConfig, SlowRatioConfig, StatusConfig, TripConfig,
 };
 pub use flow::Flow;
 pub use policy::CircuitBreaker;

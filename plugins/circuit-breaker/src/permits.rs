@@ -21,21 +21,24 @@ pub(crate) struct Permit {
 impl Permits {
     /// Takes a free place, or one whose lease has run out.
     pub(crate) fn take(&mut self, probes: u8, lease: Span, now: Timestamp) -> Option<Permit> {
-        let is_out = |place: &Option<Timestamp>| {
-            place.is_some_and(|until| left(until.before(lease), until, now).is_some())
-        };
-        if self.0.iter().filter(|place| is_out(place)).count() >= usize::from(probes) {
+        if self.out(lease, now) >= usize::from(probes) {
             return None;
         }
         let (place, until) = (0_u8..)
             .zip(self.0.iter_mut())
-            .find(|(_, place)| !is_out(place))?;
+            .find(|(_, place)| !is_out(**place, lease, now))?;
         let permit = Permit {
             place,
             until: now.after(lease),
         };
         *until = Some(permit.until);
         Some(permit)
+    }
+
+    /// How many are out.
+    pub(crate) fn out(&self, lease: Span, now: Timestamp) -> usize {
+        let out = self.0.iter().filter(|place| is_out(**place, lease, now));
+        out.count()
     }
 
     /// Frees a permit's place; `None` when another request has it by now.
@@ -47,6 +50,10 @@ impl Permits {
         *lease = None;
         Some(self)
     }
+}
+
+fn is_out(place: Option<Timestamp>, lease: Span, now: Timestamp) -> bool {
+    place.is_some_and(|until| left(until.before(lease), until, now).is_some())
 }
 
 /// How long it is to `until`; `None` once it is over. A clock that was set back by more than the

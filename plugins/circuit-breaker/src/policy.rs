@@ -4,15 +4,17 @@ use std::cell::OnceCell;
 
 use portcullis_policy::config::{ConfigError, Mode, OnError};
 use portcullis_policy::{
-    Counter, Ending, HeaderEdits, HostFailure, LocalReply, LogLine, MetricRegistry, Origin, Policy,
-    Ports, Problem, Request, Response, Setup, SlotError, Verdict, colliding,
+    Ending, HeaderEdits, HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request,
+    Response, Setup, Span, Verdict, colliding,
 };
 
 use crate::breaker::Refusal;
-use crate::circuit::{Circuit, Fault};
-use crate::classify::Outcome;
+use crate::circuit::Circuit;
+use crate::classify::{Outcome, Pace};
 use crate::config::Config;
-use crate::flow::{Admitted, Flow, Progress};
+use crate::flow::{Admitted, Flow, Progress, Protocol};
+use crate::metrics::Errors;
+use crate::status;
 
 pub(crate) const NAME: &str = "circuit_breaker";
 
@@ -30,18 +32,6 @@ pub struct CircuitBreaker {
     status_path: Option<String>,
     circuits: Vec<Circuit>,
     errors: Errors,
-}
-
-/// `circuit_breaker_errors.reason.R`
-#[derive(Debug)]
-struct Errors {
-    store_unavailable: Counter,
-    store_contended: Counter,
-    store_foreign: Counter,
-    clock_unavailable: Counter,
-    headers_unreadable: Counter,
-    headers_cut: Counter,
-    edit_failed: Counter,
 }
 
 const OPEN: Problem = Problem {
@@ -84,6 +74,23 @@ impl Policy for CircuitBreaker {
         }
     }
 
+    /// What workers have not told each other yet is at most this old, and what the event loop is
+    /// late: half of the 100 ms that are promised.
+    fn tick_every(&self) -> Span {
+        match self.circuits.iter().any(Circuit::has_ratio) {
+            true => Span::from_millis(50),
+            false => Span::from_secs(1),
+        }
+    }
+
+    fn on_tick(&self, ports: &Ports<'_>) {
+        for circuit in &self.circuits {
+            if let Err(fault) = circuit.merge(ports) {
+                ports.telemetry.count(self.errors.of(fault));
+            }
+        }
+    }
+
     fn on_request<'a>(
         &'a self,
         request: &'a Request<'a>,
@@ -111,34 +118,43 @@ impl Policy for CircuitBreaker {
         response: &dyn Response,
         ports: &Ports<'_>,
     ) -> HeaderEdits<'a> {
-        if flow.0.is_empty() {
+        if flow.admitted.is_empty() {
             return HeaderEdits::none();
         }
         let status = response.status();
+        let grpc = match flow.protocol {
+            Protocol::Http => None,
+            Protocol::Grpc => response.grpc_status(),
+        };
         let origin = OnceCell::new();
-        for admitted in &mut flow.0 {
+        for admitted in &mut flow.admitted {
+            let Some(circuit) = self.circuits.get(admitted.circuit) else {
+                continue;
+            };
             if admitted.progress != Progress::Waiting {
                 continue;
             }
-            let (Some(status), Some(circuit)) = (status, self.circuits.get(admitted.circuit))
-            else {
-                admitted.progress = Progress::Unread;
+            let pace = circuit.pace(admitted.started, ports);
+            let Some(status) = status else {
+                admitted.progress = Progress::Unread(pace);
                 continue;
             };
             // Asking who made a response costs a host call, and for nearly all it does not matter.
-            let matters =
-                circuit.classifier.suspects(status) || admitted.ticket.matters(Outcome::Success);
+            let matters = circuit.classifier.suspects(status)
+                || grpc.is_some_and(|code| code != 0)
+                || admitted.ticket.matters(Outcome::Success)
+                || (circuit.has_ratio() && !response.end_tells_origin());
             let outcome = if matters {
                 let origin = *origin.get_or_init(|| response.origin());
-                circuit.classifier.head(status, origin)
+                circuit.classifier.head(status, grpc, origin)
             } else {
                 Outcome::Success
             };
             // A probe's head is enough: its permit must not be held for as long as a stream lasts.
             if outcome == Outcome::Success && !admitted.ticket.is_probe() {
-                admitted.progress = Progress::HeadFine;
+                admitted.progress = Progress::HeadFine(pace);
             } else {
-                self.settle(admitted, outcome, ports);
+                self.settle(admitted, outcome, pace, ports);
             }
         }
         HeaderEdits::none()
@@ -149,17 +165,24 @@ impl Policy for CircuitBreaker {
             ending,
             origin: OnceCell::new(),
         };
-        for admitted in &mut flow.0 {
+        let grpc = || match flow.protocol {
+            Protocol::Http => None,
+            Protocol::Grpc => ending.grpc_status(),
+        };
+        for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
                 continue;
             };
-            let outcome = match admitted.progress {
-                Progress::Waiting => circuit.classifier.nothing(ending),
-                Progress::Unread => circuit.classifier.unread(ending.origin()),
-                Progress::HeadFine => circuit.classifier.rest(ending.origin()),
+            let (outcome, pace) = match admitted.progress {
+                Progress::Waiting => (
+                    circuit.classifier.nothing(ending),
+                    circuit.pace(admitted.started, ports),
+                ),
+                Progress::Unread(pace) => (circuit.classifier.unread(ending.origin()), pace),
+                Progress::HeadFine(pace) => (circuit.classifier.rest(ending.origin(), grpc), pace),
                 Progress::Settled => continue,
             };
-            self.settle(admitted, outcome, ports);
+            self.settle(admitted, outcome, pace, ports);
         }
     }
 
@@ -192,15 +215,18 @@ impl Ending for ReadOnce<'_> {
     fn is_dropped(&self) -> bool {
         self.ending.is_dropped()
     }
+    fn grpc_status(&self) -> Option<u8> {
+        self.ending.grpc_status()
+    }
 }
 
 impl CircuitBreaker {
     /// Closes the books on a request that another policy refuses after this one has admitted it: it
     /// says nothing about the upstream, and a permit that it holds is free again.
     pub fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for admitted in &mut flow.0 {
+        for admitted in &mut flow.admitted {
             if admitted.progress != Progress::Settled {
-                self.settle(admitted, Outcome::Ignored, ports);
+                self.settle(admitted, Outcome::Ignored, Pace::Quick, ports);
             }
         }
     }
@@ -222,9 +248,10 @@ impl CircuitBreaker {
                 continue;
             }
             match circuit.admit(ports) {
-                Ok(Ok(ticket)) => flow.0.push(Admitted {
+                Ok(Ok(ticket)) => flow.admitted.push(Admitted {
                     circuit: place,
                     ticket,
+                    started: circuit.started(ports),
                     progress: Progress::Waiting,
                 }),
                 Ok(Err(refusal)) => {
@@ -242,17 +269,20 @@ impl CircuitBreaker {
                 }
             }
         }
+        if !flow.admitted.is_empty() && request.is_grpc() {
+            flow.protocol = Protocol::Grpc;
+        }
         Ok(())
     }
 
     /// What fails here is not tried again: half of it may have been done, and to settle a request
     /// twice is worse than not at all. A permit that is lost so comes back with its lease.
-    fn settle(&self, admitted: &mut Admitted, outcome: Outcome, ports: &Ports<'_>) {
+    fn settle(&self, admitted: &mut Admitted, outcome: Outcome, pace: Pace, ports: &Ports<'_>) {
         admitted.progress = Progress::Settled;
         let Some(circuit) = self.circuits.get(admitted.circuit) else {
             return;
         };
-        if let Err(fault) = circuit.settle(&admitted.ticket, outcome, ports) {
+        if let Err(fault) = circuit.settle(&admitted.ticket, outcome, pace, ports) {
             ports.telemetry.count(self.errors.of(fault));
         }
     }
@@ -264,29 +294,12 @@ impl CircuitBreaker {
         })
     }
 
-    /// The states by name, in the configuration's order. An open breaker whose time is up is shown
-    /// as half-open, which it is for the next request. A state that can't be read is not made up:
-    /// then the answer is 503, whatever `on_error` says.
+    /// Without a state that can be read the answer is 503, whatever `on_error` says.
     fn status(&self, request: &Request<'_>, ports: &Ports<'_>) -> LocalReply {
-        let mut states = Vec::with_capacity(self.circuits.len());
-        for circuit in &self.circuits {
-            match circuit.phase(ports) {
-                // A name needs no escaping.
-                Ok(phase) => states.push(format!("\"{}\":\"{}\"", circuit.name, phase.as_str())),
-                Err(fault) => {
-                    ports.telemetry.count(self.errors.of(fault));
-                    return Problem::UNAVAILABLE.reply(request);
-                }
-            }
-        }
-        LocalReply {
-            status: 200,
-            headers: Vec::new(),
-            body: format!("{{{}}}", states.join(",")),
-            grpc: None,
-        }
-        .with("content-type", "application/json")
-        .with("cache-control", "no-store")
+        status::answer(&self.circuits, request, ports).unwrap_or_else(|fault| {
+            ports.telemetry.count(self.errors.of(fault));
+            Problem::UNAVAILABLE.reply(request)
+        })
     }
 }
 
@@ -299,37 +312,4 @@ fn log_failure(reason: &str, ports: &Ports<'_>) {
     ports
         .telemetry
         .log(LogLine::new(NAME, "refused").with("reason", reason));
-}
-
-impl Errors {
-    fn new(registry: &mut MetricRegistry) -> Self {
-        let mut of =
-            |reason: &str| registry.counter(format!("circuit_breaker_errors.reason.{reason}"));
-        Self {
-            store_unavailable: of(SlotError::Unavailable.reason()),
-            store_contended: of(SlotError::Contended.reason()),
-            store_foreign: of(SlotError::Foreign.reason()),
-            clock_unavailable: of(Fault::Clock.reason()),
-            headers_unreadable: of(HostFailure::Headers.reason()),
-            headers_cut: of(HostFailure::HeadersCut.reason()),
-            edit_failed: of(HostFailure::Edit.reason()),
-        }
-    }
-
-    const fn of(&self, fault: Fault) -> Counter {
-        match fault {
-            Fault::Slot(SlotError::Unavailable) => self.store_unavailable,
-            Fault::Slot(SlotError::Contended) => self.store_contended,
-            Fault::Slot(SlotError::Foreign) => self.store_foreign,
-            Fault::Clock => self.clock_unavailable,
-        }
-    }
-
-    const fn of_host(&self, failure: HostFailure) -> Counter {
-        match failure {
-            HostFailure::Headers => self.headers_unreadable,
-            HostFailure::HeadersCut => self.headers_cut,
-            HostFailure::Edit => self.edit_failed,
-        }
-    }
 }

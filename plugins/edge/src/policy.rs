@@ -150,16 +150,23 @@ impl Policy for Edge {
         }
     }
 
+    /// As often as the one that needs it most often.
     fn tick_every(&self) -> Span {
-        match &self.jwt_auth {
-            Some(jwt_auth) => jwt_auth.tick_every(),
-            None => Span::from_secs(1),
-        }
+        let of_keys = self.jwt_auth.as_ref().map(JwtAuth::tick_every);
+        let of_breakers = self
+            .circuit_breaker
+            .as_ref()
+            .map(CircuitBreaker::tick_every);
+        let shortest = of_keys.into_iter().chain(of_breakers).min();
+        shortest.unwrap_or(Span::from_secs(1))
     }
 
     fn on_tick(&self, ports: &Ports<'_>) {
         if let Some(jwt_auth) = &self.jwt_auth {
             jwt_auth.on_tick(ports);
+        }
+        if let Some(circuit_breaker) = &self.circuit_breaker {
+            circuit_breaker.on_tick(ports);
         }
     }
 

@@ -31,7 +31,7 @@ pub use address::{ClientAddress, parse_peer};
 pub use call::{BodyError, CallReply, HttpCall, NoReply};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
 pub use headers::{Duplicated, Headers};
-pub use origin::{Origin, envoy_flags};
+pub use origin::Origin;
 pub use parameters::{cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value};
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{

@@ -19,20 +19,6 @@ pub enum Origin {
     Unknown,
 }
 
-/// Bits of Envoy's `response.flags` (StreamInfo's `CoreResponseFlag`, by their place in the enum).
-pub mod envoy_flags {
-    /// `UT`: the upstream's response came too late.
-    pub const UPSTREAM_REQUEST_TIMEOUT: u64 = 0x04;
-    /// `UR`: the upstream reset the stream.
-    pub const UPSTREAM_REMOTE_RESET: u64 = 0x10;
-    /// `UF`: no connection to the upstream.
-    pub const UPSTREAM_CONNECTION_FAILURE: u64 = 0x20;
-    /// `UC`: the upstream closed the connection.
-    pub const UPSTREAM_CONNECTION_TERMINATION: u64 = 0x40;
-    /// `UPE`: the upstream's response was not HTTP.
-    pub const UPSTREAM_PROTOCOL_ERROR: u64 = 1 << 23;
-}
-
 impl Origin {
     /// From Envoy's `response.code_details`.
     #[must_use]
@@ -58,26 +44,6 @@ impl Origin {
             "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
             // Also none at all: what another Wasm filter answers has no details.
             _ => Self::Gateway,
-        }
-    }
-
-    /// From Envoy's `response.flags`, at the end of a stream whose response headers were seen.
-    #[must_use]
-    pub const fn from_envoy_flags(flags: u64) -> Self {
-        use envoy_flags::{
-            UPSTREAM_CONNECTION_FAILURE, UPSTREAM_CONNECTION_TERMINATION, UPSTREAM_PROTOCOL_ERROR,
-            UPSTREAM_REMOTE_RESET, UPSTREAM_REQUEST_TIMEOUT,
-        };
-        const BROKEN: u64 = UPSTREAM_REMOTE_RESET
-            | UPSTREAM_CONNECTION_FAILURE
-            | UPSTREAM_CONNECTION_TERMINATION
-            | UPSTREAM_PROTOCOL_ERROR;
-        if flags & BROKEN != 0 {
-            Self::BrokenOff
-        } else if flags & UPSTREAM_REQUEST_TIMEOUT != 0 {
-            Self::TimedOut
-        } else {
-            Self::Unknown
         }
     }
 

@@ -87,9 +87,13 @@ pub enum Verdict<'a> {
 
 /// How a stream ended.
 pub trait Ending {
-    /// Who ended it, read when it is asked for. [`Origin::Unknown`] when the gateway only dropped
-    /// the stream, and when a response was passed on whole.
+    /// Who ended it, read when it is asked for; [`Origin::Upstream`] when a response was passed on
+    /// whole. [`Origin::Unknown`] when the gateway does not tell, or only dropped the stream.
     fn origin(&self) -> Origin;
+    /// The gRPC status in the response's trailers, where the gateway shows them.
+    fn grpc_status(&self) -> Option<u8> {
+        None
+    }
     /// Whether this is all that will be heard: the stream is deleted, its log lies behind.
     fn is_dropped(&self) -> bool;
 }

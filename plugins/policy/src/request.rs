@@ -30,6 +30,15 @@ pub trait Response {
     fn status(&self) -> Option<u16>;
     /// Who made this response.
     fn origin(&self) -> Origin;
+    /// Whether the stream's end tells who made its response, too, so that it need not be asked now.
+    fn end_tells_origin(&self) -> bool {
+        false
+    }
+    /// The gRPC status (gRPC over HTTP/2, "Responses"), where it stands in the head: an answer
+    /// without a body, or the gateway's own.
+    fn grpc_status(&self) -> Option<u8> {
+        None
+    }
     /// All header lines, where they were fetched at once; `None` where they were not, which is not
     /// to say that there are none.
     fn headers(&self) -> Option<&Headers> {

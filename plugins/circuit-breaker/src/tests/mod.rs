@@ -1,9 +1,12 @@
 //! The plugin as its workers run it, in a simulated gateway.
 
 mod failing;
+mod forced;
+mod grpc;
 #[cfg(not(target_arch = "wasm32"))]
 mod model;
 mod modes;
+mod ratios;
 mod settling;
 mod states;
 mod status;
@@ -20,7 +23,8 @@ use crate::{CircuitBreaker, Flow};
 
 type Breaker = Worker<CircuitBreaker>;
 
-const ONE: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":2}}],
+const ONE: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":2},
+    "open_for":{"jitter":0}}],
     "status":{"path":"/status"}}"#;
 
 const TWO: &str = r#"{"breakers":[
@@ -59,7 +63,7 @@ fn refused(worker: &Breaker, path: &str) -> LocalReply {
 }
 
 fn all_settled(flow: &Flow) -> bool {
-    flow.0
+    flow.admitted
         .iter()
         .all(|admitted| admitted.progress == Progress::Settled)
 }

@@ -12,7 +12,7 @@ const PROBES: usize = 2;
 const OPEN_FOR: Span = Span::from_secs(5);
 const LEASE: Span = Span::from_secs(7);
 const CONFIG: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":3},
-    "open_for":{"initial":"5s"},
+    "open_for":{"initial":"5s","multiplier":1,"jitter":0},
     "half_open":{"probes":2,"successes_to_close":2,"probe_lease":"7s"}}],
     "status":{"path":"/status"}}"#;
 
@@ -208,7 +208,7 @@ fn end(worker: &Breaker, mut flow: Flow, how: How) {
         }
         How::RefusedByAnother => {
             head(429, Origin::Gateway);
-            End(Origin::Unknown, false)
+            End(Origin::Gateway, false)
         }
         How::Unreachable => End(Origin::ConnectionFailed, false),
         How::ClientGone => End(Origin::ClientGone, false),
@@ -269,7 +269,10 @@ fn play(dialect: Dialect, events: Vec<Event>) {
         model.settle(asked, How::ClientGone);
     }
     assert_eq!(model.admitted, model.settled.iter().sum::<u64>());
-    assert_eq!(metric(&worker, "failures.breaker.a"), model.settled[1]);
+    let settled = ["successes", "failures", "ignored"]
+        .map(|outcome| metric(&worker, &format!("{outcome}.breaker.a")));
+    assert_eq!(settled, model.settled);
+    assert_eq!(metric(&worker, "admitted.breaker.a"), model.admitted);
     let told: u64 = ["closed", "half_open", "open"]
         .iter()
         .map(|to| metric(&worker, &format!("transitions.breaker.a.to.{to}")))

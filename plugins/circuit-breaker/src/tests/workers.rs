@@ -127,7 +127,9 @@ fn settle(worker: &Breaker, mut flow: Flow, out: &Mutex<Vec<Probe>>, how: u64) {
 }
 
 fn probe(flow: &Flow) -> Option<Probe> {
-    flow.0.first().and_then(|admitted| admitted.ticket.probe())
+    flow.admitted
+        .first()
+        .and_then(|admitted| admitted.ticket.probe())
 }
 
 fn both_dialects() -> impl Iterator<Item = (Dialect, u64)> {

@@ -7,6 +7,7 @@ mod collections;
 mod duration;
 mod error;
 mod matches;
+mod millionths;
 mod number;
 mod secret;
 mod text;
@@ -18,6 +19,7 @@ pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
 pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};
 pub use matches::{HostPattern, IfAmbiguous, Match, Method, PathPattern};
+pub use millionths::Millionths;
 pub use number::Bounded;
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
 pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, text_type};
@@ -39,6 +41,16 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// As it is written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Shadow => "shadow",
+            Self::Off => "off",
+        }
+    }
+
     /// What a part does within a plugin: the milder of the two modes holds.
     #[must_use]
     pub const fn milder(self, other: Self) -> Self {

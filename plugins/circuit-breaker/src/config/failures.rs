@@ -1,0 +1,60 @@
+//! What counts as a failure of the upstream.
+
+use portcullis_policy::config::{Bounded, ConfigError, List};
+use serde::Deserialize;
+
+/// What counts as a failure of the upstream.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FailuresConfig {
+    /// These statuses, when the upstream itself answered with them.
+    #[serde(default = "server_errors")]
+    pub status: List<Bounded<400, 599, u16>>,
+    /// These statuses of gRPC, when the upstream itself answered a gRPC request with them.
+    #[serde(default = "grpc_errors")]
+    pub grpc_status: List<Bounded<1, 16, u8>>,
+    /// A connection that could not be made, or that broke.
+    #[serde(default = "yes")]
+    pub connection: bool,
+    /// No answer in time.
+    #[serde(default = "yes")]
+    pub timeout: bool,
+}
+
+impl FailuresConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let no_status = self.status.0.is_empty() && self.grpc_status.0.is_empty();
+        if no_status && !self.connection && !self.timeout {
+            return Err(ConfigError::at(
+                "",
+                "nothing counts as a failure; expected a status, a grpc_status, connection or timeout",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for FailuresConfig {
+    fn default() -> Self {
+        Self {
+            status: server_errors(),
+            grpc_status: grpc_errors(),
+            connection: yes(),
+            timeout: yes(),
+        }
+    }
+}
+
+fn server_errors() -> List<Bounded<400, 599, u16>> {
+    List([500, 502, 503, 504].map(Bounded::new).to_vec())
+}
+
+/// `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL`, `UNAVAILABLE`.
+fn grpc_errors() -> List<Bounded<1, 16, u8>> {
+    List([4, 8, 13, 14].map(Bounded::new).to_vec())
+}
+
+const fn yes() -> bool {
+    true
+}

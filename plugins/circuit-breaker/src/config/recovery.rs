@@ -1,0 +1,123 @@
+//! How long a breaker stays open, and how it finds out whether it may close.
+
+use portcullis_policy::config::{Bounded, ConfigError, Duration, Millionths};
+use serde::Deserialize;
+
+/// How long a breaker stays open.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct OpenForConfig {
+    /// From what opened it to the first probe, the first time.
+    #[serde(default = "half_a_minute")]
+    pub initial: Duration,
+    /// Each further time so many times as long, until it has been closed for as long as it was open.
+    #[serde(default = "twice")]
+    pub multiplier: Millionths<1_000_000, 100_000_000>,
+    /// Never longer than this; five minutes, or `initial` where that is longer.
+    pub max: Option<Duration>,
+    /// Up to this share of the time is taken off it, by chance, so that several gateways do not come
+    /// back together.
+    #[serde(default = "a_tenth")]
+    pub jitter: Millionths<0, 1_000_000>,
+}
+
+/// How a breaker finds out whether it may close.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct HalfOpenConfig {
+    /// How many requests may probe the upstream at a time.
+    #[serde(default = "one_probe")]
+    pub probes: Bounded<1, 16, u8>,
+    /// After how many probes that succeeded it closes.
+    #[serde(default = "one_success")]
+    pub successes_to_close: Bounded<1, 1_000, u32>,
+    /// After this a probe that was not heard of counts as lost, and another may go. Make it longer
+    /// than the gateway waits for the upstream.
+    #[serde(default = "lease")]
+    pub probe_lease: Duration,
+}
+
+/// What a breaker does whatever it sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Force {
+    /// Nothing: it goes by what it sees.
+    #[default]
+    None,
+    /// It refuses every request.
+    Open,
+    /// It lets every request pass.
+    Closed,
+}
+
+impl OpenForConfig {
+    /// The longest time.
+    pub(crate) fn longest(&self) -> Duration {
+        self.max.unwrap_or_else(|| self.initial.max(five_minutes()))
+    }
+
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if self.longest() < self.initial {
+            return Err(ConfigError::at(
+                "max",
+                "shorter than initial; expected at least as long a time",
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Default for OpenForConfig {
+    fn default() -> Self {
+        Self {
+            initial: half_a_minute(),
+            multiplier: twice(),
+            max: None,
+            jitter: a_tenth(),
+        }
+    }
+}
+
+impl Default for HalfOpenConfig {
+    fn default() -> Self {
+        Self {
+            probes: one_probe(),
+            successes_to_close: one_success(),
+            probe_lease: lease(),
+        }
+    }
+}
+
+const fn half_a_minute() -> Duration {
+    Duration::from_secs(30)
+}
+
+const fn five_minutes() -> Duration {
+    Duration::from_secs(300)
+}
+
+const fn twice() -> Millionths<1_000_000, 100_000_000> {
+    Millionths::new(2_000_000)
+}
+
+const fn a_tenth() -> Millionths<0, 1_000_000> {
+    Millionths::new(100_000)
+}
+
+const fn one_probe() -> Bounded<1, 16, u8> {
+    Bounded::new(1)
+}
+
+const fn one_success() -> Bounded<1, 1_000, u32> {
+    Bounded::new(1)
+}
+
+/// Longer than `open_for`, and than the 15 s that Envoy waits for an upstream by default. Kong waits
+/// up to 60 s between two reads; a probe that outlives its lease is not heard, so that a slow
+/// upstream behind Kong wants a longer one.
+const fn lease() -> Duration {
+    Duration::from_secs(35)
+}

@@ -1,0 +1,85 @@
+//! When a breaker opens.
+
+use portcullis_policy::Span;
+use portcullis_policy::config::{Bounded, ConfigError, Duration, Millionths};
+use serde::Deserialize;
+
+/// When a breaker opens: at the first of these.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TripConfig {
+    /// After so many failures with no success between them.
+    pub consecutive_failures: Option<Bounded<1, 10_000, u32>>,
+    /// When too large a share of the requests fails.
+    pub failure_ratio: Option<FailureRatioConfig>,
+    /// When too large a share of the requests is slow.
+    pub slow_ratio: Option<SlowRatioConfig>,
+}
+
+/// A share of failures among the requests of a sliding window.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct FailureRatioConfig {
+    /// Opens when the share is larger than this.
+    pub above: Share,
+    /// How far back it looks, at least 1 s.
+    pub window: Duration,
+    /// Not before so many requests have been settled within the window.
+    pub minimum_requests: Bounded<1, 1_000_000, u32>,
+}
+
+/// A share of slow requests among those of a sliding window.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SlowRatioConfig {
+    /// Opens when the share is larger than this.
+    pub above: Share,
+    /// Slow is a response whose headers take longer than this.
+    pub slower_than: Duration,
+    /// How far back it looks, at least 1 s.
+    pub window: Duration,
+    /// Not before so many requests have been settled within the window.
+    pub minimum_requests: Bounded<1, 1_000_000, u32>,
+}
+
+/// A share that can be exceeded: less than 1.
+type Share = Millionths<0, 999_999>;
+
+/// Shorter windows would be filled by what workers have not told each other yet.
+const SHORTEST_WINDOW: Span = Span::from_secs(1);
+
+impl TripConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Self {
+            consecutive_failures: None,
+            failure_ratio: None,
+            slow_ratio: None,
+        } = self
+        {
+            return Err(ConfigError::at(
+                "",
+                "nothing opens the breaker; expected consecutive_failures, failure_ratio or slow_ratio",
+            ));
+        }
+        let windows = [
+            (
+                "failure_ratio",
+                self.failure_ratio.as_ref().map(|ratio| ratio.window),
+            ),
+            (
+                "slow_ratio",
+                self.slow_ratio.as_ref().map(|ratio| ratio.window),
+            ),
+        ];
+        for (ratio, window) in windows {
+            if window.is_some_and(|window| window.span() < SHORTEST_WINDOW) {
+                let rule = "shorter than 1s; expected at least 1s";
+                return Err(ConfigError::at("window", rule).within(ratio));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,81 @@
+//! What an admitted request keeps until it is settled.
+
+use crate::classify::Outcome;
+use crate::permits::Permit;
+
+/// What an admitted request keeps until it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ticket {
+    pub(crate) generation: u32,
+    pub(crate) standing: Standing,
+}
+
+/// As what a request was admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Through a closed breaker with no failure on record. Its success resets nothing, even where
+    /// failures came in while it was out: they are of requests that were sent after it or with it,
+    /// and to look for them would cost each request a second read.
+    Clean,
+    /// Through a closed breaker with failures on record.
+    AfterFailures,
+    /// As a probe.
+    Probe(Permit),
+    /// Through a breaker that is forced closed: it is counted, and changes nothing.
+    Forced,
+}
+
+impl Ticket {
+    /// Of a request that nothing depends on.
+    pub(crate) const FORCED: Self = Self {
+        generation: 0,
+        standing: Standing::Forced,
+    };
+
+    /// Of a request through a closed breaker with so many failures in a row on record.
+    pub(crate) const fn closed(generation: u32, failures: u32) -> Self {
+        Self {
+            generation,
+            standing: match failures {
+                0 => Standing::Clean,
+                1.. => Standing::AfterFailures,
+            },
+        }
+    }
+
+    /// Whether it holds a permit.
+    pub(crate) const fn is_probe(&self) -> bool {
+        matches!(self.standing, Standing::Probe(_))
+    }
+
+    /// Whether its request is one of those that make up a ratio.
+    pub(crate) const fn is_of_closed(&self) -> bool {
+        matches!(self.standing, Standing::Clean | Standing::AfterFailures)
+    }
+
+    /// Whether settling it so can change a record, ratios aside. A success through a closed breaker
+    /// without failures can not, so that a healthy upstream costs one read a request and no write.
+    pub(crate) const fn matters(&self, outcome: Outcome) -> bool {
+        match (self.standing, outcome) {
+            (Standing::Probe(_), Outcome::Success | Outcome::Failure(_) | Outcome::Ignored)
+            | (Standing::AfterFailures, Outcome::Success | Outcome::Failure(_))
+            | (Standing::Clean, Outcome::Failure(_)) => true,
+            (Standing::AfterFailures, Outcome::Ignored)
+            | (Standing::Clean, Outcome::Success | Outcome::Ignored)
+            | (Standing::Forced, Outcome::Success | Outcome::Failure(_) | Outcome::Ignored) => {
+                false
+            }
+        }
+    }
+}
+
+#[cfg(all(test, not(target_arch = "wasm32")))]
+impl Ticket {
+    /// A probe's generation, and when its lease ends.
+    pub(crate) const fn probe(&self) -> Option<(u32, portcullis_policy::Timestamp)> {
+        match self.standing {
+            Standing::Probe(permit) => Some((self.generation, permit.until())),
+            Standing::Clean | Standing::AfterFailures | Standing::Forced => None,
+        }
+    }
+}
