@@ -14,6 +14,8 @@ pub struct FilterSubject {
     /// The host.
     pub host: Host,
     exchanges: Vec<Option<Exchange>>,
+    /// Whether the request of that exchange announces a body.
+    bodies: Vec<bool>,
     /// The worker that the next request goes to.
     pub worker: usize,
 }
@@ -35,6 +37,7 @@ impl FilterSubject {
         Self {
             host,
             exchanges: Vec::new(),
+            bodies: Vec::new(),
             worker: 0,
         }
     }
@@ -45,6 +48,7 @@ impl FilterSubject {
         let (seen, handle) = self.begin(sent);
         self.finish(handle, Then::Upstream(200));
         self.exchanges.pop();
+        self.bodies.pop();
         seen.refused
     }
 
@@ -93,6 +97,10 @@ impl Subject for FilterSubject {
             },
         };
         self.exchanges.push(Some(exchange));
+        let announces = |(name, _): &(String, String)| {
+            ["content-length", "transfer-encoding"].contains(&name.as_str())
+        };
+        self.bodies.push(sent.headers.iter().any(announces));
         (seen, self.exchanges.len() - 1)
     }
 
@@ -100,6 +108,22 @@ impl Subject for FilterSubject {
         let mut exchange = self.exchanges[handle].take().expect("a request under way");
         let (response, end) = match then {
             Then::Upstream(status) => (Some(Response::upstream(status.into())), End::Complete),
+            Then::Grpc(status) => {
+                let response = Response::upstream(200).header("grpc-status", status.to_string());
+                (Some(response), End::Complete)
+            }
+            Then::GrpcTrailers(status) => {
+                let response = Response::upstream(200).trailer("grpc-status", status.to_string());
+                (Some(response), End::Complete)
+            }
+            // Kong answers by an error page, past the filter.
+            Then::BadBody => match self.host.dialect() {
+                Dialect::Envoy => {
+                    let refusal = Response::other_filter(400).details("http1.codec_error");
+                    (Some(refusal), End::Complete)
+                }
+                Dialect::Kong => (None, End::Dropped),
+            },
             Then::BreaksOff => (Some(Response::upstream(200)), End::UpstreamReset),
             Then::ConnectFailure => (Some(Response::connect_failure()), End::Complete),
             Then::Timeout => (Some(Response::timeout()), End::Complete),
@@ -108,6 +132,10 @@ impl Subject for FilterSubject {
             }
             Then::ClientGone => (None, End::ClientGone),
         };
+        // Nothing goes on to the upstream on Kong before the body is there.
+        if self.bodies[handle] && then != Then::BadBody && exchange.outcome.is_continue() {
+            self.host.request_body(&mut exchange, 1).expect("no trap");
+        }
         if let (Some(response), true) = (response, exchange.outcome.is_continue()) {
             self.host.respond(&mut exchange, response).expect("no trap");
         }

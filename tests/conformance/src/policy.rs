@@ -72,22 +72,36 @@ impl<P: Policy> Subject for PolicySubject<P> {
             return Vec::new();
         }
         let (status, origin, end) = match then {
-            Then::Upstream(status) => (status, Origin::Upstream, Origin::Unknown),
+            Then::Grpc(code) => {
+                self.worker.answer_grpc(flow, Some(code), None);
+                return Vec::new();
+            }
+            Then::GrpcTrailers(code) => {
+                let shown = (self.dialect == Dialect::Envoy).then_some(code);
+                self.worker.answer_grpc(flow, None, shown);
+                return Vec::new();
+            }
+            Then::BadBody if self.dialect == Dialect::Kong => {
+                self.worker.end(flow, Origin::ClientGone);
+                return Vec::new();
+            }
+            Then::BadBody => (400, Origin::Gateway, Origin::Gateway),
+            Then::Upstream(status) => (status, Origin::Upstream, Origin::Upstream),
             Then::BreaksOff => (200, Origin::Upstream, Origin::BrokenOff),
-            Then::OtherFilter(status) => (status, Origin::Gateway, Origin::Unknown),
+            Then::OtherFilter(status) => (status, Origin::Gateway, Origin::Gateway),
             // Kong tells of these by the stream's deletion only.
             Then::ConnectFailure | Then::Timeout if self.dialect == Dialect::Kong => {
                 self.worker.drop_flow(flow);
                 return Vec::new();
             }
-            Then::ConnectFailure => (503, Origin::ConnectionFailed, Origin::Unknown),
-            Then::Timeout => (504, Origin::TimedOut, Origin::Unknown),
+            Then::ConnectFailure => (503, Origin::ConnectionFailed, Origin::ConnectionFailed),
+            Then::Timeout => (504, Origin::TimedOut, Origin::TimedOut),
             Then::ClientGone => {
                 self.worker.end(flow, Origin::ClientGone);
                 return Vec::new();
             }
         };
-        // Kong does not tell of a stream that breaks off.
+        // Kong does not tell at the end.
         let end = if self.dialect == Dialect::Kong {
             Origin::Unknown
         } else {

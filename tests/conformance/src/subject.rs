@@ -31,6 +31,12 @@ pub struct Seen {
 pub enum Then {
     /// The upstream answers with this status.
     Upstream(u16),
+    /// The upstream answers a gRPC request with this gRPC status, in its headers and nothing else.
+    Grpc(u8),
+    /// The same, in the trailers after a body, which Envoy shows and Kong does not.
+    GrpcTrailers(u8),
+    /// The gateway refuses what the client sends as its request's body.
+    BadBody,
     /// The upstream can't be reached.
     ConnectFailure,
     /// The upstream does not answer in time.

@@ -153,6 +153,7 @@ fn what_the_upstream_did_counts_and_what_others_did_does_not() {
         // Kong does not tell of a response that breaks off.
         (Then::BreaksOff, true, false),
         (Then::OtherFilter(503), false, false),
+        (Then::OtherFilter(403), false, false),
         (Then::ClientGone, false, false),
     ] {
         everywhere::<CircuitBreaker>(CONFIG, |subject| {

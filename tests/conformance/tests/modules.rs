@@ -119,7 +119,7 @@ fn a_filter_weighs_no_more_than_it_did() {
     for (name, most) in [
         ("jwt_auth", 1_450),
         ("rate_limit", 560),
-        ("circuit_breaker", 480),
+        ("circuit_breaker", 550),
         ("service_token", 440),
         ("edge", 1_800),
     ] {

@@ -1,6 +1,6 @@
 //! One worker of a simulated gateway, with a policy in it.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
@@ -194,41 +194,48 @@ impl<P: Policy> Worker<P> {
         let head = Head {
             status: Some(status),
             origin,
+            grpc: None,
         };
         let edits = self.policy.on_response(flow, &head, &self.ports());
         apply(&[], edits.as_slice())
     }
 
+    /// The upstream's answer to a gRPC request, and its end: the status in the head, or in trailers.
+    pub fn answer_grpc(&self, mut flow: P::Flow, head: Option<u8>, trailers: Option<u8>) {
+        let head = Head {
+            status: Some(200),
+            origin: Origin::Upstream,
+            grpc: head,
+        };
+        self.policy.on_response(&mut flow, &head, &self.ports());
+        let log = End {
+            origin: Origin::Upstream,
+            dropped: false,
+            grpc: trailers,
+        };
+        self.policy.on_end(&mut flow, &log, &self.ports());
+        self.drop_flow(flow);
+    }
+
     /// The stream's end as Envoy tells it: the log, then the deletion.
     pub fn end(&self, mut flow: P::Flow, origin: Origin) {
-        self.policy.on_end(
-            &mut flow,
-            &End {
-                origin,
-                dropped: Cell::new(false),
-            },
-            &self.ports(),
-        );
-        self.policy.on_end(
-            &mut flow,
-            &End {
-                origin: Origin::Unknown,
-                dropped: Cell::new(true),
-            },
-            &self.ports(),
-        );
+        let log = End {
+            origin,
+            dropped: false,
+            grpc: None,
+        };
+        self.policy.on_end(&mut flow, &log, &self.ports());
+        self.drop_flow(flow);
     }
 
     /// The stream's end where only its deletion tells.
     pub fn drop_flow(&self, mut flow: P::Flow) {
-        self.policy.on_end(
-            &mut flow,
-            &End {
-                origin: Origin::Unknown,
-                dropped: Cell::new(true),
-            },
-            &self.ports(),
-        );
+        let deletion = End {
+            origin: Origin::Unknown,
+            dropped: true,
+            grpc: None,
+        };
+        self.policy.on_end(&mut flow, &deletion, &self.ports());
     }
 }
 
@@ -269,6 +276,7 @@ impl PeerAddress for Peer {
 struct Head {
     status: Option<u16>,
     origin: Origin,
+    grpc: Option<u8>,
 }
 impl Response for Head {
     fn status(&self) -> Option<u16> {
@@ -277,17 +285,24 @@ impl Response for Head {
     fn origin(&self) -> Origin {
         self.origin
     }
+    fn grpc_status(&self) -> Option<u8> {
+        self.grpc
+    }
 }
 
 struct End {
     origin: Origin,
-    dropped: Cell<bool>,
+    dropped: bool,
+    grpc: Option<u8>,
 }
 impl Ending for End {
     fn origin(&self) -> Origin {
         self.origin
     }
     fn is_dropped(&self) -> bool {
-        self.dropped.get()
+        self.dropped
+    }
+    fn grpc_status(&self) -> Option<u8> {
+        self.grpc
     }
 }

@@ -63,6 +63,23 @@ impl Host {
         Ok(exchange)
     }
 
+    /// All of the request's body has come: Kong calls once for it, before anything goes on to the upstream.
+    pub fn request_body(&mut self, exchange: &mut Exchange, size: u32) -> Result<(), Trap> {
+        self.shared.recent = Calls::default();
+        let (instance, shared) = self.parts(exchange.instance)?;
+        let arguments = [exchange.context, size, 1];
+        let name = "proxy_on_request_body";
+        instance.run(
+            shared,
+            name,
+            Phase::RequestBody,
+            exchange.context,
+            &arguments,
+        )?;
+        exchange.calls.merge(&self.shared.recent);
+        Ok(())
+    }
+
     /// Looks again at what the filter decided, after the answer to a call that it waited for.
     pub fn resume(&mut self, exchange: &mut Exchange) -> Result<(), Trap> {
         self.shared.recent = Calls::default();

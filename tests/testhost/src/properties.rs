@@ -56,6 +56,13 @@ fn envoy(stream: &Stream, path: &str) -> Property {
             .map_or(Property::Absent, |status| number(i64::from(status))),
         "response.code_details" => facts.details.as_deref().map_or(Property::Absent, text),
         "response.flags" => number(facts.flags),
+        path if path.starts_with("response.trailers.") => {
+            let mut trailers = facts.trailers.iter();
+            let found = trailers.find(|(name, _)| path.ends_with(&format!("s.{name}")));
+            found.map_or(Property::Absent, |(_, value)| {
+                Property::Value(value.clone())
+            })
+        }
         "upstream.address" => facts.upstream.map_or(Property::Absent, text),
         _ => headers(stream, path).unwrap_or(Property::Unknown),
     }

@@ -20,6 +20,8 @@ pub struct Response {
     pub status: u32,
     /// The headers, in order.
     pub headers: Vec<(String, Vec<u8>)>,
+    /// The trailers, in order. Kong shows none.
+    pub trailers: Vec<(String, Vec<u8>)>,
     /// Who answered.
     pub origin: ResponseOrigin,
     /// Envoy's `response.code_details`, if not what goes with the origin.
@@ -56,6 +58,13 @@ impl Response {
         self
     }
 
+    /// Adds a trailer.
+    pub fn trailer(mut self, name: &str, value: impl AsRef<[u8]>) -> Response {
+        self.trailers
+            .push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
     /// Other details than those that go with the origin (Envoy).
     pub fn details(mut self, details: &str) -> Response {
         self.details = Some(details.to_owned());
@@ -72,6 +81,7 @@ impl Response {
         Response {
             status,
             headers: Vec::new(),
+            trailers: Vec::new(),
             origin,
             details: None,
             flags: None,

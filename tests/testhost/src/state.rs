@@ -103,6 +103,7 @@ pub(crate) enum Phase {
     Configure,
     Tick,
     RequestHeaders,
+    RequestBody,
     ResponseHeaders,
     CallResponse,
     Log,

@@ -55,6 +55,8 @@ pub(crate) struct Facts {
     pub(crate) status: Option<u32>,
     /// Envoy: `response.code_details`.
     pub(crate) details: Option<String>,
+    /// Envoy: `response.trailers`.
+    pub(crate) trailers: Vec<(String, Vec<u8>)>,
     /// Envoy: `response.flags`.
     pub(crate) flags: i64,
     /// Envoy: `upstream.address`.
@@ -203,6 +205,7 @@ impl Facts {
             status,
             details: response.details.clone().or(facts.details),
             flags: response.flags.unwrap_or(facts.flags),
+            trailers: response.trailers.clone(),
             ..facts
         }
     }

@@ -12,13 +12,13 @@ pub struct OpenForConfig {
     #[serde(default = "half_a_minute")]
     pub initial: Duration,
     /// Each further time so many times as long, until it has been closed for as long as it was open.
-    #[serde(default = "twice")]
+    #[serde(default = "once")]
     pub multiplier: Millionths<1_000_000, 100_000_000>,
     /// Never longer than this; five minutes, or `initial` where that is longer.
     pub max: Option<Duration>,
     /// Up to this share of the time is taken off it, by chance, so that several gateways do not come
     /// back together.
-    #[serde(default = "a_tenth")]
+    #[serde(default = "nothing")]
     pub jitter: Millionths<0, 1_000_000>,
 }
 
@@ -74,9 +74,9 @@ impl Default for OpenForConfig {
     fn default() -> Self {
         Self {
             initial: half_a_minute(),
-            multiplier: twice(),
+            multiplier: once(),
             max: None,
-            jitter: a_tenth(),
+            jitter: nothing(),
         }
     }
 }
@@ -99,12 +99,12 @@ const fn five_minutes() -> Duration {
     Duration::from_secs(300)
 }
 
-const fn twice() -> Millionths<1_000_000, 100_000_000> {
-    Millionths::new(2_000_000)
+const fn once() -> Millionths<1_000_000, 100_000_000> {
+    Millionths::new(1_000_000)
 }
 
-const fn a_tenth() -> Millionths<0, 1_000_000> {
-    Millionths::new(100_000)
+const fn nothing() -> Millionths<0, 1_000_000> {
+    Millionths::new(0)
 }
 
 const fn one_probe() -> Bounded<1, 16, u8> {

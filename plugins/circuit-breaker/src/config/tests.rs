@@ -28,9 +28,9 @@ fn what_is_not_written_has_a_default() {
     assert_eq!(grpc, [4, 8, 13, 14]);
     assert!(breaker.failures.connection && breaker.failures.timeout);
     assert_eq!(breaker.open_for.initial, Duration::from_secs(30));
-    assert_eq!(breaker.open_for.multiplier.millionths(), 2_000_000);
+    assert_eq!(breaker.open_for.multiplier.millionths(), 1_000_000);
     assert_eq!(breaker.open_for.longest(), Duration::from_secs(300));
-    assert_eq!(breaker.open_for.jitter.millionths(), 100_000);
+    assert_eq!(breaker.open_for.jitter.millionths(), 0);
     assert_eq!(breaker.force, Force::None);
     assert_eq!(breaker.half_open.probes.get(), 1);
     assert_eq!(breaker.half_open.successes_to_close.get(), 1);

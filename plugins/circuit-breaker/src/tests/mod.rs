@@ -23,8 +23,7 @@ use crate::{CircuitBreaker, Flow};
 
 type Breaker = Worker<CircuitBreaker>;
 
-const ONE: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":2},
-    "open_for":{"jitter":0}}],
+const ONE: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":2}}],
     "status":{"path":"/status"}}"#;
 
 const TWO: &str = r#"{"breakers":[

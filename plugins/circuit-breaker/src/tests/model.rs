@@ -12,7 +12,7 @@ const PROBES: usize = 2;
 const OPEN_FOR: Span = Span::from_secs(5);
 const LEASE: Span = Span::from_secs(7);
 const CONFIG: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":3},
-    "open_for":{"initial":"5s","multiplier":1,"jitter":0},
+    "open_for":{"initial":"5s"},
     "half_open":{"probes":2,"successes_to_close":2,"probe_lease":"7s"}}],
     "status":{"path":"/status"}}"#;
 

@@ -5,11 +5,9 @@ use portcullis_policy::Policy as _;
 use super::*;
 
 const RATIO: &str = r#"{"breakers":[{"name":"a","trip":{
-        "failure_ratio":{"above":0.5,"window":"10s","minimum_requests":4}},
-    "open_for":{"jitter":0}}],"status":{"path":"/status"}}"#;
+        "failure_ratio":{"above":0.5,"window":"10s","minimum_requests":4}}}],"status":{"path":"/status"}}"#;
 const SLOW: &str = r#"{"breakers":[{"name":"a","trip":{
-        "slow_ratio":{"above":0.5,"slower_than":"2s","window":"60s","minimum_requests":2}},
-    "open_for":{"jitter":0}}],"status":{"path":"/status"}}"#;
+        "slow_ratio":{"above":0.5,"slower_than":"2s","window":"60s","minimum_requests":2}}}],"status":{"path":"/status"}}"#;
 
 /// A request whose head comes after so long.
 fn taking(worker: &Breaker, millis: u64, status: u16) {
@@ -165,7 +163,7 @@ fn a_slow_probe_does_not_close() {
             .unwrap()
             .ends_with("from=half_open to=open reason=probe_failed cause=slow")
     );
-    worker.clock.advance(Span::from_secs(60));
+    half_a_minute(&worker);
     taking(&worker, 100, 200);
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
 }

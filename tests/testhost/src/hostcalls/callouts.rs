@@ -25,7 +25,7 @@ pub(crate) fn http_call(
         (state.worker, state.instance, state.context, state.phase);
     let may = matches!(
         phase,
-        Phase::RequestHeaders | Phase::Tick | Phase::CallResponse
+        Phase::RequestHeaders | Phase::RequestBody | Phase::Tick | Phase::CallResponse
     );
     if dialect == Dialect::Kong && !may {
         return Err(Refusal::Trap(format!(
