@@ -72,7 +72,7 @@ impl Edge {
         self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)?;
         let mut injected = None;
         if let Some(service_token) = &self.service_token {
-            let (verdict, counter) = service_token.decide(request, ports);
+            let (verdict, counter) = service_token.decide(request, claims, &edits, ports);
             edits.extend(self.passed(verdict, flow)?);
             injected = counter;
         }
@@ -125,6 +125,15 @@ impl Policy for Edge {
                 .map_err(|error| error.within(ServiceToken::NAME))
         });
         let service_token = service_token.transpose()?;
+        if has_claims
+            && service_token
+                .as_ref()
+                .is_some_and(ServiceToken::wants_caller_header)
+        {
+            let rule = "not a key beside jwt_auth in edge, which knows the caller";
+            let at = "service_token.credential.caller_header";
+            return Err(ConfigError::at(at, rule));
+        }
         let edge = Self {
             jwt_auth,
             rate_limit,
@@ -266,7 +275,8 @@ impl Edge {
             .circuit_breaker
             .iter()
             .flat_map(CircuitBreaker::slot_names);
-        match colliding(limits.chain(keys).chain(breakers)) {
+        let workers = self.service_token.iter().flat_map(ServiceToken::slot_names);
+        match colliding(limits.chain(keys).chain(breakers).chain(workers)) {
             None => Ok(()),
             Some((one, other)) => Err(ConfigError::at(
                 "",

@@ -10,10 +10,19 @@
 extern crate portcullis_sim;
 
 mod config;
+mod credential;
+mod message;
+mod nonces;
 mod policy;
+mod request_signature;
+mod secrets;
 mod static_secret;
+mod token;
 
-pub use config::{Config, CredentialConfig, InjectConfig, Kind, SecretEntry, SecretId};
+pub use config::{
+    ComponentName, Config, CredentialConfig, HmacAlgorithm, InjectConfig, Kind, Label, SecretEntry,
+    SecretId, Word,
+};
 pub use policy::ServiceToken;
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! `service_token` as a [`Policy`].
 
-use portcullis_policy::config::{ConfigError, IfAmbiguous, Match, Mode, OnError};
+use portcullis_policy::config::{
+    ClaimPath, Claims, ConfigError, IfAmbiguous, Match, Mode, NonEmpty, OnError,
+};
 use portcullis_policy::{
-    Counter, HeaderEdits, Headers, HostFailure, LocalReply, LogLine, Policy, Ports, Problem,
-    Request, Setup, Verdict, clear_spellings, spelled_like,
+    Counter, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request, Setup,
+    Verdict,
 };
 
-use crate::config::{Config, Kind};
-use crate::static_secret::StaticSecret;
+use crate::config::{Config, InjectConfig, Kind};
+use crate::credential::{Credential, Failure, Purpose, Sent};
+use crate::token::Caller;
 
 /// Injects the credential, and lets none of a client's pass.
 ///
@@ -15,12 +18,24 @@ use crate::static_secret::StaticSecret;
 /// like any other, and not counted as spoofed. In shadow nothing is injected, cleared or refused.
 #[derive(Debug)]
 pub struct ServiceToken {
-    credential: StaticSecret,
+    credential: Credential,
     /// `None`: every request.
-    inject: Option<Vec<Match>>,
+    inject: Option<Vec<Rule>>,
+    /// Where another filter tells who calls.
+    caller_header: Option<String>,
+    /// The claims that say who calls, and by whom it is called that.
+    sub: ClaimPath,
+    iss: ClaimPath,
     mode: Mode,
     on_error: OnError,
     metrics: Metrics,
+}
+
+/// Requests that the credential is sent with.
+#[derive(Debug)]
+struct Rule {
+    matches: Match,
+    audience: Option<String>,
 }
 
 #[derive(Debug)]
@@ -31,20 +46,8 @@ struct Metrics {
     headers_unreadable: Counter,
     headers_cut: Counter,
     edit_failed: Counter,
-}
-
-/// What a client sent under the credential's name, or did to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sent {
-    Nothing,
-    /// One of our secrets.
-    Ours,
-    /// Anything else.
-    Forged,
-    /// More than one line. On Kong only the first of them can be overwritten.
-    Several,
-    /// Its name in `connection`, so that the next hop drops it (RFC 9110 section 7.6.1).
-    NamedHopByHop,
+    clock_unavailable: Counter,
+    unsignable: Counter,
 }
 
 const BAD_REQUEST: Problem = Problem {
@@ -59,23 +62,33 @@ impl Policy for ServiceToken {
     type Flow = ();
 
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
-        let credential = config.credential.0;
-        let credential = match credential.kind {
-            Kind::Static => StaticSecret::new(credential, setup.environment),
+        let mut credential = config.credential.0;
+        let kind = credential.kind;
+        let caller_header = credential.caller_header.take();
+        if caller_header.is_some() && kind != Kind::Jwt {
+            let rule = format!("not a key of kind {}", kind.as_str());
+            return Err(ConfigError::at("credential.caller_header", rule));
+        }
+        let credential = Credential::new(credential, setup.environment)
+            .map_err(|error| error.within("credential"))?;
+        let inject = match config.inject {
+            None => None,
+            Some(rules) => Some(Rule::all(rules, kind)?),
         };
         let metrics = &mut *setup.metrics;
-        let mut failed = |failure: HostFailure| {
-            metrics.counter(format!("service_token_errors.reason.{}", failure.reason()))
-        };
-        let (headers_unreadable, edit_failed) =
-            (failed(HostFailure::Headers), failed(HostFailure::Edit));
-        let headers_cut = failed(HostFailure::HeadersCut);
+        let mut failed =
+            |reason: &str| metrics.counter(format!("service_token_errors.reason.{reason}"));
+        let headers_unreadable = failed(HostFailure::Headers.reason());
+        let headers_cut = failed(HostFailure::HeadersCut.reason());
+        let edit_failed = failed(HostFailure::Edit.reason());
+        let clock_unavailable = failed(Failure::Clock.reason());
+        let unsignable = failed(Failure::Unsignable.reason());
         Ok(Self {
-            credential: credential.map_err(|error| error.within("credential"))?,
-            inject: config.inject.map(|rules| {
-                let rules = rules.into_vec().into_iter();
-                rules.map(|rule| rule.matches).collect()
-            }),
+            credential,
+            inject,
+            caller_header: caller_header.map(|name| name.as_str().to_owned()),
+            sub: ClaimPath::from_text("sub").map_err(|rule| ConfigError::at("", rule))?,
+            iss: ClaimPath::from_text("iss").map_err(|rule| ConfigError::at("", rule))?,
             mode: config.mode,
             on_error: config.on_error,
             metrics: Metrics {
@@ -85,6 +98,8 @@ impl Policy for ServiceToken {
                 headers_unreadable,
                 headers_cut,
                 edit_failed,
+                clock_unavailable,
+                unsignable,
             },
         })
     }
@@ -98,7 +113,7 @@ impl Policy for ServiceToken {
     }
 
     fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, ()) {
-        let (verdict, injected) = self.decide(request, ports);
+        let (verdict, injected) = self.decide(request, None, &HeaderEdits::none(), ports);
         if let Some(injected) = injected {
             ports.telemetry.count(injected);
         }
@@ -132,74 +147,136 @@ impl Policy for ServiceToken {
 }
 
 impl ServiceToken {
-    fn sent(&self, headers: &Headers) -> Sent {
-        let ours = self.credential.header();
-        let mut named = headers
-            .values("connection")
-            .flat_map(|value| value.split(|byte| *byte == b','));
-        if named.any(|name| spelled_like(name.trim_ascii(), ours)) {
-            return Sent::NamedHopByHop;
-        }
-        let mut lines = headers.iter().filter(|(name, _)| spelled_like(name, ours));
-        match (lines.next(), lines.next()) {
-            (None, _) => Sent::Nothing,
-            (Some((_, value)), None) if self.credential.is_ours(value) => Sent::Ours,
-            (Some(_), None) => Sent::Forged,
-            (Some(_), Some(_)) => Sent::Several,
+    /// The key that it has in shared data, if it has one, for whoever keeps other things there too.
+    pub fn slot_names(&self) -> impl Iterator<Item = &str> {
+        self.credential.slot_name().into_iter()
+    }
+
+    /// Whether a header of another filter is to tell who calls.
+    #[must_use]
+    pub const fn wants_caller_header(&self) -> bool {
+        self.caller_header.is_some()
+    }
+
+    /// The rule by which the request gets the credential; `Some(None)`: every request does. One that
+    /// no rule is about for certain does not: a credential must not be obtained by a path with two
+    /// readings.
+    fn rule(&self, request: &Request<'_>) -> Option<Option<&Rule>> {
+        match &self.inject {
+            None => Some(None),
+            Some(rules) => {
+                let mut rules = rules.iter();
+                let rule = rules.find(|rule| rule.matches.matches(request, IfAmbiguous::Misses))?;
+                Some(Some(rule))
+            }
         }
     }
 
-    /// Whether the request is one that gets the credential. One that no rule is about for certain
-    /// does not: a credential must not be obtained by a path with two readings.
-    fn injects(&self, request: &Request<'_>) -> bool {
-        self.inject.as_ref().is_none_or(|rules| {
-            rules
-                .iter()
-                .any(|rule| rule.matches(request, IfAmbiguous::Misses))
-        })
-    }
-
-    /// One header is written, and nothing of a client's is left.
-    /// Decides on a request, and names what is to be counted once it really goes on: for `edge`, where
-    /// the breaker is asked after this.
+    /// Decides on a request, and names what is to be counted once it really goes on: for `edge`,
+    /// where the breaker is asked after this. `claims`: those of the caller, where they are known;
+    /// `changes`: what others have decided to change.
     pub fn decide<'a>(
         &'a self,
         request: &'a Request<'a>,
+        claims: Option<&dyn Claims>,
+        changes: &HeaderEdits<'_>,
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Option<Counter>) {
         if self.mode == Mode::Off {
             return (Verdict::Continue(HeaderEdits::none()), None);
         }
-        let sent = self.sent(request.headers());
+        let sent = self.credential.sent(request);
         self.tell(sent, request, ports);
-        let injects = !sent.is_refused() && self.injects(request);
+        let rule = if sent.is_refused() {
+            None
+        } else {
+            self.rule(request)
+        };
         if self.mode == Mode::Shadow {
-            let injected = injects.then_some(self.metrics.shadow_injected);
+            let injected = rule.map(|_| self.metrics.shadow_injected);
             return (Verdict::Continue(HeaderEdits::none()), injected);
         }
         if sent.is_refused() {
             return (Verdict::Refuse(BAD_REQUEST.reply(request)), None);
         }
-        let edits = self.edits(sent, injects, request);
-        (
-            Verdict::Continue(edits),
-            injects.then_some(self.metrics.injected),
-        )
+        let Some(rule) = rule else {
+            let mut edits = HeaderEdits::none();
+            self.credential.clear(request, sent, &mut edits);
+            return (Verdict::Continue(edits), None);
+        };
+        let written = self.caller(request, claims).and_then(|caller| {
+            let purpose = Purpose {
+                audience: rule.and_then(|rule| rule.audience.as_deref()),
+                caller,
+            };
+            self.credential
+                .write(request, sent, purpose, changes, ports)
+        });
+        match written {
+            Ok(edits) => (Verdict::Continue(edits), Some(self.metrics.injected)),
+            Err(failure) => (self.without(failure, sent, request, ports), None),
+        }
     }
 
-    fn edits<'a>(&'a self, sent: Sent, injects: bool, request: &'a Request<'a>) -> HeaderEdits<'a> {
-        let mut edits = HeaderEdits::none();
-        let header = self.credential.header();
-        if sent != Sent::Nothing {
-            clear_spellings(request.headers(), header, &mut edits);
+    /// Who calls. What the claims say goes before a header, which only a filter in front of this one
+    /// can have written.
+    fn caller<'r>(
+        &self,
+        request: &'r Request<'_>,
+        claims: Option<&'r dyn Claims>,
+    ) -> Result<Option<Caller<'r>>, Failure> {
+        if let Some(claims) = claims {
+            let text = |claim: &ClaimPath| claims.claim(claim).and_then(serde_json::Value::as_str);
+            let subject = text(&self.sub);
+            return Ok(subject.map(|subject| Caller {
+                subject,
+                issuer: text(&self.iss),
+            }));
         }
-        if injects {
-            edits.set(header, self.credential.value());
-        } else if sent != Sent::Nothing && edits.is_empty() {
-            // The one line that there is has our spelling.
-            edits.clear(header);
+        let Some(header) = &self.caller_header else {
+            return Ok(None);
+        };
+        let subject = match request.headers().single(header) {
+            Ok(subject) => subject.unwrap_or_default(),
+            Err(_) => return Err(Failure::Unsignable),
+        };
+        let subject = std::str::from_utf8(subject).map_err(|_| Failure::Unsignable)?;
+        Ok((!subject.is_empty()).then_some(Caller {
+            subject,
+            issuer: None,
+        }))
+    }
+
+    /// What becomes of a request that can't get its credential: it is never forwarded bare, unless
+    /// `on_error` says so and the failure is the gateway's.
+    fn without<'a>(
+        &'a self,
+        failure: Failure,
+        sent: Sent,
+        request: &'a Request<'a>,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        let (counter, problem, on_error) = match failure {
+            Failure::Clock => (
+                self.metrics.clock_unavailable,
+                Problem::UNAVAILABLE,
+                self.on_error,
+            ),
+            Failure::Unsignable => (self.metrics.unsignable, BAD_REQUEST, OnError::Deny),
+        };
+        ports.telemetry.count(counter);
+        match on_error {
+            OnError::Deny => {
+                let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
+                ports.telemetry.log(line.with_id_of(request));
+                Verdict::Refuse(problem.reply(request))
+            }
+            OnError::Allow => {
+                let mut edits = HeaderEdits::none();
+                self.credential.clear(request, sent, &mut edits);
+                Verdict::Continue(edits)
+            }
         }
-        edits
     }
 
     /// Counts and logs a client that meddles with the credential; one line for each such request.
@@ -219,21 +296,20 @@ impl ServiceToken {
     }
 }
 
-impl Sent {
-    const fn is_refused(self) -> bool {
-        match self {
-            Self::Nothing | Self::Ours | Self::Forged => false,
-            Self::Several | Self::NamedHopByHop => true,
-        }
-    }
-
-    /// Why it counts as spoofed, if it does.
-    const fn reason(self) -> Option<&'static str> {
-        match self {
-            Self::Nothing | Self::Ours => None,
-            Self::Forged => Some("forged"),
-            Self::Several => Some("duplicate_identity"),
-            Self::NamedHopByHop => Some("named_in_connection"),
-        }
+impl Rule {
+    fn all(rules: NonEmpty<InjectConfig>, kind: Kind) -> Result<Vec<Self>, ConfigError> {
+        let rules = rules.into_vec().into_iter().enumerate();
+        let rule = |(place, rule): (usize, InjectConfig)| {
+            if rule.audience.is_some() && kind != Kind::Jwt {
+                let text = format!("not a key of kind {}", kind.as_str());
+                let at = format!("inject[{place}].audience");
+                return Err(ConfigError::at(at, text));
+            }
+            Ok(Self {
+                matches: rule.matches,
+                audience: rule.audience.map(|word| word.as_str().to_owned()),
+            })
+        };
+        rules.map(rule).collect()
     }
 }

@@ -1,9 +1,10 @@
 //! `kind: static`: the secret itself is the credential.
 
 use portcullis_policy::Environment;
-use portcullis_policy::config::{ConfigError, Secret, SecretUse};
+use portcullis_policy::config::{ConfigError, SecretUse};
 
-use crate::config::{CredentialConfig, SecretId};
+use crate::config::CredentialConfig;
+use crate::secrets::{Known, resolve};
 
 /// A header and the secrets that are known to be ours.
 #[derive(Debug)]
@@ -13,19 +14,11 @@ pub(crate) struct StaticSecret {
     others: Vec<Known>,
 }
 
-#[derive(Debug)]
-struct Known {
-    id: SecretId,
-    secret: Secret,
-}
-
-const HEADER: &str = "x-service-token";
+/// The header of a credential whose configuration names none.
+pub(crate) const HEADER: &str = "x-service-token";
 
 /// As many bytes as a hash that nobody guesses; RFC 7518 asks the same of a key for HS256.
 const SHORTEST: usize = 32;
-
-/// A rotation takes two. What a client sends is compared with each.
-const MOST_SECRETS: usize = 16;
 
 impl StaticSecret {
     /// Fetches the secrets.
@@ -38,33 +31,13 @@ impl StaticSecret {
     ) -> Result<Self, ConfigError> {
         let header = config.header.as_ref().map_or(HEADER, |name| name.as_str());
         let header = header.to_owned();
-        let mut known: Vec<Known> = Vec::new();
-        let entries = config.secrets.into_vec();
-        if entries.len() > MOST_SECRETS {
-            let rule = format!("{} secrets; expected at most {MOST_SECRETS}", entries.len());
-            return Err(ConfigError::at("secrets", rule));
-        }
-        for (place, entry) in entries.into_iter().enumerate() {
-            let (id, secret) = entry.0.split();
-            let secret = secret
-                .resolve(SecretUse::HeaderValue, environment)
-                .map_err(|rule| ConfigError::at(format!("secrets[{place}]"), rule))?;
-            let length = secret.as_bytes().len();
-            if length < SHORTEST && !config.allow_short {
-                let rule = format!(
-                    "the secret has {length} bytes; expected at least {SHORTEST}, or allow_short: true"
-                );
-                return Err(ConfigError::at(format!("secrets[{place}]"), rule));
-            }
-            if known.iter().any(|other| other.id == id) {
-                let rule = format!(
-                    "{:?} is there twice; expected an id of its own for each secret",
-                    id.as_str()
-                );
-                return Err(ConfigError::at(format!("secrets[{place}].id"), rule));
-            }
-            known.push(Known { id, secret });
-        }
+        let shortest = (!config.allow_short).then_some(SHORTEST);
+        let known = resolve(
+            config.secrets,
+            SecretUse::HeaderValue,
+            shortest,
+            environment,
+        )?;
         let mut known = known.into_iter();
         let Some(current) = known.next() else {
             return Err(ConfigError::at("secrets", "expected at least one secret"));
@@ -108,6 +81,7 @@ mod tests {
     use portcullis_sim::Env;
 
     use super::*;
+    use crate::secrets::MOST_SECRETS;
 
     const LONG: &str = "0123456789abcdef0123456789abcdef";
 
@@ -141,8 +115,8 @@ mod tests {
         let secret = |fields: &str| format!(r#"{{"kind":"static","secrets":[{{{fields}}}]}}"#);
         for (text, error) in [
             (
-                r#"{"kind":"jwt","secrets":[]}"#.to_owned(),
-                "kind: unknown variant `jwt`, expected `static`",
+                r#"{"kind":"mtls","secrets":[]}"#.to_owned(),
+                "kind: unknown variant `mtls`, expected one of `static`, `jwt`, `http_signature`",
             ),
             (
                 r#"{"kind":"static","secrets":[]}"#.to_owned(),
@@ -190,10 +164,6 @@ mod tests {
                 r#"{"kind":"static","header":"Host","secrets":[{"id":"a","env":"TOKEN"}]}"#
                     .to_owned(),
                 "header: \"Host\" frames or routes the request and can't be written",
-            ),
-            (
-                r#"{"kind":"static","ttl":"60s","secrets":[{"id":"a","env":"TOKEN"}]}"#.to_owned(),
-                "ttl: unknown field `ttl`",
             ),
         ] {
             let found = new(&text).unwrap_err();

@@ -50,6 +50,15 @@ pub fn members(signature_input: &[u8], signature: &[u8]) -> Result<Vec<Signed>, 
     Ok(inputs.into_iter().filter_map(member).collect())
 }
 
+/// Whether a field has a member of that label.
+///
+/// # Errors
+/// [`Malformed`]: it is no dictionary.
+pub fn has(field: &[u8], label: &str) -> Result<bool, Malformed> {
+    let members = dictionary(field)?;
+    Ok(members.keys().any(|known| known.as_str() == label))
+}
+
 /// A field without the member of that label; `None` when nothing is left.
 ///
 /// # Errors

@@ -22,7 +22,7 @@ mod params;
 
 pub use base::{BaseError, Message, signature_base};
 pub use component::{Component, UnknownComponent};
-pub use field::{Malformed, Signed, members, without};
+pub use field::{Malformed, Signed, has, members, without};
 pub use mac::Key;
 pub use params::{NotAscii, Params, signature_params};
 

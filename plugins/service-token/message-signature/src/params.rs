@@ -56,7 +56,6 @@ pub fn signature_params(components: &[Component], params: &Params<'_>) -> Result
             written = written.parameter(key(name)?, text(value)?);
         }
     }
-    drop(written);
     list.finish().ok_or(NotAscii)
 }
 

@@ -276,6 +276,8 @@ fn one_label_is_taken_out_and_the_others_stay() {
         others.as_deref(),
         Some(r#"a=("@path");created=1, b=:AAAA:;x=1"#)
     );
+    assert_eq!(has(field.as_bytes(), "ours"), Ok(true));
+    assert_eq!(has(field.as_bytes(), "our"), Ok(false));
     assert_eq!(without(b"ours=1", "ours"), Ok(None));
     assert_eq!(without(b"a=1", "ours").unwrap().as_deref(), Some("a=1"));
     for malformed in ["a=", "a=1,", "=1", "A=1", "a=\"\u{e9}\""] {

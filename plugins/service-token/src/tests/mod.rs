@@ -1,5 +1,8 @@
 //! The plugin as a worker runs it, in a simulated gateway.
 
+mod signature;
+mod token;
+
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, PeerAddress, Policy as _, Request, Verdict,
 };

@@ -1,0 +1,237 @@
+//! The kinds of credential, behind one front.
+
+use portcullis_policy::config::ConfigError;
+use portcullis_policy::{Environment, HeaderEdits, Ports, Request, clear_spellings, spelled_like};
+
+use crate::config::{CredentialConfig, Kind};
+use crate::message::Outgoing;
+use crate::nonces;
+use crate::request_signature::{INPUT, Member, SIGNATURE, Signer, lines_of};
+use crate::static_secret::StaticSecret;
+use crate::token::{Caller, TokenIssuer};
+
+/// What is written into requests.
+#[derive(Debug)]
+pub(crate) enum Credential {
+    Static(StaticSecret),
+    Token(TokenIssuer),
+    Signature(Signer),
+}
+
+/// Why there is no credential for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Failure {
+    /// The gateway does not tell the time.
+    Clock,
+    /// The request has something in it that can't be signed: the client's doing.
+    Unsignable,
+}
+
+/// What a client sent under the credential's names, or did to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Nothing,
+    /// A credential of ours: another gateway is in front of this one.
+    Ours,
+    /// Anything else.
+    Forged,
+    /// More than one line. On Kong only the first of them can be overwritten.
+    Several,
+    /// Its name in `connection`, so that the next hop drops it (RFC 9110 section 7.6.1).
+    NamedHopByHop,
+}
+
+impl Credential {
+    /// Fetches the secrets.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names field and rule, never a secret.
+    pub(crate) fn new(
+        config: CredentialConfig,
+        environment: &dyn Environment,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        Ok(match config.kind {
+            Kind::Static => Self::Static(StaticSecret::new(config, environment)?),
+            Kind::Jwt => Self::Token(TokenIssuer::new(config, environment)?),
+            Kind::HttpSignature => Self::Signature(Signer::new(config, environment)?),
+        })
+    }
+
+    /// What the secret that is used is called.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Static(secret) => secret.id(),
+            Self::Token(issuer) => issuer.id(),
+            Self::Signature(signer) => signer.id(),
+        }
+    }
+
+    /// The key that it has in shared data.
+    pub(crate) const fn slot_name(&self) -> Option<&'static str> {
+        match self {
+            Self::Static(_) => None,
+            Self::Token(_) | Self::Signature(_) => Some(nonces::SLOT),
+        }
+    }
+
+    /// The headers that it writes, in lower case.
+    fn headers(&self) -> [Option<&str>; 2] {
+        match self {
+            Self::Static(secret) => [Some(secret.header()), None],
+            Self::Token(issuer) => [Some(issuer.header()), None],
+            Self::Signature(_) => [Some(INPUT), Some(SIGNATURE)],
+        }
+    }
+
+    /// What the client sent under its names.
+    pub(crate) fn sent(&self, request: &Request<'_>) -> Sent {
+        let headers = request.headers();
+        let mut named = headers
+            .values("connection")
+            .flat_map(|value| value.split(|byte| *byte == b','));
+        let mut written = self.headers().into_iter().flatten();
+        if named.any(|name| {
+            let ours = |header: &str| spelled_like(name.trim_ascii(), header);
+            self.headers().into_iter().flatten().any(ours)
+        }) {
+            return Sent::NamedHopByHop;
+        }
+        if written.any(|header| lines_of(headers, header) > 1) {
+            return Sent::Several;
+        }
+        match self {
+            Self::Static(secret) => {
+                one_line(request, secret.header(), |value| secret.is_ours(value))
+            }
+            Self::Token(issuer) => {
+                one_line(request, issuer.header(), |value| issuer.is_ours(value))
+            }
+            // A spelling that is not ours can't be a signature, but for those that fold it.
+            Self::Signature(_) if is_misspelled(request, INPUT) => Sent::Forged,
+            Self::Signature(_) if is_misspelled(request, SIGNATURE) => Sent::Forged,
+            Self::Signature(signer) => match signer.sent(request).0 {
+                Member::None => Sent::Nothing,
+                Member::Ours => Sent::Ours,
+                Member::Forged => Sent::Forged,
+            },
+        }
+    }
+
+    /// Takes away what the client sent under its names; what is others' stays.
+    pub(crate) fn clear<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        sent: Sent,
+        edits: &mut HeaderEdits<'a>,
+    ) {
+        if sent == Sent::Nothing {
+            return;
+        }
+        for header in self.headers().into_iter().flatten() {
+            clear_spellings(request.headers(), header, edits);
+        }
+        match self {
+            Self::Static(_) | Self::Token(_) => {
+                for header in self.headers().into_iter().flatten() {
+                    if request.headers().get(header).is_some() {
+                        edits.clear(header);
+                    }
+                }
+            }
+            Self::Signature(signer) => {
+                let others = signer.sent(request).1;
+                for (header, rest) in [(INPUT, others.input), (SIGNATURE, others.signature)] {
+                    match rest {
+                        Some(rest) => edits.set(header, rest.into_bytes()),
+                        None if request.headers().get(header).is_some() => edits.clear(header),
+                        None => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes it, in place of what the client sent under its names. `changes`: what others have
+    /// decided to change.
+    pub(crate) fn write<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        sent: Sent,
+        purpose: Purpose<'_>,
+        changes: &HeaderEdits<'_>,
+        ports: &Ports<'_>,
+    ) -> Result<HeaderEdits<'a>, Failure> {
+        let mut edits = HeaderEdits::none();
+        if sent != Sent::Nothing {
+            for header in self.headers().into_iter().flatten() {
+                clear_spellings(request.headers(), header, &mut edits);
+            }
+        }
+        match self {
+            Self::Static(secret) => edits.set(secret.header(), secret.value()),
+            Self::Token(issuer) => {
+                let token = issuer.token(purpose.audience, purpose.caller, ports)?;
+                edits.set(issuer.header(), token.into_bytes());
+            }
+            Self::Signature(signer) => {
+                let others = signer.sent(request).1;
+                signer.write(&Outgoing::new(request, changes), others, ports, &mut edits)?;
+            }
+        }
+        Ok(edits)
+    }
+}
+
+/// What a credential is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Purpose<'a> {
+    pub(crate) audience: Option<&'a str>,
+    pub(crate) caller: Option<Caller<'a>>,
+}
+
+/// What a client sent in the one line that there is under this name, in whatever spelling.
+fn one_line(request: &Request<'_>, header: &str, is_ours: impl Fn(&[u8]) -> bool) -> Sent {
+    let mut lines = request.headers().iter();
+    match lines.find(|(name, _)| spelled_like(name, header)) {
+        None => Sent::Nothing,
+        Some((_, value)) if is_ours(value) => Sent::Ours,
+        Some(_) => Sent::Forged,
+    }
+}
+
+fn is_misspelled(request: &Request<'_>, header: &str) -> bool {
+    let mut names = request.headers().iter();
+    names.any(|(name, _)| {
+        spelled_like(name, header) && !name.eq_ignore_ascii_case(header.as_bytes())
+    })
+}
+
+impl Failure {
+    /// A fixed word for logs and metrics.
+    pub(crate) const fn reason(self) -> &'static str {
+        match self {
+            Self::Clock => "clock_unavailable",
+            Self::Unsignable => "unsignable",
+        }
+    }
+}
+
+impl Sent {
+    pub(crate) const fn is_refused(self) -> bool {
+        match self {
+            Self::Nothing | Self::Ours | Self::Forged => false,
+            Self::Several | Self::NamedHopByHop => true,
+        }
+    }
+
+    /// Why it counts as spoofed, if it does.
+    pub(crate) const fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Nothing | Self::Ours => None,
+            Self::Forged => Some("forged"),
+            Self::Several => Some("duplicate_identity"),
+            Self::NamedHopByHop => Some("named_in_connection"),
+        }
+    }
+}
