@@ -149,8 +149,8 @@ async fn service_token_names_path_value_and_rule() -> Result<()> {
     for (pointer, value, line) in [
         (
             "/credential/kind",
-            json!("jwt"),
-            "credential.kind: unknown variant `jwt`",
+            json!("mtls"),
+            "credential.kind: unknown variant `mtls`",
         ),
         (
             "/credential/header",
