@@ -136,10 +136,10 @@ impl Record {
         }
         match (&self.state, ticket.standing) {
             (State::Closed { failures, .. }, Standing::Clean | Standing::AfterFailures) => {
-                let failures = match outcome {
-                    Outcome::Success => 0,
-                    Outcome::Failure(_) => failures.saturating_add(1),
-                    Outcome::Ignored => *failures,
+                let failures = match (outcome, ticket.standing) {
+                    (Outcome::Failure(_), _) => failures.saturating_add(1),
+                    (Outcome::Success, Standing::AfterFailures) => 0,
+                    (Outcome::Success | Outcome::Ignored, _) => *failures,
                 };
                 self.count(failures, counts, settings, moment)
             }

@@ -34,6 +34,9 @@ pub struct CircuitBreaker {
     errors: Errors,
 }
 
+/// Switching Protocols.
+const UPGRADED: u16 = 101;
+
 const OPEN: Problem = Problem {
     status: 503,
     kind: "circuit-open",
@@ -150,8 +153,10 @@ impl Policy for CircuitBreaker {
             } else {
                 Outcome::Success
             };
-            // A probe's head is enough: its permit must not be held for as long as a stream lasts.
-            if outcome == Outcome::Success && !admitted.ticket.is_probe() {
+            // A probe's head is enough: its permit must not be held for as long as a stream lasts. So
+            // is that of an upgrade: Envoy says of one that the upstream ends that it broke off, in
+            // whatever order it was ended.
+            if outcome == Outcome::Success && !admitted.ticket.is_probe() && status != UPGRADED {
                 admitted.progress = Progress::HeadFine(pace);
             } else {
                 self.settle(admitted, outcome, pace, ports);

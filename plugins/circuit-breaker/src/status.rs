@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use crate::breaker::{Record, State};
 use crate::circuit::{Circuit, Fault};
 use crate::config::Force;
+use crate::permits::left;
 use crate::transition::Phase;
 
 /// How much is shown.
@@ -118,7 +119,8 @@ impl Circuit {
             State::Open { until, why } => {
                 show("reason", why.as_str().into());
                 show("probe_at", until.unix_secs().into());
-                show("retry_after", until.since(now).as_secs_ceil().into());
+                let left = left(record.since, *until, now).unwrap_or_default();
+                show("retry_after", left.as_secs_ceil().into());
             }
             State::HalfOpen { permits, successes } => {
                 show(

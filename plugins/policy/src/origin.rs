@@ -24,7 +24,7 @@ impl Origin {
     #[must_use]
     pub fn from_envoy_details(details: &str) -> Self {
         // As in "upstream_reset_before_response_started{connection_failure|…}".
-        let (kind, why) = details.split_once('{').unwrap_or((details, ""));
+        let (kind, why) = details.split_once(['{', '(']).unwrap_or((details, ""));
         match kind {
             // The gateway's own bounds (its `circuit_breakers`, its overload manager) held the
             // request back; the upstream never saw it.
@@ -41,7 +41,13 @@ impl Origin {
             | "upstream_per_try_idle_timeout"
             | "upstream_max_stream_duration_reached"
             | "upstream_response_timeout" => Self::TimedOut,
-            "downstream_remote_disconnect" | "downstream_local_disconnect" => Self::ClientGone,
+            // A connection that is closed, and a stream that is reset: by RST_STREAM, which has its
+            // own words.
+            "downstream_remote_disconnect"
+            | "downstream_local_disconnect"
+            | "http2.remote_reset"
+            | "http2.remote_refuse"
+            | "http3.remote_reset" => Self::ClientGone,
             // Also none at all: what another Wasm filter answers has no details.
             _ => Self::Gateway,
         }

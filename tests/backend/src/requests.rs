@@ -1,6 +1,7 @@
 //! What reached the backend.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::extract::{Request, State};
@@ -76,12 +77,14 @@ pub struct Requests(Arc<Shared>);
 struct Shared {
     log: Mutex<Log>,
     total: watch::Sender<u64>,
+    under_way: AtomicU64,
 }
 
 #[derive(Default)]
 struct Log {
     kept: VecDeque<ReceivedRequest>,
     by_path: BTreeMap<String, u64>,
+    most_at_once: u64,
 }
 
 impl Requests {
@@ -118,6 +121,12 @@ impl Requests {
         *self.0.total.borrow()
     }
 
+    /// How many requests at most were here at one time, each until its answer's head was ready or its caller was gone.
+    #[must_use]
+    pub fn most_at_once(&self) -> u64 {
+        self.lock().most_at_once
+    }
+
     /// Waits until at least `n` requests have come.
     pub async fn wait_for_total(&self, n: u64) {
         // The sender lives as long as `self`, so the wait cannot fail.
@@ -131,8 +140,11 @@ impl Requests {
         self.0.total.send_replace(0);
     }
 
-    pub(crate) fn push(&self, request: ReceivedRequest) {
+    /// Notes a request, which is here for as long as what is returned.
+    pub(crate) fn push(&self, request: ReceivedRequest) -> Stay {
         let mut log = self.lock();
+        let others = self.0.under_way.fetch_add(1, Ordering::Relaxed);
+        log.most_at_once = log.most_at_once.max(others.saturating_add(1));
         let known = log.by_path.len() < COUNTED_PATHS || log.by_path.contains_key(&request.path);
         let path = if known {
             request.path.clone()
@@ -148,6 +160,7 @@ impl Requests {
         self.0
             .total
             .send_modify(|total| *total = total.saturating_add(1));
+        Stay(self.clone())
     }
 
     fn lock(&self) -> MutexGuard<'_, Log> {
@@ -160,14 +173,24 @@ impl Default for Requests {
         Self(Arc::new(Shared {
             log: Mutex::default(),
             total: watch::Sender::new(0),
+            under_way: AtomicU64::new(0),
         }))
+    }
+}
+
+/// A request that is here.
+pub(crate) struct Stay(Requests);
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 /// Middleware: notes every request before anything else looks at it.
 pub(crate) async fn record(State(app): State<App>, request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
-    app.0.requests.push(ReceivedRequest::from(&parts));
+    let _stay = app.0.requests.push(ReceivedRequest::from(&parts));
     next.run(Request::from_parts(parts, body)).await
 }
 
@@ -207,6 +230,19 @@ mod tests {
         assert_eq!(requests.last(1), [request("/new")]);
         assert_eq!(requests.count("/old"), 1_000);
         assert_eq!(requests.total(), 1_001);
+    }
+
+    #[test]
+    fn the_most_at_once_are_those_whose_stays_overlap() {
+        let requests = Requests::default();
+        let first = requests.push(request("/"));
+        drop(first);
+        let (_second, _third) = (requests.push(request("/")), requests.push(request("/")));
+        assert_eq!(requests.most_at_once(), 2);
+        requests.clear();
+        assert_eq!(requests.most_at_once(), 0);
+        let _fourth = requests.push(request("/"));
+        assert_eq!(requests.most_at_once(), 3);
     }
 
     #[test]

@@ -146,6 +146,20 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Adds a cluster of these hosts, and gives it back for what else it is to have.
+    ///
+    /// # Errors
+    /// There are no clusters to add it to.
+    pub fn add_cluster(&mut self, name: &str, hosts: &[SocketAddr]) -> Result<&mut Value> {
+        let hosts: Vec<Value> = hosts.iter().copied().map(endpoint).collect();
+        self.push_cluster(json!({
+            "name": name,
+            "type": "STATIC",
+            "connect_timeout": "1s",
+            "load_assignment": { "cluster_name": name, "endpoints": [{ "lb_endpoints": hosts }] },
+        }))
+    }
+
     /// Adds a cluster that is spoken to by TLS: it must show a certificate for `server_name`, by the
     /// authority whose certificate is `ca_pem`.
     ///
@@ -158,33 +172,39 @@ impl Bootstrap {
         server_name: &str,
         ca_pem: &str,
     ) -> Result<()> {
-        let address =
-            json!({ "address": upstream.ip().to_string(), "port_value": upstream.port() });
-        let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
-        let cluster = json!({
-            "name": name,
-            "type": "STATIC",
-            "connect_timeout": "1s",
-            "load_assignment": {
-                "cluster_name": name,
-                "endpoints": [{ "lb_endpoints": [endpoint] }],
-            },
-            "transport_socket": {
-                "name": "envoy.transport_sockets.tls",
-                "typed_config": {
-                    "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
-                    "sni": server_name,
-                    "common_tls_context": { "validation_context": {
-                        "trusted_ca": { "inline_string": ca_pem },
-                        "match_typed_subject_alt_names": [
-                            { "san_type": "DNS", "matcher": { "exact": server_name } },
-                        ],
-                    } },
-                },
+        self.add_cluster(name, &[upstream])?["transport_socket"] = json!({
+            "name": "envoy.transport_sockets.tls",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+                "sni": server_name,
+                "common_tls_context": { "validation_context": {
+                    "trusted_ca": { "inline_string": ca_pem },
+                    "match_typed_subject_alt_names": [
+                        { "san_type": "DNS", "matcher": { "exact": server_name } },
+                    ],
+                } },
             },
         });
+        Ok(())
+    }
+
+    /// Adds a cluster as it is written.
+    ///
+    /// # Errors
+    /// There are no clusters to add it to.
+    pub fn push_cluster(&mut self, cluster: Value) -> Result<&mut Value> {
         let clusters = self.at("/static_resources/clusters")?.as_array_mut();
-        clusters.context("the clusters are no list")?.push(cluster);
+        let clusters = clusters.context("the clusters are no list")?;
+        clusters.push(cluster);
+        clusters.last_mut().context("it was added")
+    }
+
+    /// Adds a route that is asked before those that are there.
+    ///
+    /// # Errors
+    /// There are no routes.
+    pub fn add_route(&mut self, route: Value) -> Result<()> {
+        self.routes()?.insert(0, route);
         Ok(())
     }
 
@@ -217,6 +237,12 @@ impl Bootstrap {
         let plugin = filter.and_then(|filter| filter.pointer_mut("/typed_config/config"));
         plugin.with_context(|| format!("there is no Wasm filter {name}"))
     }
+}
+
+/// A host of a cluster.
+fn endpoint(host: SocketAddr) -> Value {
+    let address = json!({ "address": host.ip().to_string(), "port_value": host.port() });
+    json!({ "endpoint": { "address": { "socket_address": address } } })
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub struct Builder {
     upstream: Option<SocketAddr>,
     service_token: bool,
     event_delay: Duration,
+    test_routes: bool,
 }
 
 impl Gateway {
@@ -44,6 +45,7 @@ impl Gateway {
             upstream: None,
             service_token: matches!(name, "service_token" | "edge"),
             event_delay: Duration::from_millis(25),
+            test_routes: false,
         }
     }
 
@@ -159,6 +161,13 @@ impl Builder {
         self
     }
 
+    /// Lets a request say how the backend is to fail it, in the header `x-demo-fault`.
+    #[must_use]
+    pub fn faults_by_request(mut self) -> Self {
+        self.test_routes = true;
+        self
+    }
+
     /// Starts backend and gateway.
     ///
     /// # Errors
@@ -168,6 +177,7 @@ impl Builder {
         let backend = Backend::builder()
             .service_token(self.service_token.then(|| INTER_SERVICE_SECRET.to_owned()))
             .event_delay(self.event_delay)
+            .test_routes(self.test_routes)
             .start()
             .await
             .context("the backend did not start")?;

@@ -167,6 +167,17 @@ fn a_head_that_could_not_be_read_is_left_to_the_end() {
 }
 
 #[test]
+fn an_upgrade_is_a_success_whatever_becomes_of_it() {
+    let worker = breaker(ONE);
+    let mut flow = admitted(&worker);
+    worker.respond(&mut flow, 101, Origin::Upstream);
+    assert!(all_settled(&flow));
+    worker.end(flow, Origin::BrokenOff);
+    assert_eq!(metric(&worker, "failures.breaker.a"), 0);
+    assert_eq!(metric(&worker, "successes.breaker.a"), 1);
+}
+
+#[test]
 fn of_two_heads_the_first_counts() {
     let worker = breaker(ONE);
     let mut flow = admitted(&worker);

@@ -54,7 +54,13 @@ macro_rules! alone_and_in_edge {
 
 mod chain;
 mod circuit_breaker;
+mod circuit_breaker_beside;
 mod circuit_breaker_failures;
+mod circuit_breaker_grpc;
+mod circuit_breaker_load;
+mod circuit_breaker_scenarios;
+mod circuit_breaker_scene;
+mod circuit_breaker_upgrades;
 mod common;
 mod configuration;
 mod edge;

@@ -1,0 +1,222 @@
+//! What one worker is expected to have told: to the metrics, to the log, and to the other workers.
+
+use std::collections::BTreeMap;
+
+use portcullis_circuit_breaker::CircuitBreaker;
+use portcullis_sim::Worker;
+
+use crate::generate::{Guard, Mode};
+use crate::op::{Op, Standing, Ticket, Transition};
+use crate::outcome::{Outcome, Settled};
+use crate::request::Sent;
+use crate::window::Counts;
+
+/// Of one worker.
+#[derive(Debug, Default)]
+pub(crate) struct Books {
+    metrics: BTreeMap<String, u64>,
+    pub(crate) lines: Vec<String>,
+    /// Per breaker: what was settled and is not told yet, with its epoch.
+    untold: BTreeMap<String, Vec<(u64, Counts)>>,
+}
+
+const OF_A_BREAKER: [&str; 11] = [
+    "state",
+    "admitted",
+    "successes",
+    "failures",
+    "ignored",
+    "slow",
+    "rejected",
+    "shadow_rejected",
+    "transitions.closed",
+    "transitions.half_open",
+    "transitions.open",
+];
+pub(crate) const ERRORS: [&str; 7] = [
+    "store_unavailable",
+    "store_contended",
+    "store_foreign",
+    "clock_unavailable",
+    "headers_unreadable",
+    "headers_cut",
+    "edit_failed",
+];
+
+fn metric(what: &str, breaker: &str) -> String {
+    match what.strip_prefix("transitions.") {
+        Some(to) => format!("circuit_breaker_transitions.breaker.{breaker}.to.{to}"),
+        None => format!("circuit_breaker_{what}.breaker.{breaker}"),
+    }
+}
+
+/// One of a breaker's metrics, as the worker told it.
+pub(crate) fn told(worker: &Worker<CircuitBreaker>, what: &str, breaker: &str) -> u64 {
+    worker.telemetry.metric(&metric(what, breaker))
+}
+
+/// All failures of the plugin that the worker told of.
+pub(crate) fn errors(worker: &Worker<CircuitBreaker>) -> u64 {
+    let of = |reason| format!("circuit_breaker_errors.reason.{reason}");
+    let all = ERRORS.iter();
+    all.map(|reason| worker.telemetry.metric(&of(reason))).sum()
+}
+
+fn gauge(state: &str) -> u64 {
+    match state {
+        "closed" => 0,
+        "half_open" => 1,
+        _ => 2,
+    }
+}
+
+impl Books {
+    pub(crate) fn count(&mut self, what: &str, breaker: &str) {
+        *self.metrics.entry(metric(what, breaker)).or_default() += 1;
+    }
+
+    pub(crate) fn error(&mut self, reason: &str) {
+        let name = format!("circuit_breaker_errors.reason.{reason}");
+        *self.metrics.entry(name).or_default() += 1;
+    }
+
+    /// What a worker shows from its start on.
+    pub(crate) fn show(&mut self, guard: &Guard, state: &str) {
+        self.metrics
+            .insert(metric("state", &guard.name), gauge(state));
+    }
+
+    pub(crate) fn refused(&mut self, guard: &Guard, sent: &Sent, reason: &str, after: u64) {
+        let (event, what) = match guard.mode {
+            Mode::Enforce => ("refused", "rejected"),
+            Mode::Shadow | Mode::Off => ("shadow_refused", "shadow_rejected"),
+        };
+        self.count(what, &guard.name);
+        let id = sent
+            .id
+            .map_or(String::new(), |id| format!(" request_id={id}"));
+        self.lines.push(format!(
+            "plugin=circuit_breaker event={event} breaker={} reason={reason} retry_after={after}{id}",
+            guard.name
+        ));
+    }
+
+    pub(crate) fn unavailable(&mut self, reason: &str) {
+        self.lines.push(format!(
+            "plugin=circuit_breaker event=refused reason={reason}"
+        ));
+    }
+
+    pub(crate) fn changed(&mut self, guard: &Guard, transition: &Transition) {
+        let Transition {
+            from,
+            to,
+            reason,
+            cause,
+        } = *transition;
+        self.count(&format!("transitions.{to}"), &guard.name);
+        self.show(guard, to);
+        let event = match to {
+            "closed" => "closed",
+            "half_open" => "half_opened",
+            _ => "opened",
+        };
+        let cause = cause.map_or(String::new(), |cause| format!(" cause={cause}"));
+        self.lines.push(format!(
+            "plugin=circuit_breaker event={event} breaker={} from={from} to={to} reason={reason}{cause}",
+            guard.name
+        ));
+    }
+
+    /// Counts a request that is settled; says what that may change at once. Those that are fine are
+    /// told with the next failure, or tick.
+    pub(crate) fn settle(
+        &mut self,
+        guard: &Guard,
+        request: u64,
+        ticket: Ticket,
+        settled: Settled,
+    ) -> Option<Op> {
+        let Settled { outcome, slow } = settled;
+        let (what, failed) = match outcome {
+            Outcome::Success => ("successes", 0),
+            Outcome::Failure(_) => ("failures", 1),
+            Outcome::Ignored => ("ignored", 0),
+        };
+        self.count(what, &guard.name);
+        let slow = slow && outcome != Outcome::Ignored;
+        if slow {
+            self.count("slow", &guard.name);
+        }
+        let at_once = match ticket.standing {
+            Standing::Forced => return None,
+            Standing::Probe => true,
+            Standing::Plain { after_failures } => {
+                if guard.settings.has_ratio() {
+                    let counts = Counts {
+                        requests: u64::from(outcome != Outcome::Ignored),
+                        failed,
+                        slow: u64::from(slow),
+                    };
+                    self.keep(guard, ticket.epoch, counts);
+                }
+                failed > 0 || slow || (after_failures && outcome == Outcome::Success)
+            }
+        };
+        at_once.then(|| Op::Settle {
+            request,
+            ticket,
+            outcome,
+            slow,
+            told: self.take(guard, ticket.epoch),
+        })
+    }
+
+    /// Keeps what is of the newest epoch: what was seen in earlier ones says nothing any more.
+    fn keep(&mut self, guard: &Guard, epoch: u64, counts: Counts) {
+        let untold = self.untold.entry(guard.name.clone()).or_default();
+        untold.retain(|(known, _)| *known >= epoch);
+        if counts != Counts::default() && untold.iter().all(|(known, _)| *known == epoch) {
+            untold.push((epoch, counts));
+        }
+    }
+
+    /// What is told with a tick.
+    pub(crate) fn tick(&mut self, guard: &Guard) -> Option<Op> {
+        let untold = self.untold.get(&guard.name)?;
+        let epoch = untold.iter().map(|(epoch, _)| *epoch).max()?;
+        let told = self.take(guard, epoch);
+        self.untold.remove(&guard.name);
+        Some(Op::Tell { epoch, told })
+    }
+
+    fn take(&mut self, guard: &Guard, of: u64) -> Counts {
+        let untold = self.untold.entry(guard.name.clone()).or_default();
+        let taken = untold.iter().filter(|(epoch, _)| *epoch == of);
+        let taken = taken.map(|(_, counts)| *counts).sum();
+        untold.retain(|(epoch, _)| *epoch != of);
+        taken
+    }
+
+    /// Compares all metrics with what the worker told.
+    pub(crate) fn check(&self, worker: &Worker<CircuitBreaker>, guards: &[Guard]) {
+        self.compare(worker, guards, &OF_A_BREAKER);
+    }
+
+    /// The same but for the gauges, of which other workers may have newer news.
+    pub(crate) fn check_counters(&self, worker: &Worker<CircuitBreaker>, guards: &[Guard]) {
+        self.compare(worker, guards, &OF_A_BREAKER[1..]);
+    }
+
+    fn compare(&self, worker: &Worker<CircuitBreaker>, guards: &[Guard], metrics: &[&str]) {
+        let of_breakers = guards
+            .iter()
+            .flat_map(|guard| metrics.iter().map(|what| metric(what, &guard.name)));
+        let errors = ERRORS.iter();
+        let errors = errors.map(|reason| format!("circuit_breaker_errors.reason.{reason}"));
+        for name in of_breakers.chain(errors) {
+            let expected = self.metrics.get(&name).copied().unwrap_or_default();
+            assert_eq!(worker.telemetry.metric(&name), expected, "{name}");
+        }
+    }
+}

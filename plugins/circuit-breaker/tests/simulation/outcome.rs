@@ -1,0 +1,199 @@
+//! What a request's callbacks say of the upstream, by the tables of `docs/circuit_breaker.md`.
+
+use portcullis_policy::Origin;
+use portcullis_sim::Dialect;
+
+use crate::generate::Guard;
+use crate::op::{Standing, Ticket};
+use crate::request::{End, Head, Step};
+
+/// What a request says of the upstream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Success,
+    /// And what failed.
+    Failure(&'static str),
+    Ignored,
+}
+
+/// What counts as a failure.
+#[derive(Clone, Debug)]
+pub(crate) struct Rules {
+    pub(crate) status: Vec<u16>,
+    pub(crate) grpc_status: Vec<u8>,
+    pub(crate) connection: bool,
+    pub(crate) timeout: bool,
+}
+
+/// A request as one breaker knows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Case {
+    pub(crate) ticket: Ticket,
+    /// When it was admitted; `None` where the clock could not be read.
+    pub(crate) started: Option<u64>,
+    progress: Progress,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Progress {
+    Waiting,
+    /// A head without a status has come, so late.
+    Unread {
+        slow: bool,
+    },
+    /// A head that is no failure has come, so late.
+    Fine {
+        slow: bool,
+    },
+    Settled,
+}
+
+/// How a request is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Settled {
+    pub(crate) outcome: Outcome,
+    pub(crate) slow: bool,
+}
+
+impl Rules {
+    fn connection(&self) -> Outcome {
+        if self.connection {
+            Outcome::Failure("connection")
+        } else {
+            Outcome::Ignored
+        }
+    }
+
+    fn timeout(&self) -> Outcome {
+        if self.timeout {
+            Outcome::Failure("timeout")
+        } else {
+            Outcome::Ignored
+        }
+    }
+
+    fn grpc(&self, grpc: Option<u8>) -> Outcome {
+        match grpc {
+            Some(code) if self.grpc_status.contains(&code) => Outcome::Failure("grpc_status"),
+            _ => Outcome::Success,
+        }
+    }
+
+    fn head(&self, status: u16, grpc: Option<u8>, origin: Origin) -> Outcome {
+        match origin {
+            Origin::Upstream | Origin::Unknown if self.status.contains(&status) => {
+                Outcome::Failure("status")
+            }
+            Origin::Upstream | Origin::Unknown => self.grpc(grpc),
+            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::TimedOut => self.timeout(),
+            Origin::Gateway | Origin::ClientGone => Outcome::Ignored,
+        }
+    }
+
+    fn end_of_fine(&self, end: &End, grpc: Option<u8>) -> Outcome {
+        match end.origin {
+            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::TimedOut => self.timeout(),
+            Origin::Gateway => Outcome::Ignored,
+            Origin::Upstream | Origin::Unknown => self.grpc(grpc),
+            Origin::ClientGone => Outcome::Success,
+        }
+    }
+
+    fn end_without_status(&self, origin: Origin) -> Outcome {
+        match origin {
+            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::TimedOut => self.timeout(),
+            Origin::Upstream | Origin::Gateway | Origin::ClientGone | Origin::Unknown => {
+                Outcome::Ignored
+            }
+        }
+    }
+
+    fn end_without_response(&self, end: &End) -> Outcome {
+        // Kong's way of telling of a connection that failed: nothing but the end.
+        if end.origin == Origin::Unknown && end.dropped {
+            return self.connection();
+        }
+        self.end_without_status(end.origin)
+    }
+}
+
+impl Case {
+    pub(crate) fn new(ticket: Ticket, started: Option<u64>) -> Self {
+        Self {
+            ticket,
+            started,
+            progress: Progress::Waiting,
+        }
+    }
+
+    pub(crate) fn is_settled(&self) -> bool {
+        self.progress == Progress::Settled
+    }
+
+    /// Hears of a step at `now` (`None`: the clock can't be read); says how that settles it, which
+    /// it does once.
+    pub(crate) fn hear(
+        &mut self,
+        guard: &Guard,
+        step: &Step,
+        speaks_grpc: bool,
+        now: Option<u64>,
+        dialect: Dialect,
+    ) -> Option<Settled> {
+        let slow = match (now, self.started) {
+            (Some(now), Some(started)) => {
+                guard.settings.slow.is_some()
+                    && now.saturating_sub(started) > guard.settings.slower_than
+            }
+            _ => false,
+        };
+        let grpc = |code: Option<u8>| if speaks_grpc { code } else { None };
+        let rules = &guard.rules;
+        let (outcome, slow) = match (step, self.progress) {
+            (_, Progress::Settled)
+            | (Step::Head(_), Progress::Unread { .. } | Progress::Fine { .. }) => return None,
+            (Step::GiveBack, _) => (Outcome::Ignored, false),
+            (Step::Head(Head { status: None, .. }), Progress::Waiting) => {
+                self.progress = Progress::Unread { slow };
+                return None;
+            }
+            (Step::Head(head), Progress::Waiting) => {
+                let outcome = self.of_head(guard, head, grpc(head.grpc), dialect);
+                // Until it has ended it may break off; but a probe's permit must not wait for that.
+                if outcome == Outcome::Success && self.ticket.standing != Standing::Probe {
+                    self.progress = Progress::Fine { slow };
+                    return None;
+                }
+                (outcome, slow)
+            }
+            (Step::End(end), Progress::Waiting) => (rules.end_without_response(end), slow),
+            (Step::End(end), Progress::Unread { slow }) => {
+                (rules.end_without_status(end.origin), slow)
+            }
+            (Step::End(end), Progress::Fine { slow }) => {
+                (rules.end_of_fine(end, grpc(end.grpc)), slow)
+            }
+        };
+        self.progress = Progress::Settled;
+        Some(Settled { outcome, slow })
+    }
+
+    /// Who made an answer costs a host call, so that it is not asked where only the metrics would
+    /// depend on it, or where the end (Envoy's) says it too.
+    fn of_head(&self, guard: &Guard, head: &Head, grpc: Option<u8>, dialect: Dialect) -> Outcome {
+        let status = head.status.unwrap_or_default();
+        let plain = Standing::Plain {
+            after_failures: false,
+        };
+        let asked = guard.rules.status.contains(&status)
+            || (502..=504).contains(&status)
+            || grpc.unwrap_or_default() != 0
+            || !(self.ticket.standing == plain || self.ticket.standing == Standing::Forced)
+            || (guard.settings.has_ratio() && dialect == Dialect::Kong);
+        let origin = if asked { head.origin } else { Origin::Upstream };
+        guard.rules.head(status, grpc, origin)
+    }
+}
