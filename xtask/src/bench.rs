@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what it costs to check a token, native and in Envoy.
+//! `cargo xtask bench`: what it costs to check a token and to write a credential, native and in Envoy.
 
 use anyhow::Result;
 
@@ -23,13 +23,11 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<()> {
     build::run(workspace)?;
     let envoy = tools::envoy(workspace)?;
     println!("Building the bench, as the filters are built");
-    let json = workspace.root().join("target/bench/jwt_auth.json");
+    let json = workspace.root().join("target/bench/figures.json");
     let mut bench = cargo(workspace);
     bench.args(["run", "--release", "-p", "portcullis-bench", "--"]);
     bench.arg("--envoy").arg(envoy);
-    bench
-        .arg("--filter")
-        .arg(workspace.filters().join("jwt_auth.wasm"));
+    bench.arg("--filters").arg(workspace.filters());
     bench.arg("--json").arg(&json);
     if args.quick {
         bench.arg("--quick");

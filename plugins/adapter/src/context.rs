@@ -217,33 +217,37 @@ fn is_cut(headers: &Headers, count: usize, detector: &Detector) -> bool {
     real < count && detector.host() != Some(Host::Envoy)
 }
 
+/// Carries out all changes, also those behind one that fails: if the request passes all the same,
+/// nothing that was to be taken away passes with it.
 fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), abi::Status> {
-    let mut folds = false;
+    let mut outcome = Ok(());
     for edit in edits {
-        match edit {
+        let applied = match edit {
             // Kong has settled by now which path the upstream gets, and ends the request where a
             // query is to be set.
             HeaderEdit::Target(target) => match detector.host() {
-                Some(Host::Envoy) => abi::replace_header(map, ":path", target)?,
-                Some(Host::Kong) | None => return Err(abi::Status::NOT_FOUND),
+                Some(Host::Envoy) => abi::replace_header(map, ":path", target),
+                Some(Host::Kong) | None => Err(abi::Status::NOT_FOUND),
             },
-            HeaderEdit::Set { name, value } => abi::replace_header(map, name, value)?,
+            HeaderEdit::Set { name, value } => abi::replace_header(map, name, value),
             HeaderEdit::Clear { name } => match detector.host() {
-                Some(Host::Envoy) => abi::remove_header(map, name)?,
+                Some(Host::Envoy) => abi::remove_header(map, name),
                 // On Kong a header that is removed still reaches the upstream. Emptied it does so
                 // too, and a backend that takes `_` for `-` would join it with the one that is ours.
                 Some(Host::Kong) | None => {
-                    folds |= name.contains('_');
-                    abi::replace_header(map, name, b"")?;
+                    let folds = name.contains('_');
+                    let emptied = abi::replace_header(map, name, b"");
+                    emptied.and(if folds {
+                        Err(abi::Status::NOT_FOUND)
+                    } else {
+                        Ok(())
+                    })
                 }
             },
-        }
+        };
+        outcome = outcome.and(applied);
     }
-    if folds {
-        Err(abi::Status::NOT_FOUND)
-    } else {
-        Ok(())
-    }
+    outcome
 }
 
 impl<P: Policy> Context for Stream<P> {}
@@ -286,8 +290,13 @@ impl<P: Policy> HttpContext for Stream<P> {
         }
     }
 
-    fn on_http_request_body(&mut self, _: usize, _: bool) -> Action {
+    fn on_http_request_body(&mut self, _: usize, ends: bool) -> Action {
         self.sent = Sent::All;
+        if let (Some(shared), Some(flow), true, false) =
+            (self.shared.clone(), &mut self.flow, ends, self.answered)
+        {
+            shared.with_ports(|ports| shared.policy.on_request_sent(flow, ports));
+        }
         Action::Continue
     }
 

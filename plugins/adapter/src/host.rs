@@ -72,8 +72,13 @@ pub(crate) fn response_origin(host: Option<Host>) -> Origin {
             Err(Status::NOT_FOUND) => Origin::from_envoy_details(""),
             Err(_) => Origin::Unknown,
         },
-        Some(Host::Kong) => text("kong\0response\0source")
-            .map_or(Origin::Unknown, |source| Origin::from_kong_source(&source)),
+        // There where the upstream has answered. Not `kong.response.source`: releases are known that
+        // fail to tell it, and a neighbouring filter's answer is none of `exit` to it.
+        Some(Host::Kong) => match abi::property("kong\0service\0response\0status") {
+            Ok(status) if !status.is_empty() => Origin::Upstream,
+            Ok(_) | Err(Status::NOT_FOUND) => Origin::Gateway,
+            Err(_) => Origin::Unknown,
+        },
         None => Origin::Unknown,
     }
 }

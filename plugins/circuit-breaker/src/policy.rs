@@ -115,6 +115,17 @@ impl Policy for CircuitBreaker {
         }
     }
 
+    /// A client that sends slowly does not make the upstream slow.
+    fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        for admitted in &mut flow.admitted {
+            if let (Some(_), Some(circuit)) =
+                (admitted.started, self.circuits.get(admitted.circuit))
+            {
+                admitted.started = circuit.started(ports);
+            }
+        }
+    }
+
     fn on_response<'a>(
         &'a self,
         flow: &'a mut Flow,
@@ -196,7 +207,12 @@ impl Policy for CircuitBreaker {
             return None;
         }
         ports.telemetry.count(self.errors.of_host(failure));
-        match (self.mode, self.on_error) {
+        let on_error = if failure.is_the_gateways() {
+            self.on_error
+        } else {
+            OnError::Deny
+        };
+        match (self.mode, on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 log_failure(failure.reason(), ports);
                 Some(failure.problem().reply_blind())

@@ -202,6 +202,12 @@ impl Policy for Edge {
         (verdict, flow)
     }
 
+    fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
+            breaker.on_request_sent(flow, ports);
+        }
+    }
+
     fn writes_response_headers(&self) -> bool {
         self.rate_limit
             .as_ref()

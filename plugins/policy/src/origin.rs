@@ -52,17 +52,6 @@ impl Origin {
             _ => Self::Gateway,
         }
     }
-
-    /// From Kong's `kong.response.source`.
-    #[must_use]
-    pub fn from_kong_source(source: &str) -> Self {
-        match source {
-            "service" => Self::Upstream,
-            "error" => Self::ConnectionFailed,
-            "exit" => Self::Gateway,
-            _ => Self::Unknown,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -53,6 +53,9 @@ pub trait Policy: Sized {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Self::Flow);
 
+    /// Sees the end of a request's body, if it has one: only now can the upstream answer.
+    fn on_request_sent(&self, _flow: &mut Self::Flow, _ports: &Ports<'_>) {}
+
     /// Whether [`Policy::on_response`] changes headers as a rule, so that all are worth fetching.
     fn writes_response_headers(&self) -> bool {
         false

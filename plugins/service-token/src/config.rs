@@ -3,6 +3,7 @@
 use std::fmt;
 
 use portcullis_message_signature::Component;
+use portcullis_policy::Span;
 use portcullis_policy::config::{
     ConfigError, Duration, Encoding, EnvName, HeaderName, Match, Mode, NonEmpty, ObjectOnly,
     OnError, SecretConfig, SecretText, WritableHeader, text_type,
@@ -234,7 +235,8 @@ impl ComponentName {
     fn parse(text: &str) -> Result<Self, String> {
         let wrong = |rule: String| format!("{text:?} can't be covered; {rule}");
         // The fields that hold signatures can't be in one, and those of one hop do not get further.
-        const OF_ONE_HOP: [&str; 8] = [
+        const OF_ONE_HOP: [&str; 9] = [
+            "proxy-connection",
             "signature",
             "signature-input",
             "connection",
@@ -246,6 +248,11 @@ impl ComponentName {
         ];
         if OF_ONE_HOP.contains(&text) {
             return Err(wrong("it does not reach the backend as it is".to_owned()));
+        }
+        if text == "host" {
+            return Err(wrong(
+                "expected @authority, which is the same on every gateway".to_owned(),
+            ));
         }
         match Component::parse(text) {
             Ok(component) if text.len() <= 128 => Ok(Self(component)),
@@ -302,12 +309,14 @@ impl CredentialConfig {
     pub(crate) fn ttl_secs(&self) -> Result<u64, ConfigError> {
         const SHORTEST: u64 = 5;
         const LONGEST: u64 = 3_600;
-        let secs = match self.ttl {
-            Some(ttl) => ttl.span().as_secs_ceil(),
-            None => 60,
+        let Some(ttl) = self.ttl else {
+            return Ok(60);
         };
-        if !(SHORTEST..=LONGEST).contains(&secs) {
-            return Err(ConfigError::at("ttl", "out of range; expected 5s to 1h"));
+        let secs = ttl.span().as_secs_ceil();
+        let is_whole = Span::from_secs(secs) == ttl.span();
+        if !is_whole || !(SHORTEST..=LONGEST).contains(&secs) {
+            let rule = "out of range; expected whole seconds from 5s to 1h";
+            return Err(ConfigError::at("ttl", rule));
         }
         Ok(secs)
     }

@@ -67,6 +67,24 @@ impl Credential {
         }
     }
 
+    /// Lays out what it shares with other workers.
+    pub(crate) fn prepare(&self, ports: &Ports<'_>) {
+        match self {
+            Self::Static(_) => {}
+            Self::Token(issuer) => issuer.prepare(ports),
+            Self::Signature(signer) => signer.prepare(ports),
+        }
+    }
+
+    /// The header that it writes, where that is for the user to say.
+    pub(crate) fn header(&self) -> Option<&str> {
+        match self {
+            Self::Static(secret) => Some(secret.header()),
+            Self::Token(issuer) => Some(issuer.header()),
+            Self::Signature(_) => None,
+        }
+    }
+
     /// The key that it has in shared data.
     pub(crate) const fn slot_name(&self) -> Option<&'static str> {
         match self {

@@ -50,6 +50,12 @@ impl Nonces {
         }
     }
 
+    /// Draws the seed: when the configuration is in force, so that a gateway without shared data says
+    /// so then and not with the first request.
+    pub(crate) fn prepare(&self, ports: &Ports<'_>) {
+        self.seed.get_or_init(|| self.draw_seed(ports));
+    }
+
     /// The next one: 22 characters of base64url, 128 bits.
     pub(crate) fn next(&self, ports: &Ports<'_>) -> String {
         let count = self.counter.get().wrapping_add(1);

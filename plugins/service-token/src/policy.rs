@@ -71,6 +71,11 @@ impl Policy for ServiceToken {
         }
         let credential = Credential::new(credential, setup.environment)
             .map_err(|error| error.within("credential"))?;
+        let caller_header = caller_header.map(|name| name.as_str().to_owned());
+        if caller_header.is_some() && caller_header.as_deref() == credential.header() {
+            let rule = "the header of the credential itself; a client could name any caller there";
+            return Err(ConfigError::at("credential.caller_header", rule));
+        }
         let inject = match config.inject {
             None => None,
             Some(rules) => Some(Rule::all(rules, kind)?),
@@ -86,7 +91,7 @@ impl Policy for ServiceToken {
         Ok(Self {
             credential,
             inject,
-            caller_header: caller_header.map(|name| name.as_str().to_owned()),
+            caller_header,
             sub: ClaimPath::from_text("sub").map_err(|rule| ConfigError::at("", rule))?,
             iss: ClaimPath::from_text("iss").map_err(|rule| ConfigError::at("", rule))?,
             mode: config.mode,
@@ -107,6 +112,7 @@ impl Policy for ServiceToken {
     /// Says which secret is sent, for whoever rotates them.
     fn prepare(&self, ports: &Ports<'_>) {
         if self.mode != Mode::Off {
+            self.credential.prepare(ports);
             let line = LogLine::new(Self::NAME, "ready").with("secret_id", self.credential.id());
             ports.telemetry.log(line);
         }
@@ -192,18 +198,20 @@ impl ServiceToken {
         } else {
             self.rule(request)
         };
-        if self.mode == Mode::Shadow {
-            let injected = rule.map(|_| self.metrics.shadow_injected);
-            return (Verdict::Continue(HeaderEdits::none()), injected);
+        let nothing = Verdict::Continue(HeaderEdits::none());
+        match (self.mode, rule) {
+            (Mode::Shadow, None) => return (nothing, None),
+            _ if sent.is_refused() => {
+                return (Verdict::Refuse(BAD_REQUEST.reply(request)), None);
+            }
+            (_, None) => {
+                let mut edits = HeaderEdits::none();
+                self.credential.clear(request, sent, &mut edits);
+                return (Verdict::Continue(edits), None);
+            }
+            (_, Some(_)) => {}
         }
-        if sent.is_refused() {
-            return (Verdict::Refuse(BAD_REQUEST.reply(request)), None);
-        }
-        let Some(rule) = rule else {
-            let mut edits = HeaderEdits::none();
-            self.credential.clear(request, sent, &mut edits);
-            return (Verdict::Continue(edits), None);
-        };
+        let rule = rule.flatten();
         let written = self.caller(request, claims).and_then(|caller| {
             let purpose = Purpose {
                 audience: rule.and_then(|rule| rule.audience.as_deref()),
@@ -212,9 +220,14 @@ impl ServiceToken {
             self.credential
                 .write(request, sent, purpose, changes, ports)
         });
-        match written {
-            Ok(edits) => (Verdict::Continue(edits), Some(self.metrics.injected)),
-            Err(failure) => (self.without(failure, sent, request, ports), None),
+        match (self.mode, written) {
+            (Mode::Shadow, Ok(_)) => (nothing, Some(self.metrics.shadow_injected)),
+            (Mode::Shadow, Err(failure)) => {
+                ports.telemetry.count(self.failed(failure));
+                (nothing, None)
+            }
+            (_, Ok(edits)) => (Verdict::Continue(edits), Some(self.metrics.injected)),
+            (_, Err(failure)) => (self.without(failure, sent, request, ports), None),
         }
     }
 
@@ -227,11 +240,12 @@ impl ServiceToken {
     ) -> Result<Option<Caller<'r>>, Failure> {
         if let Some(claims) = claims {
             let text = |claim: &ClaimPath| claims.claim(claim).and_then(serde_json::Value::as_str);
-            let subject = text(&self.sub);
-            return Ok(subject.map(|subject| Caller {
-                subject,
-                issuer: text(&self.iss),
-            }));
+            return match (text(&self.iss), text(&self.sub)) {
+                (None, _) => Ok(None),
+                // Somebody was verified: to call him the gateway would give him its rights.
+                (Some(_), None | Some("")) => Err(Failure::Unsignable),
+                (issuer, Some(subject)) => Ok(Some(Caller { subject, issuer })),
+            };
         }
         let Some(header) = &self.caller_header else {
             return Ok(None);
@@ -256,15 +270,11 @@ impl ServiceToken {
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
-        let (counter, problem, on_error) = match failure {
-            Failure::Clock => (
-                self.metrics.clock_unavailable,
-                Problem::UNAVAILABLE,
-                self.on_error,
-            ),
-            Failure::Unsignable => (self.metrics.unsignable, BAD_REQUEST, OnError::Deny),
+        let (problem, on_error) = match failure {
+            Failure::Clock => (Problem::UNAVAILABLE, self.on_error),
+            Failure::Unsignable => (BAD_REQUEST, OnError::Deny),
         };
-        ports.telemetry.count(counter);
+        ports.telemetry.count(self.failed(failure));
         match on_error {
             OnError::Deny => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
@@ -276,6 +286,13 @@ impl ServiceToken {
                 self.credential.clear(request, sent, &mut edits);
                 Verdict::Continue(edits)
             }
+        }
+    }
+
+    const fn failed(&self, failure: Failure) -> Counter {
+        match failure {
+            Failure::Clock => self.metrics.clock_unavailable,
+            Failure::Unsignable => self.metrics.unsignable,
         }
     }
 

@@ -94,8 +94,12 @@ struct SubjectId<'a> {
 
 /// Tokens kept at a time. One is about 500 bytes.
 const MOST_CACHED: usize = 1_024;
+/// Longest value of a client that is read.
+const LONGEST: usize = 8_192;
 /// Longest name of a caller whose token is kept.
 const LONGEST_CACHED: usize = 256;
+/// Longest name of a caller: beyond, backends would refuse the token for its length.
+const LONGEST_CALLER: usize = 1_024;
 
 impl TokenIssuer {
     /// Fetches the secrets.
@@ -145,8 +149,16 @@ impl TokenIssuer {
         &self.id
     }
 
+    /// Takes this worker's number.
+    pub(crate) fn prepare(&self, ports: &Ports<'_>) {
+        self.nonces.prepare(ports);
+    }
+
     /// Whether `value` is a token that one of the secrets has signed, whatever it says.
     pub(crate) fn is_ours(&self, value: &[u8]) -> bool {
+        if value.len() > LONGEST {
+            return false;
+        }
         let mut parts = value.rsplitn(2, |byte| *byte == b'.');
         let (Some(signature), Some(signed)) = (parts.next(), parts.next()) else {
             return false;
@@ -169,11 +181,14 @@ impl TokenIssuer {
     ) -> Result<String, Failure> {
         let now = ports.clock.now().map_err(|_| Failure::Clock)?;
         let audience = audience.or(self.audience.as_deref());
-        let is_short = |caller: Caller<'_>| {
+        let is_longer = |caller: Caller<'_>, most: usize| {
             let issuer = caller.issuer.unwrap_or_default();
-            caller.subject.len() <= LONGEST_CACHED && issuer.len() <= LONGEST_CACHED
+            caller.subject.len() > most || issuer.len() > most
         };
-        if !caller.is_none_or(is_short) {
+        if caller.is_some_and(|caller| is_longer(caller, LONGEST_CALLER)) {
+            return Err(Failure::Unsignable);
+        }
+        if caller.is_some_and(|caller| is_longer(caller, LONGEST_CACHED)) {
             return self.sign(audience, caller, now, ports);
         }
         let wanted = For {

@@ -7,14 +7,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use portcullis_service_token_verifier::{SetupError, Verifier};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::connection::{Door, Line};
 use crate::search::Library;
-use crate::token::ServiceToken;
-use crate::{Faults, Requests, api, control};
+use crate::{Faults, Requests, api, control, token};
 
 /// How long a stop waits for answers in progress. A client that does not read must not hold up a stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -33,7 +33,7 @@ impl Backend {
         Builder {
             bind: "127.0.0.1:0".to_owned(),
             control: "127.0.0.1:0".to_owned(),
-            service_token: None,
+            accepts: Accepts::Anybody,
             test_routes: false,
             event_delay: EVENT_DELAY,
         }
@@ -44,9 +44,16 @@ impl Backend {
 pub struct Builder {
     bind: String,
     control: String,
-    service_token: Option<String>,
+    accepts: Accepts,
     test_routes: bool,
     event_delay: Duration,
+}
+
+/// Whose requests are answered.
+enum Accepts {
+    Anybody,
+    Secret(String),
+    Verified(Verifier),
 }
 
 impl Builder {
@@ -64,10 +71,19 @@ impl Builder {
         self
     }
 
-    /// The secret that every request has to carry in `X-Service-Token`. With `None` nothing is checked.
+    /// The secret that every request has to carry in `X-Service-Token`. With `None` nothing is checked. It takes the
+    /// place of an earlier [`Builder::verifier`].
     #[must_use]
     pub fn service_token(mut self, secret: Option<String>) -> Self {
-        self.service_token = secret;
+        self.accepts = secret.map_or(Accepts::Anybody, Accepts::Secret);
+        self
+    }
+
+    /// Who says, by a credential of whatever kind, which requests came through the gateway. It takes the place of an
+    /// earlier [`Builder::service_token`].
+    #[must_use]
+    pub fn verifier(mut self, verifier: impl Into<Verifier>) -> Self {
+        self.accepts = Accepts::Verified(verifier.into());
         self
     }
 
@@ -91,11 +107,14 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// When the service token is empty, an address cannot be bound or the index cannot be built.
+    /// When the service token is empty or can't stand in a header, an address cannot be bound or the index cannot be
+    /// built.
     pub async fn start(self) -> Result<Running, StartError> {
-        let token = match self.service_token {
-            Some(secret) => Some(ServiceToken::new(secret).ok_or(StartError::EmptyToken)?),
-            None => None,
+        let verifier = match self.accepts {
+            Accepts::Anybody => None,
+            Accepts::Secret(secret) if secret.is_empty() => return Err(StartError::EmptyToken),
+            Accepts::Secret(secret) => Some(token::only(secret).map_err(StartError::Token)?),
+            Accepts::Verified(verifier) => Some(verifier),
         };
         let library = Library::open().map_err(|error| StartError::Index(error.to_string()))?;
         let listener = bind(&self.bind).await?;
@@ -103,7 +122,7 @@ impl Builder {
         let (stop, stopping) = watch::channel(false);
         let app = App(Arc::new(AppState {
             library,
-            token,
+            verifier,
             faults: Faults::default(),
             requests: Requests::default(),
             event_delay: self.event_delay,
@@ -189,6 +208,8 @@ impl Running {
 pub enum StartError {
     /// The service token is the empty string, which every request without one would match.
     EmptyToken,
+    /// The service token can't be one.
+    Token(SetupError),
     /// An address cannot be bound.
     Bind {
         /// The address as it was given.
@@ -204,6 +225,7 @@ impl fmt::Display for StartError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::EmptyToken => f.write_str("the service token is empty"),
+            Self::Token(error) => error.fmt(f),
             Self::Bind { addr, source } => write!(f, "cannot listen at {addr}: {source}"),
             Self::Index(reason) => write!(f, "cannot build the search index: {reason}"),
         }
@@ -214,7 +236,7 @@ impl std::error::Error for StartError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Bind { source, .. } => Some(source),
-            Self::EmptyToken | Self::Index(_) => None,
+            Self::EmptyToken | Self::Token(_) | Self::Index(_) => None,
         }
     }
 }
@@ -225,7 +247,8 @@ pub(crate) struct App(pub(crate) Arc<AppState>);
 
 pub(crate) struct AppState {
     pub(crate) library: Library,
-    pub(crate) token: Option<ServiceToken>,
+    /// `None`: anybody's requests are answered.
+    pub(crate) verifier: Option<Verifier>,
     pub(crate) faults: Faults,
     pub(crate) requests: Requests,
     pub(crate) event_delay: Duration,

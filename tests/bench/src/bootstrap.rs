@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use crate::credentials::{self, CREDENTIALS};
 use crate::scene::{AUDIENCE, GUARDED_PATH, ISSUER, Scene};
 
 /// The listeners, by the filter that stands in each.
@@ -11,15 +12,21 @@ pub(crate) const UNCACHED: &str = "uncached";
 pub(crate) const CACHED: &str = "cached";
 pub(crate) const ENVOYS_OWN: &str = "envoys_own";
 
-/// A configuration with the filter of this file.
-pub(crate) fn bootstrap(filter: &Path) -> Value {
+/// A configuration with the filters of this folder.
+pub(crate) fn bootstrap(filters: &Path) -> Value {
+    let jwt_auth = |tokens| wasm(filters, "jwt_auth", &Scene::config(tokens));
+    let mut listeners = vec![
+        listener(UNCACHED, &jwt_auth(0)),
+        listener(CACHED, &jwt_auth(4096)),
+        listener(ENVOYS_OWN, &jwt_authn()),
+    ];
+    for (name, kind) in CREDENTIALS {
+        let filter = wasm(filters, "service_token", &credentials::config(kind));
+        listeners.push(listener(name, &filter));
+    }
     json!({
         "admin": { "address": any_port() },
-        "static_resources": { "listeners": [
-            listener(UNCACHED, &jwt_auth(filter, &Scene::config(0))),
-            listener(CACHED, &jwt_auth(filter, &Scene::config(4096))),
-            listener(ENVOYS_OWN, &jwt_authn()),
-        ] },
+        "static_resources": { "listeners": listeners },
     })
 }
 
@@ -54,18 +61,18 @@ fn listener(name: &str, filter: &Value) -> Value {
     })
 }
 
-fn jwt_auth(filter: &Path, config: &Value) -> Value {
+fn wasm(filters: &Path, name: &str, config: &Value) -> Value {
     json!({
-        "name": "jwt_auth",
+        "name": name,
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
             "config": {
-                "name": "jwt_auth",
-                "root_id": "jwt_auth",
+                "name": name,
+                "root_id": name,
                 "vm_config": {
                     "vm_id": "portcullis",
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": filter } },
+                    "code": { "local": { "filename": filters.join(format!("{name}.wasm")) } },
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.Struct",

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::bootstrap::{CACHED, ENVOYS_OWN, UNCACHED, bootstrap};
 use crate::client::{Client, Clients};
+use crate::credentials::{self, CREDENTIALS};
 use crate::measure::{Side, Subject};
 use crate::scene::{GUARDED_PATH, OPEN_PATH, Scene};
 
@@ -39,17 +40,20 @@ pub struct Envoy {
 }
 
 impl Envoy {
-    /// Starts this Envoy with this filter and waits until it serves.
+    /// Starts this Envoy with the filters of this folder and waits until it serves.
     ///
     /// # Errors
     /// It does not start; the message holds what it printed last.
-    pub fn start(program: &Path, filter: &Path) -> Result<Self> {
-        if !filter.is_file() {
-            bail!("{} is not there; run `cargo xtask build`", filter.display());
+    pub fn start(program: &Path, filters: &Path) -> Result<Self> {
+        for name in ["jwt_auth.wasm", "service_token.wasm"] {
+            let filter = filters.join(name);
+            if !filter.is_file() {
+                bail!("{} is not there; run `cargo xtask build`", filter.display());
+            }
         }
         let files = tempfile::tempdir()?;
         let config = files.path().join("bootstrap.json");
-        fs::write(&config, bootstrap(filter).to_string())?;
+        fs::write(&config, bootstrap(filters).to_string())?;
         let log = files.path().join(LOG);
         let log = File::options().append(true).create(true).open(log)?;
         let child = Command::new(program)
@@ -119,7 +123,8 @@ impl Envoy {
         Clients::connect(SocketAddr::from(([127, 0, 0, 1], u16::try_from(port)?)))
     }
 
-    /// All subjects: each algorithm, a cached token, an expired one, and Envoy's own filter.
+    /// All subjects: each algorithm, a cached token, an expired one, Envoy's own filter, and each
+    /// kind of credential.
     ///
     /// # Errors
     /// A listener can't be reached.
@@ -136,7 +141,17 @@ impl Envoy {
             let token = scene.token(algorithm);
             subjects.push(self.subject(envoys_name(algorithm), ENVOYS_OWN, &token, 200)?);
         }
+        for (name, _) in CREDENTIALS {
+            subjects.push(self.credential(name)?);
+        }
         Ok(subjects)
+    }
+
+    /// A request that gets a credential on its way.
+    fn credential(&self, name: &str) -> Result<Subject<'_>> {
+        let caller = credentials::caller(name);
+        let header = format!("x-user-id: {caller}");
+        self.measured(name.to_owned(), name, &header, 200)
     }
 
     /// A request with this token, which gets this status where a token is needed.
@@ -147,10 +162,21 @@ impl Envoy {
         token: &str,
         status: u16,
     ) -> Result<Subject<'_>> {
+        let header = format!("authorization: Bearer {token}");
+        self.measured(name, listener, &header, status)
+    }
+
+    /// A request with this header, which gets this status on the guarded path.
+    fn measured(
+        &self,
+        name: String,
+        listener: &str,
+        header: &str,
+        status: u16,
+    ) -> Result<Subject<'_>> {
         let mut client = self.connect(listener)?;
-        let request = |path: &str| {
-            format!("GET {path} HTTP/1.1\r\nhost: gateway\r\nauthorization: Bearer {token}\r\n\r\n")
-        };
+        let request =
+            |path: &str| format!("GET {path} HTTP/1.1\r\nhost: gateway\r\n{header}\r\n\r\n");
         let (asked, without) = (request(GUARDED_PATH), request(OPEN_PATH));
         let run = move |side, times| {
             let (request, expected) = match side {

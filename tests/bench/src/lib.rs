@@ -6,6 +6,7 @@
 //! same request where `allow: anyone` lets it pass unseen. The two take turns, and so do all the
 //! subjects, round after round; what is shown is the median of the rounds.
 
+pub mod credentials;
 pub mod envoy;
 pub mod measure;
 pub mod native;

@@ -12,18 +12,19 @@ use portcullis_bench::native;
 use portcullis_bench::report::{InEnvoy, Report};
 use portcullis_bench::scene::Scene;
 
-/// Measures what it costs to check a token.
+/// Measures what it costs to check a token, and to write a credential.
 #[derive(Debug, Parser)]
 struct Args {
     /// Fewer and shorter rounds.
     #[arg(long)]
     quick: bool,
-    /// An Envoy, and the filter to load into it; without them, only the policy itself is measured.
-    #[arg(long, requires = "filter")]
+    /// An Envoy, and the filters to load into it; without them, only the policies themselves are
+    /// measured.
+    #[arg(long, requires = "filters")]
     envoy: Option<PathBuf>,
-    /// The built jwt_auth.wasm.
+    /// The folder of the built filters.
     #[arg(long, requires = "envoy")]
-    filter: Option<PathBuf>,
+    filters: Option<PathBuf>,
     /// A file that all figures are written to, as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -51,15 +52,15 @@ fn main() -> Result<()> {
 }
 
 fn in_envoy(args: &Args, scene: &Scene) -> Result<Option<InEnvoy>> {
-    let (Some(program), Some(filter)) = (&args.envoy, &args.filter) else {
+    let (Some(program), Some(filters)) = (&args.envoy, &args.filters) else {
         return Ok(None);
     };
     println!("Starting Envoy");
-    let envoy = Envoy::start(program, filter)?;
+    let envoy = Envoy::start(program, filters)?;
     let plan = if args.quick { ENVOY_QUICK } else { ENVOY };
     Ok(Some(InEnvoy {
         version: envoy::version(program)?,
-        filter_bytes: fs::metadata(filter)?.len(),
+        filter_bytes: fs::metadata(filters.join("jwt_auth.wasm"))?.len(),
         figures: measure(envoy.subjects(scene)?, &plan, progress("Envoy"))?,
     }))
 }

@@ -13,6 +13,7 @@ use portcullis_sim::{Dialect, Worker, World};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
+use crate::credentials;
 use crate::measure::{Side, Subject};
 use crate::scene::{GUARDED_PATH, OPEN_PATH, Scene};
 
@@ -25,7 +26,8 @@ pub fn jwt_compact_name(algorithm: &str) -> String {
     format!("{algorithm} by jwt-compact")
 }
 
-/// All subjects: each algorithm, a cached token, an expired one, and jwt-compact's own.
+/// All subjects: each algorithm, a cached token, an expired one, jwt-compact's own, and each kind of
+/// credential.
 ///
 /// # Errors
 /// The policy does not take its configuration, or jwt-compact not a key.
@@ -40,6 +42,7 @@ pub fn subjects(scene: &Scene) -> Result<Vec<Subject<'static>>> {
     subjects.push(jwt_compact("RS256", scene, Rsa::rs256())?);
     subjects.push(jwt_compact("ES256", scene, Es256)?);
     subjects.push(jwt_compact("EdDSA", scene, Ed25519)?);
+    subjects.extend(credentials::native(scene)?);
     Ok(subjects)
 }
 
@@ -118,7 +121,7 @@ where
 }
 
 /// The CPU time that this thread needs to do something so many times.
-fn timed(times: u32, mut once: impl FnMut() -> Result<()>) -> Result<Duration> {
+pub(crate) fn timed(times: u32, mut once: impl FnMut() -> Result<()>) -> Result<Duration> {
     let begun = cpu_time()?;
     for _ in 0..times {
         once()?;

@@ -5,6 +5,7 @@ use std::fmt;
 use portcullis_issuer::ALGORITHMS;
 use serde_json::{Map, Value, json};
 
+use crate::credentials::CREDENTIALS;
 use crate::envoy::{ENVOYS, envoys_name};
 use crate::measure::Figure;
 use crate::native::{JWT_COMPACT, jwt_compact_name};
@@ -109,7 +110,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "µs of CPU time a token, median ± median deviation of the rounds\n"
+            "µs of CPU time a request, median ± median deviation of the rounds\n"
         )?;
         writeln!(
             f,
@@ -122,6 +123,10 @@ impl fmt::Display for Report {
         writeln!(f)?;
         self.line(f, "cached", "cached (RS256)")?;
         self.line(f, "expired", "expired, refused (RS256)")?;
+        writeln!(f, "\na credential written")?;
+        for (name, _) in CREDENTIALS {
+            self.line(f, name, name)?;
+        }
         writeln!(f, "\n{:<24}{:>18}{:>18}", "native", "theirs", "ours")?;
         for algorithm in JWT_COMPACT {
             let theirs = self.native(&jwt_compact_name(algorithm));

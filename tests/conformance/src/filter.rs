@@ -97,10 +97,7 @@ impl Subject for FilterSubject {
             },
         };
         self.exchanges.push(Some(exchange));
-        let announces = |(name, _): &(String, String)| {
-            ["content-length", "transfer-encoding"].contains(&name.as_str())
-        };
-        self.bodies.push(sent.headers.iter().any(announces));
+        self.bodies.push(sent.announces_a_body());
         (seen, self.exchanges.len() - 1)
     }
 
@@ -132,7 +129,7 @@ impl Subject for FilterSubject {
             }
             Then::ClientGone => (None, End::ClientGone),
         };
-        // Nothing goes on to the upstream on Kong before the body is there.
+        // All of the body is there before the upstream answers.
         if self.bodies[handle] && then != Then::BadBody && exchange.outcome.is_continue() {
             self.host.request_body(&mut exchange, 1).expect("no trap");
         }

@@ -12,6 +12,8 @@ pub struct PolicySubject<P: Policy> {
     world: World,
     dialect: Dialect,
     flows: Vec<Option<(P::Flow, bool)>>,
+    /// Whether the request of that flow announces a body.
+    bodies: Vec<bool>,
 }
 
 impl<P: Policy> PolicySubject<P> {
@@ -28,6 +30,7 @@ impl<P: Policy> PolicySubject<P> {
             world,
             dialect,
             flows: Vec::new(),
+            bodies: Vec::new(),
         })
     }
 }
@@ -62,6 +65,7 @@ impl<P: Policy> Subject for PolicySubject<P> {
             },
         };
         self.flows.push(Some((flow, seen.refused.is_some())));
+        self.bodies.push(sent.announces_a_body());
         (seen, self.flows.len() - 1)
     }
 
@@ -70,6 +74,10 @@ impl<P: Policy> Subject for PolicySubject<P> {
         if refused {
             self.worker.end(flow, Origin::Gateway);
             return Vec::new();
+        }
+        if self.bodies[handle] && then != Then::BadBody {
+            let ports = self.worker.ports();
+            self.worker.policy.on_request_sent(&mut flow, &ports);
         }
         let (status, origin, end) = match then {
             Then::Grpc(code) => {

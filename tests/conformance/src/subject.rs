@@ -75,6 +75,12 @@ pub trait Subject {
 }
 
 impl Sent {
+    /// Whether its headers say that a body follows.
+    pub(crate) fn announces_a_body(&self) -> bool {
+        let mut headers = self.headers.iter();
+        headers.any(|(name, _)| ["content-length", "transfer-encoding"].contains(&name.as_str()))
+    }
+
     /// A request without more headers.
     pub fn new(method: &str, path: &str) -> Self {
         Self {

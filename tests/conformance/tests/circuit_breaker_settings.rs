@@ -125,6 +125,25 @@ fn a_share_of_slow_responses_opens_and_a_slow_probe_does_not_close() {
 }
 
 #[test]
+fn a_client_that_sends_slowly_does_not_make_the_upstream_slow() {
+    let config = breaker(
+        r#""trip":{"slow_ratio":{"above":0.5,"slower_than":"2s","window":"60s","minimum_requests":2}}"#,
+    );
+    everywhere::<CircuitBreaker>(&config, |subject| {
+        for _ in 0..4 {
+            let (seen, handle) = subject.begin(get().with("content-length", "9"));
+            assert_eq!(seen.refused, None);
+            subject.advance_millis(5_000);
+            subject.finish(handle, Then::Upstream(200));
+        }
+        assert_eq!(
+            (state(subject).as_str(), metric(subject, "slow")),
+            ("closed", 0)
+        );
+    });
+}
+
+#[test]
 fn it_stays_open_longer_each_time() {
     let config = breaker(
         r#""trip":{"consecutive_failures":1},"open_for":{"initial":"10s","multiplier":2.5,"max":"1m"}"#,

@@ -224,6 +224,28 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Takes the listeners out: Envoy reads them from `file` and again each time another is put in
+    /// its place. Returns what belongs into it.
+    ///
+    /// # Errors
+    /// There are none.
+    pub(crate) fn take_listeners(&mut self, file: &Path) -> Result<String> {
+        let mut listeners = self.at("/static_resources/listeners")?.take();
+        let all = listeners
+            .as_array_mut()
+            .context("the listeners are no list")?;
+        for listener in all {
+            listener["@type"] = json!("type.googleapis.com/envoy.config.listener.v3.Listener");
+        }
+        *self.at("/static_resources/listeners")? = json!([]);
+        self.0["node"] = json!({ "id": "gateway", "cluster": "gateway" });
+        self.0["dynamic_resources"] = json!({ "lds_config": {
+            "resource_api_version": "V3",
+            "path_config_source": { "path": file },
+        } });
+        Ok(json!({ "resources": listeners }).to_string())
+    }
+
     /// As JSON, which Envoy reads as well as YAML.
     pub(crate) fn to_json(&self) -> String {
         self.0.to_string()

@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::{Admin, Bootstrap, Output};
+use crate::{Admin, Bootstrap, Output, until};
 
 /// How long a start may take: compiling the filter on a busy machine takes seconds.
 const START: Duration = Duration::from_secs(60);
@@ -28,6 +28,18 @@ pub struct Options {
     pub workers: u32,
     /// Variables for it, beyond those of this process.
     pub env: Vec<(OsString, OsString)>,
+    /// Where its listeners come from.
+    pub listeners: Listeners,
+}
+
+/// Where an Envoy's listeners come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Listeners {
+    /// From the bootstrap.
+    #[default]
+    Static,
+    /// From a file that it watches, so that they can be replaced while it runs.
+    Watched,
 }
 
 /// An Envoy that serves until it is dropped.
@@ -36,7 +48,7 @@ pub struct Envoy {
     process: Process,
     gateway: SocketAddr,
     admin: Admin,
-    _files: TempDir,
+    files: TempDir,
 }
 
 /// An Envoy that ended instead of serving, as it does with a configuration that it refuses.
@@ -81,7 +93,7 @@ impl Envoy {
             process,
             gateway,
             admin,
-            _files: files,
+            files,
         })
     }
 
@@ -101,6 +113,40 @@ impl Envoy {
     #[must_use]
     pub fn output(&self) -> &Output {
         &self.process.output
+    }
+
+    /// Replaces its listeners, which it must watch, by those of `bootstrap`, and waits until they are
+    /// in force or refused.
+    ///
+    /// # Errors
+    /// They were refused; those from before stay in force then.
+    pub async fn reload(&self, mut bootstrap: Bootstrap) -> Result<()> {
+        let counted = async |what: &str| -> Result<u64> {
+            let name = format!("listener_manager.lds.{what}");
+            let stats = self.admin.get(&format!("/stats?filter=^{name}$")).await?;
+            let value = stats.trim().rsplit(' ').next().and_then(|n| n.parse().ok());
+            value.with_context(|| format!("Envoy does not tell {name}"))
+        };
+        bootstrap.find_filters()?;
+        let listeners = bootstrap.take_listeners(&self.files.path().join(LISTENERS))?;
+        let (taken, refused) = (
+            counted("update_success").await?,
+            counted("update_rejected").await?,
+        );
+        put_listeners(self.files.path(), &listeners)?;
+        let mut outcome = Ok(());
+        until("Envoy to have read its listeners", async || {
+            if counted("update_rejected").await? > refused {
+                outcome = Err(anyhow::anyhow!(
+                    "Envoy refused the listeners:\n{}",
+                    self.process.output.tail(40)
+                ));
+                return Ok(true);
+            }
+            Ok(counted("update_success").await? > taken)
+        })
+        .await?;
+        outcome
     }
 
     /// Whether it still runs.
@@ -126,6 +172,14 @@ impl fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 const ADMIN: &str = "admin";
+const LISTENERS: &str = "listeners.json";
+
+/// Envoy looks for a file that is moved there, so that it never reads half of one.
+fn put_listeners(folder: &Path, listeners: &str) -> Result<()> {
+    let next = folder.join("listeners.next.json");
+    fs::write(&next, listeners)?;
+    Ok(fs::rename(&next, folder.join(LISTENERS))?)
+}
 
 /// A child that ends with this value.
 #[derive(Debug)]
@@ -142,8 +196,13 @@ impl Process {
             mut bootstrap,
             workers,
             env,
+            listeners,
         } = options;
         bootstrap.find_filters()?;
+        if listeners == Listeners::Watched {
+            let listeners = bootstrap.take_listeners(&files.join(LISTENERS))?;
+            put_listeners(files, &listeners)?;
+        }
         let config = files.join("bootstrap.json");
         fs::write(&config, bootstrap.to_json())?;
         let mut command = Command::new(&program);

@@ -8,7 +8,7 @@ use portcullis_backend::{Backend, Faults, Requests, Running};
 use reqwest::{Method, RequestBuilder};
 
 use crate::wait::PATIENCE;
-use crate::{Admin, Answer, Bootstrap, Envoy, Options, Output, RawAnswer, paths, raw};
+use crate::{Admin, Answer, Bootstrap, Envoy, Listeners, Options, Output, RawAnswer, paths, raw};
 
 /// What signs tokens.
 pub const JWT_SECRET_KEY: &str = "5a1f0c7e93d24b68a5c0e1f7b3d9286450c7a1e8f2b6d4930e7c5a8b1d2f4e60";
@@ -20,6 +20,7 @@ pub const INTER_SERVICE_SECRET: &str =
 /// An Envoy with one of our configurations, and the backend that it guards.
 pub struct Gateway {
     envoy: Envoy,
+    bootstrap: Bootstrap,
     backend: Running,
     client: reqwest::Client,
 }
@@ -32,6 +33,7 @@ pub struct Builder {
     service_token: bool,
     event_delay: Duration,
     test_routes: bool,
+    listeners: Listeners,
 }
 
 impl Gateway {
@@ -46,6 +48,7 @@ impl Gateway {
             service_token: matches!(name, "service_token" | "edge"),
             event_delay: Duration::from_millis(25),
             test_routes: false,
+            listeners: Listeners::Static,
         }
     }
 
@@ -96,6 +99,18 @@ impl Gateway {
     #[must_use]
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address())
+    }
+
+    /// Changes the configuration of a gateway that is [`Builder::reloadable`] while it runs.
+    ///
+    /// # Errors
+    /// Envoy refused it; what was in force before stays so.
+    pub async fn reload(&mut self, edit: impl FnOnce(&mut Bootstrap) -> Result<()>) -> Result<()> {
+        let mut bootstrap = self.bootstrap.clone();
+        edit(&mut bootstrap)?;
+        self.envoy.reload(bootstrap.clone()).await?;
+        self.bootstrap = bootstrap;
+        Ok(())
     }
 
     /// Where it listens.
@@ -168,6 +183,13 @@ impl Builder {
         self
     }
 
+    /// Lets the configuration be changed while it runs.
+    #[must_use]
+    pub fn reloadable(mut self) -> Self {
+        self.listeners = Listeners::Watched;
+        self
+    }
+
     /// Starts backend and gateway.
     ///
     /// # Errors
@@ -190,8 +212,9 @@ impl Builder {
         ];
         let options = Options {
             program: paths::envoy_binary()?,
-            bootstrap,
+            bootstrap: bootstrap.clone(),
             workers: self.workers,
+            listeners: self.listeners,
             env: secrets
                 .map(|(name, value)| (name.into(), value.into()))
                 .to_vec(),
@@ -203,6 +226,7 @@ impl Builder {
             .build()?;
         Ok(Gateway {
             envoy: Envoy::start(options).await?,
+            bootstrap,
             backend,
             client,
         })

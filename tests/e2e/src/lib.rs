@@ -29,7 +29,7 @@ mod wait;
 pub use admin::{Admin, Sample};
 pub use answer::Answer;
 pub use bootstrap::{Bootstrap, Placement};
-pub use envoy::{Envoy, Options, Refused};
+pub use envoy::{Envoy, Listeners, Options, Refused};
 pub use gateway::{Builder, Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY};
 pub use output::Output;
 pub use paths::{envoy_binary, filters, repository};

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
 use portcullis_e2e::backend::{Backend, Running};
-use portcullis_e2e::{Admin, Bootstrap, Envoy, Options, Output};
+use portcullis_e2e::{Admin, Bootstrap, Envoy, Listeners, Options, Output};
 use reqwest::Client;
 use serde_json::json;
 
@@ -76,6 +76,7 @@ impl Stage {
             bootstrap,
             workers: WORKERS,
             env,
+            listeners: Listeners::Static,
         })
         .await?;
         // A connection for each request, so that all workers get some.

@@ -1,6 +1,7 @@
 //! The steps of a test run.
 
 use std::env;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::Path;
 use std::process::Command;
@@ -21,6 +22,8 @@ const PRODUCT: &[&str] = &[
     "portcullis-rate-limit",
     "portcullis-circuit-breaker",
     "portcullis-service-token",
+    "portcullis-message-signature",
+    "portcullis-service-token-verifier",
     "portcullis-edge",
     "portcullis-adapter",
 ];
@@ -206,8 +209,30 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let mut command = cargo(workspace);
     command
         .args(["test", "--no-fail-fast", "-p", E2E])
-        .env("ENVOY_BIN", envoy);
+        .env("ENVOY_BIN", envoy)
+        .envs(backends(workspace)?);
     count(&mut command, tally)
+}
+
+/// The variables by which the tests find what backends in other languages are run with. On a person's
+/// machine the tests of a language that can't be had say so, and the others run.
+fn backends(workspace: &Workspace) -> Result<tools::Variables> {
+    let mut variables = Vec::new();
+    for (language, found) in [
+        ("Node.js", tools::node_backend(workspace)),
+        ("Python", tools::python_backend(workspace)),
+    ] {
+        match found {
+            Ok(found) => variables.extend(found),
+            Err(error) if env::var_os("CI").is_none() => {
+                eprintln!("The tests of a backend in {language} will not run: {error:#}");
+            }
+            Err(error) => {
+                return Err(error.context(format!("can't run a backend in {language}")));
+            }
+        }
+    }
+    Ok(variables)
 }
 
 fn tour(tally: &mut Tally) -> Result<()> {
@@ -222,7 +247,7 @@ fn count(command: &mut Command, tally: &mut Tally) -> Result<()> {
     succeeded(command, status)
 }
 
-fn first_on_path(dir: &Path) -> Result<std::ffi::OsString> {
+fn first_on_path(dir: &Path) -> Result<OsString> {
     let path = env::var_os("PATH").unwrap_or_default();
     let dirs = std::iter::once(dir.to_owned()).chain(env::split_paths(&path));
     Ok(env::join_paths(dirs)?)

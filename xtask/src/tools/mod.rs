@@ -2,6 +2,7 @@
 //!
 //! Nothing is installed anywhere else. What is there in the right version is not fetched again.
 
+mod backends;
 mod cargo_fuzz;
 mod crates_io;
 mod envoy;
@@ -17,6 +18,7 @@ use anyhow::Result;
 
 use crate::command::capture;
 
+pub use backends::{Variables, node_backend, python_backend};
 pub use cargo_fuzz::cargo_fuzz;
 pub use envoy::envoy;
 pub use node::node;

@@ -23,15 +23,23 @@ const WHEEL: Wheel = Wheel {
 /// # Errors
 /// None can be fetched.
 pub fn node(workspace: &Workspace) -> Result<PathBuf> {
+    at_least(OLDEST, workspace)
+}
+
+/// A Node.js of this release or a newer one, up to the one that is fetched.
+///
+/// # Errors
+/// None can be fetched.
+pub(super) fn at_least(oldest: u32, workspace: &Workspace) -> Result<PathBuf> {
     if let Some(found) = on_path("node") {
         let says = version_of(&found)?;
-        if major(&says).is_some_and(|major| major >= OLDEST) {
+        if major(&says).is_some_and(|major| major >= oldest) {
             return Ok(found);
         }
-        eprintln!("{} is {says}; {OLDEST} or newer is needed", found.display());
+        eprintln!("{} is {says}; {oldest} or newer is needed", found.display());
     }
     WHEEL.program(workspace).with_context(|| {
-        format!("there is no Node.js; install {OLDEST} or newer (Debian: `apt install nodejs`)")
+        format!("there is no Node.js; install {oldest} or newer (Debian: `apt install nodejs`)")
     })
 }
 

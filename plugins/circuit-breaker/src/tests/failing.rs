@@ -95,3 +95,22 @@ fn when_the_gateway_fails_on_error_decides() {
         assert_eq!(metric(&worker, "errors.reason.edit_failed"), counted);
     }
 }
+
+#[test]
+fn a_client_that_hides_headers_is_refused_whatever_on_error_says() {
+    for (on_error, mode, status) in [
+        ("allow", "enforce", Some(431)),
+        ("deny", "enforce", Some(431)),
+        ("deny", "shadow", None),
+    ] {
+        let config = ONE.replace(
+            r#""status""#,
+            &format!(r#""on_error":"{on_error}","mode":"{mode}","status""#),
+        );
+        let worker = breaker(&config);
+        let cut = HostFailure::HeadersCut;
+        let reply = worker.policy.on_host_failure(cut, &worker.ports());
+        assert_eq!(reply.map(|reply| reply.status), status);
+        assert_eq!(metric(&worker, "errors.reason.headers_cut"), 1);
+    }
+}

@@ -147,6 +147,21 @@ fn a_request_that_is_never_answered_is_slow_too_and_one_whose_client_left_is_not
 }
 
 #[test]
+fn a_client_that_sends_slowly_does_not_make_the_upstream_slow() {
+    let worker = breaker(SLOW);
+    for _ in 0..3 {
+        let mut flow = admitted(&worker);
+        worker.clock.advance(Span::from_secs(60));
+        worker.policy.on_request_sent(&mut flow, &worker.ports());
+        worker.clock.advance(Span::from_secs(1));
+        worker.respond(&mut flow, 200, Origin::Upstream);
+        worker.end(flow, Origin::Upstream);
+    }
+    assert_eq!(metric(&worker, "slow.breaker.a"), 0);
+    assert_eq!(state(&worker), r#"{"a":"closed"}"#);
+}
+
+#[test]
 fn a_slow_probe_does_not_close() {
     let worker = breaker(SLOW);
     taking(&worker, 3_000, 200);

@@ -22,6 +22,8 @@ pub trait Message {
 pub enum BaseError {
     /// The request does not have this component.
     Missing(String),
+    /// This component is there twice.
+    Repeated(String),
     /// This component has a line break or a byte that is not ASCII in it.
     NotAscii(String),
 }
@@ -37,8 +39,15 @@ pub fn signature_base(
     params: &str,
 ) -> Result<Vec<u8>, BaseError> {
     let mut base = Vec::with_capacity(256);
-    for component in components {
+    for (place, component) in components.iter().enumerate() {
         let identifier = component.identifier();
+        if components
+            .iter()
+            .take(place)
+            .any(|before| before == component)
+        {
+            return Err(BaseError::Repeated(identifier.to_owned()));
+        }
         base.extend_from_slice(b"\"");
         base.extend_from_slice(identifier.as_bytes());
         base.extend_from_slice(b"\": ");
@@ -118,6 +127,7 @@ impl fmt::Display for BaseError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Missing(identifier) => write!(f, "the request has no {identifier}"),
+            Self::Repeated(identifier) => write!(f, "{identifier} is covered twice"),
             Self::NotAscii(identifier) => {
                 write!(
                     f,

@@ -212,6 +212,13 @@ fn what_is_missing_or_can_not_stand_on_a_line_has_no_base() {
 }
 
 #[test]
+fn a_component_is_covered_once() {
+    let twice = components(&["@path", "date", "@path"]);
+    let repeated = Err(BaseError::Repeated("@path".to_owned()));
+    assert_eq!(signature_base(&TEST_REQUEST, &twice, "()"), repeated);
+}
+
+#[test]
 fn only_what_is_known_is_a_component() {
     for identifier in [
         "@method",

@@ -224,6 +224,27 @@ fn what_a_client_sends_under_our_label_does_not_pass() {
 }
 
 #[test]
+fn a_field_that_is_huge_is_dropped_without_being_looked_into() {
+    let long = format!("a=({})", "\"x\" ".repeat(3_000));
+    for sent in [
+        [
+            ("signature-input", long.as_str()),
+            ("signature", "service-token=:AAAA:"),
+        ],
+        [
+            ("signature-input", "service-token=()"),
+            ("signature", long.as_str()),
+        ],
+    ] {
+        let gate = signer("", "");
+        let passed = pass(&gate, "/", &sent).unwrap();
+        assert!(covered(&passed, "service-token", SECRET).is_some());
+        assert!(field(&passed, "signature-input").len() < 500);
+        assert_eq!(metric(&gate, "spoofed"), 1);
+    }
+}
+
+#[test]
 fn one_of_ours_is_replaced_and_is_no_forgery() {
     let gate = signer("", "");
     let first = pass(&gate, "/", &[]).unwrap();

@@ -156,11 +156,40 @@ fn where_a_caller_is_known_the_token_is_the_callers_and_the_gateway_acts() {
         on_behalf_of(&gate, json!({"iss": "https://id", "sub": "alice"})),
         alice
     );
-    for nobody in [json!({}), json!({"sub": 7})] {
-        let nobody = on_behalf_of(&gate, nobody);
-        assert_eq!(nobody["sub"], "gate");
-        assert!(nobody.get("act").is_none() && nobody.get("sub_id").is_none());
+    let nobody = on_behalf_of(&gate, json!({}));
+    assert_eq!(nobody["sub"], "gate");
+    assert!(nobody.get("act").is_none() && nobody.get("sub_id").is_none());
+}
+
+#[test]
+fn a_caller_that_was_verified_and_has_no_name_is_not_called_the_gateway() {
+    for caller in [
+        json!({"iss": "https://id"}),
+        json!({"iss": "https://id", "sub": 7}),
+        json!({"iss": "https://id", "sub": ""}),
+    ] {
+        let gate = issuer("", "");
+        let headers = Headers::from_pairs([(":method", "GET"), (":path", "/")]);
+        let request = Request::new(&headers, &Nobody);
+        let none = HeaderEdits::none();
+        let known = Known(caller);
+        let ports = gate.ports();
+        let (verdict, injected) = gate.policy.decide(&request, Some(&known), &none, &ports);
+        assert!(matches!(verdict, Verdict::Refuse(reply) if reply.status == 400));
+        assert!(injected.is_none());
+        assert_eq!(metric(&gate, "errors.reason.unsignable"), 1);
     }
+}
+
+#[test]
+fn in_shadow_the_credential_is_tried_and_not_sent() {
+    let gate = issuer(r#""caller_header":"x-user-id","#, r#","mode":"shadow""#);
+    assert_eq!(send(&gate, "/", &[("x-user-id", "alice")]), Ok(Vec::new()));
+    assert_eq!(metric(&gate, "shadow_injected"), 1);
+    let twice = [("x-user-id", "alice"), ("x-user-id", "bob")];
+    assert_eq!(send(&gate, "/", &twice), Ok(Vec::new()));
+    assert_eq!(metric(&gate, "shadow_injected"), 1);
+    assert_eq!(metric(&gate, "errors.reason.unsignable"), 1);
 }
 
 #[test]
@@ -187,10 +216,12 @@ fn a_flood_of_callers_takes_no_more_memory_than_the_cache_has() {
         let of_caller = claims(&token(&gate, "/", &[("x-user-id", &caller)])).0;
         assert_eq!(of_caller["sub"], caller);
     }
-    let long = "x".repeat(2_000);
+    let long = "x".repeat(1_024);
     let of_long = token(&gate, "/", &[("x-user-id", &long)]);
     let again = token(&gate, "/", &[("x-user-id", &long)]);
     assert_ne!(of_long, again, "not kept");
+    let longer = "x".repeat(1_025);
+    assert_eq!(send(&gate, "/", &[("x-user-id", &longer)]), Err(400));
 }
 
 #[test]
@@ -277,11 +308,11 @@ fn what_does_not_fit_the_kind_is_refused() {
         ),
         (
             of("jwt", &format!(r#"{names}"ttl":"4s","#)),
-            "credential.ttl: out of range; expected 5s to 1h",
+            "credential.ttl: out of range; expected whole seconds from 5s to 1h",
         ),
         (
             of("jwt", &format!(r#"{names}"ttl":"2h","#)),
-            "credential.ttl: out of range; expected 5s to 1h",
+            "credential.ttl: out of range; expected whole seconds from 5s to 1h",
         ),
         (
             of("jwt", &format!(r#"{names}"algorithm":"none","#)),

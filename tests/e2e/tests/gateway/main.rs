@@ -76,4 +76,6 @@ mod rate_limit;
 mod rate_limit_hot_key;
 mod rate_limit_migration;
 mod rate_limit_route;
+mod reload;
 mod service_token;
+mod service_token_rotation;
