@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
+use portcullis_bench::credentials::CREDENTIALS;
 use portcullis_bench::measure::{Plan, measure};
 use portcullis_bench::native;
 use portcullis_bench::scene::{GUARDED_PATH, OPEN_PATH, Scene};
@@ -73,7 +74,7 @@ fn everything_has_its_price() -> Result<()> {
     let mut rounds = 0;
     let figures = measure(native::subjects(&Scene::now())?, &plan, |_, _| rounds += 1)?;
     assert_eq!(rounds, 3);
-    let prices = ALGORITHMS.len() + 2 + native::JWT_COMPACT.len();
+    let prices = ALGORITHMS.len() + 2 + native::JWT_COMPACT.len() + CREDENTIALS.len();
     assert_eq!(figures.len(), prices);
     for figure in &figures {
         assert!(

@@ -1,7 +1,10 @@
 //! `service_token`, row by row: `kind: jwt` and `kind: http_signature`.
 
+use std::time::{Duration, SystemTime};
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::Request;
 use jwt_compact::alg::{Hs256, Hs256Key};
 use jwt_compact::{AlgorithmExt as _, UntrustedToken};
 use portcullis_conformance::token::token;
@@ -9,6 +12,9 @@ use portcullis_conformance::{SERVICE_SECRET, START_UNIX_SECS, Seen, Sent, everyw
 use portcullis_edge::Edge;
 use portcullis_message_signature::{Key, Message, members, signature_base};
 use portcullis_service_token::ServiceToken;
+use portcullis_service_token_verifier::{
+    Algorithm, Secret, SignatureVerifier, StaticVerifier, TokenVerifier, Verifier,
+};
 use serde_json::{Value, json};
 
 const SECRETS: &str = r#""secrets":[{"id":"2026-11","env":"INTER_SERVICE_SECRET"}]"#;
@@ -281,4 +287,71 @@ fn in_edge_claim_headers_are_signed_as_they_go_on() {
         let names = covered(&seen, &sent).expect("a good signature");
         assert_eq!(names, ["@path", "x-user-id"]);
     });
+}
+
+/// What a backend accepts while a secret is exchanged: by which it knows it.
+fn key_id(kind: &str, secrets: &[(&str, &str)], sent: &Sent, seen: &Seen) -> Option<String> {
+    let secrets = secrets.iter().map(|(id, value)| Secret::new(*id, *value));
+    let secrets = secrets.collect::<Result<Vec<_>, _>>().expect("secrets");
+    let verifier: Verifier = match kind {
+        "static" => StaticVerifier::new(secrets).expect("a verifier").into(),
+        "jwt" => TokenVerifier::new(Algorithm::Hs256, secrets, "https://gate")
+            .expect("a verifier")
+            .into(),
+        _ => SignatureVerifier::new(secrets).expect("a verifier").into(),
+    };
+    let mut request = Request::builder()
+        .method(sent.method.as_str())
+        .uri(&sent.path);
+    request = request.header("host", &sent.authority);
+    let written = ["x-service-token", "signature-input", "signature"];
+    for (name, value) in &seen.headers {
+        if written.contains(&name.as_str()) {
+            request = request.header(name, value);
+        }
+    }
+    let request = request.body(()).expect("a request");
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(START_UNIX_SECS);
+    let verified = verifier.verify(&request, now).ok()?;
+    Some(verified.key_id)
+}
+
+#[test]
+fn a_secret_is_exchanged_by_configuring_anew_and_the_verifying_side_first() {
+    const OLD: (&str, &str) = ("old", "old-old-old-old-old-old-old-old-old");
+    const NEW: (&str, &str) = ("new", "new-new-new-new-new-new-new-new-new");
+    for kind in ["static", "jwt", "http_signature"] {
+        // What the gateway has, and what the backend accepts then.
+        for (gateway, backend, known_by) in [
+            (&[OLD][..], &[OLD][..], Some("old")),
+            (&[OLD], &[OLD, NEW], Some("old")),
+            (&[NEW, OLD], &[OLD, NEW], Some("new")),
+            (&[NEW, OLD], &[NEW], Some("new")),
+            (&[NEW], &[NEW], Some("new")),
+            // The wrong way round.
+            (&[NEW, OLD], &[OLD], None),
+        ] {
+            let secrets: Vec<_> = gateway
+                .iter()
+                .map(|(id, value)| json!({ "id": id, "value": value }))
+                .collect();
+            let mut credential = json!({ "kind": kind, "secrets": secrets });
+            if kind == "jwt" {
+                credential["issuer"] = json!("https://gate");
+                credential["subject"] = json!("gate");
+            }
+            let config = json!({ "credential": credential }).to_string();
+            everywhere::<ServiceToken>(&config, |subject| {
+                let sent = Sent::get("/a?b=c");
+                let seen = subject.ask(sent.clone());
+                let found = key_id(kind, backend, &sent, &seen);
+                assert_eq!(found.as_deref(), known_by, "{kind}");
+                let ready = subject.logs().concat();
+                assert!(
+                    ready.contains(&format!("secret_id={}", gateway[0].0)),
+                    "{ready}"
+                );
+            });
+        }
+    }
 }

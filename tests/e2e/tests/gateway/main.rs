@@ -78,4 +78,5 @@ mod rate_limit_migration;
 mod rate_limit_route;
 mod reload;
 mod service_token;
+mod service_token_backends;
 mod service_token_rotation;
