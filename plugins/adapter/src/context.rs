@@ -189,9 +189,7 @@ impl<P: Policy> Stream<P> {
 
     fn answer(&mut self, shared: &Shared<P>, reply: &LocalReply) -> Action {
         self.answered = true;
-        // The host need be known only where it wants a gRPC answer in its own way.
-        let host = reply.grpc.and_then(|_| shared.detector.host());
-        if reply::send(reply, P::NAME, host).is_err() {
+        if reply::send(reply, shared.detector.host()).is_err() {
             log::error!(
                 "{}: the gateway did not send the answer; the request is held",
                 P::NAME

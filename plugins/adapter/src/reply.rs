@@ -6,8 +6,8 @@ use crate::abi;
 use crate::headers::encode;
 use crate::host::Host;
 
-/// Answers the request. `details` says in the gateway's access log who did.
-pub(crate) fn send(reply: &LocalReply, details: &str, host: Option<Host>) -> Result<(), ()> {
+/// Answers the request.
+pub(crate) fn send(reply: &LocalReply, host: Option<Host>) -> Result<(), ()> {
     let mut headers: Vec<(&[u8], &[u8])> = reply
         .headers
         .iter()
@@ -27,5 +27,11 @@ pub(crate) fn send(reply: &LocalReply, details: &str, host: Option<Host>) -> Res
         (None, _) => (reply.status, reply.body.as_str(), None),
     };
     let headers = encode(&headers).ok_or(())?;
+    let details = match host {
+        // The access log's response code details.
+        Some(Host::Envoy) => reply.cause.as_str(),
+        // On Kong it would be the status line's reason phrase, which the client sees.
+        Some(Host::Kong) | None => "",
+    };
     abi::send_local_response(status, details, &headers, body, grpc).map_err(|_| ())
 }

@@ -215,7 +215,8 @@ impl Policy for CircuitBreaker {
         match (self.mode, on_error) {
             (Mode::Enforce, OnError::Deny) => {
                 log_failure(failure.reason(), ports);
-                Some(failure.problem().reply_blind())
+                let reply = failure.problem().reply_blind();
+                Some(reply.because(NAME, failure.reason()))
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
@@ -278,14 +279,15 @@ impl CircuitBreaker {
                 Ok(Err(refusal)) => {
                     circuit.tell_refusal(refusal, request, ports);
                     if circuit.mode == Mode::Enforce {
-                        return Err(refused(refusal, request));
+                        return Err(refused(refusal, &circuit.name, request));
                     }
                 }
                 Err(fault) => {
                     ports.telemetry.count(self.errors.of(fault));
                     if circuit.mode == Mode::Enforce && self.on_error == OnError::Deny {
                         log_failure(fault.reason(), ports);
-                        return Err(Problem::UNAVAILABLE.reply(request));
+                        let reply = Problem::UNAVAILABLE.reply(request);
+                        return Err(reply.because(NAME, fault.reason()));
                     }
                 }
             }
@@ -319,13 +321,16 @@ impl CircuitBreaker {
     fn status(&self, request: &Request<'_>, ports: &Ports<'_>) -> LocalReply {
         status::answer(&self.circuits, request, ports).unwrap_or_else(|fault| {
             ports.telemetry.count(self.errors.of(fault));
-            Problem::UNAVAILABLE.reply(request)
+            Problem::UNAVAILABLE
+                .reply(request)
+                .because(NAME, fault.reason())
         })
     }
 }
 
-fn refused(refusal: Refusal, request: &Request<'_>) -> LocalReply {
+fn refused(refusal: Refusal, breaker: &str, request: &Request<'_>) -> LocalReply {
     OPEN.reply(request)
+        .because(NAME, breaker)
         .with("retry-after", refusal.retry_after_secs().to_string())
 }
 

@@ -8,6 +8,7 @@ use crate::breaker::{Record, State};
 use crate::circuit::{Circuit, Fault};
 use crate::config::Force;
 use crate::permits::left;
+use crate::policy::NAME;
 use crate::transition::Phase;
 
 /// How much is shown.
@@ -48,7 +49,9 @@ pub(crate) fn answer(
         headers: Vec::new(),
         body: format!("{{{}}}", shown.join(",")),
         grpc: None,
+        cause: String::new(),
     }
+    .because(NAME, "status")
     .with("content-type", "application/json")
     .with("cache-control", "no-store"))
 }

@@ -23,6 +23,8 @@ use crate::rejected::RejectedTokens;
 use crate::rules::{Access, Requirement, Rules};
 use crate::verifier::{Occasion, Verifier};
 
+pub(crate) const NAME: &str = "jwt_auth";
+
 /// The plugin's rules.
 pub struct JwtAuth {
     pub(crate) providers: Providers,
@@ -238,7 +240,7 @@ impl JwtAuth {
 }
 
 impl Policy for JwtAuth {
-    const NAME: &'static str = "jwt_auth";
+    const NAME: &'static str = NAME;
     type Config = Config;
     type Flow = Flow;
 

@@ -5,6 +5,7 @@ use std::rc::Rc;
 use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request, Span};
 
 use crate::claims::Caller;
+use crate::policy::NAME;
 use crate::remote::NoKeys;
 
 /// Defines the reasons once: as an enum, as a list, and as words of metrics and log lines.
@@ -280,7 +281,10 @@ impl<'a> Refusal<'a> {
     /// The answer to the client.
     pub(crate) fn reply(&self, realm: &str, request: &Request<'_>) -> LocalReply {
         let answer = self.reason.answer();
-        let reply = answer.problem().reply(request);
+        let reply = answer
+            .problem()
+            .reply(request)
+            .because(NAME, self.reason.word());
         let reply = match self.retry_after {
             Some(secs) => reply.with("retry-after", secs.to_string()),
             None => reply,
@@ -311,7 +315,8 @@ impl<'a> Refusal<'a> {
 
 /// The answer to a request that could not be read.
 pub(crate) fn reply_blind(reason: Reason) -> LocalReply {
-    reason.answer().problem().reply_blind()
+    let reply = reason.answer().problem().reply_blind();
+    reply.because(NAME, reason.word())
 }
 
 #[cfg(test)]

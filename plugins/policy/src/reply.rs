@@ -15,6 +15,9 @@ pub struct LocalReply {
     pub body: String,
     /// Set for a gRPC client.
     pub grpc: Option<GrpcStatus>,
+    /// Who answers and why, for the gateway's access log and never for the client:
+    /// `rate_limit{per_ip}`. Fixed words, and names of the configuration.
+    pub cause: String,
 }
 
 /// The gRPC statuses that refusals map to.
@@ -96,6 +99,7 @@ impl Problem {
                 headers: Vec::new(),
                 body: self.title.to_owned(),
                 grpc: Some(GrpcStatus::of_http(self.status)),
+                cause: String::new(),
             };
         }
         self.json(request.id())
@@ -128,11 +132,19 @@ impl Problem {
                 "{{\"type\":\"urn:portcullis:problem/{kind}\",\"title\":\"{title}\",\"status\":{status}{id}}}"
             ),
             grpc: None,
+            cause: String::new(),
         }
     }
 }
 
 impl LocalReply {
+    /// Says who answers and why, such as `rate_limit` and `per_ip`.
+    #[must_use]
+    pub fn because(mut self, plugin: &str, why: &str) -> Self {
+        self.cause = format!("{plugin}{{{why}}}");
+        self
+    }
+
     /// Adds a header.
     #[must_use]
     pub fn with(mut self, name: impl Into<Cow<'static, str>>, value: impl Into<String>) -> Self {

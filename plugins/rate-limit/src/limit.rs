@@ -18,7 +18,7 @@ use crate::table::{Charged, Table};
 pub(crate) struct Limit {
     pub(crate) mode: Mode,
     pub(crate) before_auth: bool,
-    name: String,
+    pub(crate) name: String,
     matches: Match,
     key: Vec<KeyPart>,
     quota: Quota,

@@ -166,11 +166,12 @@ impl RateLimit {
                 }
                 Ok(Answer::KeyMissing) => {
                     limit.tell_refusal("key_missing", KEY_MISSING, request, ports);
-                    (limit.mode == Mode::Enforce).then(|| KEY_MISSING.reply(request))
+                    (limit.mode == Mode::Enforce)
+                        .then(|| KEY_MISSING.reply(request).because(NAME, "key_missing"))
                 }
                 Err(failure) => self
                     .failed(failure, limit.mode, ports)
-                    .map(|problem| problem.reply(request)),
+                    .map(|problem| problem.reply(request).because(NAME, failure.reason())),
             };
             if let Some(reply) = refusal {
                 self.give_back(flow, ports);
@@ -221,6 +222,7 @@ impl RateLimit {
         let retry_after = retry_after.as_secs_ceil().max(1).to_string();
         let reply = QUOTA_EXCEEDED
             .reply(request)
+            .because(NAME, &limit.name)
             .with("retry-after", retry_after);
         self.shown(reply, &standings)
     }
@@ -341,7 +343,8 @@ impl Policy for RateLimit {
         if self.mode == Mode::Off {
             return None;
         }
-        self.failed(Failure::Host(failure), self.mode, ports)
-            .map(Problem::reply_blind)
+        let failure = Failure::Host(failure);
+        let problem = self.failed(failure, self.mode, ports)?;
+        Some(problem.reply_blind().because(NAME, failure.reason()))
     }
 }

@@ -144,7 +144,8 @@ impl Policy for ServiceToken {
             (Mode::Enforce, OnError::Deny) => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
                 ports.telemetry.log(line);
-                Some(failure.problem().reply_blind())
+                let reply = failure.problem().reply_blind();
+                Some(reply.because(Self::NAME, failure.reason()))
             }
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
@@ -279,7 +280,7 @@ impl ServiceToken {
             OnError::Deny => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
                 ports.telemetry.log(line.with_id_of(request));
-                Verdict::Refuse(problem.reply(request))
+                Verdict::Refuse(problem.reply(request).because(Self::NAME, failure.reason()))
             }
             OnError::Allow => {
                 let mut edits = HeaderEdits::none();

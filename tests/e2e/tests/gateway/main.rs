@@ -52,6 +52,7 @@ macro_rules! alone_and_in_edge {
     )*};
 }
 
+mod access_log;
 mod chain;
 mod circuit_breaker;
 mod circuit_breaker_beside;
