@@ -5,7 +5,8 @@
 pub enum Origin {
     /// The upstream answered.
     Upstream,
-    /// The upstream could not be reached, or cut the connection before its response headers.
+    /// The upstream could not be reached, has no host that can be, or cut the connection before its
+    /// response headers.
     ConnectionFailed,
     /// The upstream did not answer in time.
     TimedOut,
@@ -34,7 +35,11 @@ impl Origin {
                 Self::Gateway
             }
             "via_upstream" => Self::Upstream,
-            "upstream_reset_before_response_started" => Self::ConnectionFailed,
+            // Without a host: all are ejected, fail their health checks, or their name is gone, as that
+            // of a container is that died.
+            "upstream_reset_before_response_started" | "no_healthy_upstream" => {
+                Self::ConnectionFailed
+            }
             "upstream_reset_after_response_started" => Self::BrokenOff,
             "response_timeout"
             | "upstream_per_try_timeout"
@@ -79,7 +84,7 @@ mod tests {
             ("upstream_per_try_idle_timeout", Origin::TimedOut),
             ("downstream_remote_disconnect", Origin::ClientGone),
             ("direct_response", Origin::Gateway),
-            ("no_healthy_upstream", Origin::Gateway),
+            ("no_healthy_upstream", Origin::ConnectionFailed),
             ("", Origin::Gateway),
         ] {
             assert_eq!(Origin::from_envoy_details(details), origin, "{details}");

@@ -69,7 +69,7 @@ fn rows() -> Vec<Row> {
         ("/refused", Grpc, WithTheAnswer, FAILURE,
             "UF upstream_reset_before_response_started{remote_connection_failure", "200 14"),
         ("/upstream/never", Grpc, WithTheAnswer, FAILURE, "UT response_timeout", "200 14"),
-        ("/empty", Grpc, WithTheAnswer, IGNORED, "UH no_healthy_upstream", "200 14"),
+        ("/empty", Grpc, WithTheAnswer, FAILURE, "UH no_healthy_upstream", "200 14"),
         ("/bounded", Grpc, WithTheAnswer, IGNORED,
             "UO upstream_reset_before_response_started{overflow}", "200 14"),
         // Streams that the upstream resets.

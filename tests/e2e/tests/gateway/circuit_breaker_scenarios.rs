@@ -68,8 +68,9 @@ fn rows() -> Vec<Row> {
         (IDLE, None, WithTheAnswer, IGNORED, "SI stream_idle_timeout"),
         (LONG, hole(), WithTheAnswer, IGNORED, "- max_duration_timeout"),
         (LONG, None, WithTheAnswer, IGNORED, "- max_duration_timeout"),
+        // It has no host that can be reached.
+        ("/api/v1/rag/empty", None, WithTheAnswer, FAILURE, "UH no_healthy_upstream"),
         // The gateway answers 503 without it.
-        ("/api/v1/rag/empty", None, WithTheAnswer, IGNORED, "UH no_healthy_upstream"),
         ("/api/v1/rag/bounded", None, WithTheAnswer, IGNORED,
             "UO upstream_reset_before_response_started{overflow}"),
         ("/api/v1/rag/missing", None, WithTheAnswer, IGNORED, "NC cluster_not_found"),
