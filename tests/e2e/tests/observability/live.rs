@@ -1,0 +1,203 @@
+//! Rules, alerts and the dashboard's queries, evaluated by a real Prometheus on what real gateways say.
+
+use std::process::Stdio;
+
+use anyhow::{Context as _, Result};
+use portcullis_e2e::until;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt as _;
+
+use crate::dashboard::queries;
+use crate::files::{names, rules, yaml};
+use crate::programs::promtool;
+use crate::prometheus::{Prometheus, has_data, wait_for_value};
+use crate::scene::{Egress, all_outcomes, edge};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
+    let gateway = edge().await?;
+    let egress = Egress::start().await?;
+    let targets = [
+        ("edge", gateway.admin().address()),
+        ("egress", egress.admin().address()),
+    ];
+    let Some(prometheus) = Prometheus::start("prometheus.yml", &targets).await? else {
+        return Ok(());
+    };
+    // Counters must be seen to grow: a series whose first value is its last has no rate.
+    wait_for_value(&prometheus, "sum(up)", 2.0).await?;
+    let answers = all_outcomes(&gateway).await?;
+
+    for name in names(&rules("observability/rules/names.yml")?, "record") {
+        has_data(&prometheus, &name).await?;
+    }
+    for name in ["circuit_breaker_state", "circuit_breaker_failures"] {
+        has_data(&prometheus, name).await?;
+    }
+    for query in queries()? {
+        let outcome = has_data(&prometheus, &query.expression).await;
+        outcome.with_context(|| query.panel.clone())?;
+    }
+
+    // Before the minute is over that shares are of.
+    for alert in ["CircuitBreakerOpen", "QdrantNodeDown", "RequestsRefused"] {
+        until(&format!("{alert} to fire"), async || {
+            Ok(prometheus.firing().await?.iter().any(|name| name == alert))
+        })
+        .await?;
+    }
+    wait_for_value(
+        &prometheus,
+        r#"circuit_breaker_state{breaker="rag_service"}"#,
+        2.0,
+    )
+    .await?;
+    wait_for_value(
+        &prometheus,
+        r#"circuit_breaker_failures{breaker="rag_service"}"#,
+        5.0,
+    )
+    .await?;
+    wait_for_value(
+        &prometheus,
+        r#"count(circuit_breaker_state{job="egress"})"#,
+        3.0,
+    )
+    .await?;
+    wait_for_value(
+        &prometheus,
+        r#"qdrant_cluster_nodes_up{cluster="qdrant"}"#,
+        2.0,
+    )
+    .await?;
+    wait_for_value(
+        &prometheus,
+        r#"qdrant_cluster_nodes{cluster="qdrant"}"#,
+        3.0,
+    )
+    .await?;
+    wait_for_value(&prometheus, "sum(qdrant_node_up)", 2.0).await?;
+    // Queries that the backend answered: the health route is another, and refusals take no time of its.
+    let queries = answers
+        .iter()
+        .filter(|(outcome, _)| matches!(*outcome, "forwarded" | "failed"));
+    let answered = (queries.count() - 1) as f64;
+    wait_for_value(&prometheus, "rag_query_duration_seconds_count", answered).await?;
+    buckets_are_those_of_the_gateway_in_seconds(&prometheus, answered).await?;
+
+    let firing = prometheus.firing().await?;
+    for alert in [
+        "GatewayDown",
+        "JwksStale",
+        "RateLimitEvictions",
+        "FilterErrors",
+    ] {
+        assert!(!firing.iter().any(|name| name == alert), "{firing:?}");
+    }
+    every_rule_was_evaluated(&prometheus).await
+}
+
+#[tokio::test]
+async fn a_gateway_that_is_gone_is_told() -> Result<()> {
+    let gateway = edge().await?;
+    let egress = Egress::start().await?;
+    let targets = [
+        ("edge", gateway.admin().address()),
+        ("egress", egress.admin().address()),
+    ];
+    let Some(prometheus) = Prometheus::start("prometheus.yml", &targets).await? else {
+        return Ok(());
+    };
+    wait_for_value(&prometheus, "sum(up)", 2.0).await?;
+    drop(gateway);
+    until("GatewayDown to fire", async || {
+        Ok(prometheus
+            .firing()
+            .await?
+            .contains(&"GatewayDown".to_owned()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn of_our_metrics_promtool_dislikes_what_is_known_and_nothing_else() -> Result<()> {
+    // Envoy has no help texts. The names are those that the dashboards of the system go by
+    // (circuit_breaker_failures), and Envoy adds no suffix to a counter's.
+    const KNOWN: [&str; 2] = [
+        "no help text",
+        r#"counter metrics should have "_total" suffix"#,
+    ];
+    let Some(mut command) = promtool()? else {
+        return Ok(());
+    };
+    let gateway = edge().await?;
+    all_outcomes(&gateway).await?;
+    let metrics = gateway.admin().get("/stats/prometheus").await?;
+    let ours = metrics.lines().filter(|line| !line.contains("envoy_"));
+    let ours: String = ours.map(|line| format!("{line}\n")).collect();
+    assert!(ours.contains("circuit_breaker_state"), "{ours}");
+    let mut process = command
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut input = process.stdin.take().context("it has no input")?;
+    input.write_all(ours.as_bytes()).await?;
+    drop(input);
+    let output = process.wait_with_output().await?;
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8(said)?;
+    // Of each metric, so that this is not about an input that promtool did not take.
+    assert!(
+        said.contains("circuit_breaker_state no help text"),
+        "{said}"
+    );
+    let news = said
+        .lines()
+        .filter(|line| !KNOWN.iter().any(|known| line.ends_with(known)));
+    assert_eq!(news.collect::<Vec<_>>(), [""; 0]);
+    Ok(())
+}
+
+async fn buckets_are_those_of_the_gateway_in_seconds(
+    prometheus: &Prometheus,
+    answered: f64,
+) -> Result<()> {
+    let configured =
+        yaml("envoy/edge.yaml")?["stats_config"]["histogram_bucket_settings"][0]["buckets"].take();
+    let configured = configured.as_array().context("no buckets")?;
+    let mut expected: Vec<String> = (configured.iter().filter_map(Value::as_f64))
+        .map(|milliseconds| (milliseconds / 1000.0).to_string())
+        .collect();
+    expected.push("+Inf".to_owned());
+    expected.sort();
+    let series = prometheus
+        .query("rag_query_duration_seconds_bucket")
+        .await?;
+    let mut found: Vec<&str> = (series.iter())
+        .filter_map(|series| series["metric"]["le"].as_str())
+        .collect();
+    found.sort_unstable();
+    assert_eq!(found, expected);
+    let all = r#"rag_query_duration_seconds_bucket{le="+Inf"}"#;
+    wait_for_value(prometheus, all, answered).await?;
+    // A streamed answer has eight events, 25 ms apart.
+    let sum = prometheus.value("rag_query_duration_seconds_sum").await?;
+    assert!(sum.is_some_and(|sum| (0.1..20.0).contains(&sum)), "{sum:?}");
+    Ok(())
+}
+
+async fn every_rule_was_evaluated(prometheus: &Prometheus) -> Result<()> {
+    let evaluated = prometheus.rules().await?;
+    let written = [
+        rules("observability/rules/names.yml")?,
+        rules("observability/rules/alerts.yml")?,
+    ]
+    .concat();
+    assert_eq!(evaluated.len(), written.len());
+    for rule in evaluated {
+        assert_eq!(rule["health"], "ok", "{rule:#}");
+    }
+    Ok(())
+}
