@@ -7,17 +7,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use portcullis_service_token_verifier::{SetupError, Verifier};
+use portcullis_service_token_verifier::Verifier;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::connection::{Door, Line};
+use crate::qdrant::{self, Qdrant};
 use crate::search::Library;
-use crate::{Faults, Requests, api, control, token};
+use crate::upstreams::Upstreams;
+use crate::{Faults, Requests, Role, StartError, UpstreamSettings, api, control, token};
 
 /// How long a stop waits for answers in progress. A client that does not read must not hold up a stop.
 const STOP_GRACE: Duration = Duration::from_secs(5);
+
+/// How long connecting to an upstream or to another node may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The pause between two events of a streamed answer, unless another is set.
 const EVENT_DELAY: Duration = Duration::from_millis(25);
@@ -36,6 +41,9 @@ impl Backend {
             accepts: Accepts::Anybody,
             test_routes: false,
             event_delay: EVENT_DELAY,
+            role: Role::Rag,
+            upstreams: None,
+            peers: Vec::new(),
         }
     }
 }
@@ -47,6 +55,9 @@ pub struct Builder {
     accepts: Accepts,
     test_routes: bool,
     event_delay: Duration,
+    role: Role,
+    upstreams: Option<UpstreamSettings>,
+    peers: Vec<String>,
 }
 
 /// Whose requests are answered.
@@ -96,7 +107,28 @@ impl Builder {
         self
     }
 
-    /// The pause between two events of a streamed answer.
+    /// Whom it speaks as.
+    #[must_use]
+    pub fn role(mut self, role: Role) -> Self {
+        self.role = role;
+        self
+    }
+
+    /// What a RAG service embeds, searches and writes by. With `None` it does so itself.
+    #[must_use]
+    pub fn upstreams(mut self, settings: Option<UpstreamSettings>) -> Self {
+        self.upstreams = settings;
+        self
+    }
+
+    /// The nodes of Qdrant's cluster, as `http://host:port`; it may be among them. Not ready before it has what they have.
+    #[must_use]
+    pub fn peers(mut self, urls: impl IntoIterator<Item = String>) -> Self {
+        self.peers = trimmed(urls);
+        self
+    }
+
+    /// The pause between two events, or two tokens, of a streamed answer.
     #[must_use]
     pub fn event_delay(mut self, delay: Duration) -> Self {
         self.event_delay = delay;
@@ -120,8 +152,17 @@ impl Builder {
         let listener = bind(&self.bind).await?;
         let addr = local_addr(&listener, &self.bind)?;
         let (stop, stopping) = watch::channel(false);
+        let client = reqwest::Client::builder()
+            .no_proxy()
+            .connect_timeout(CONNECT_TIMEOUT)
+            .build()
+            .map_err(|error| StartError::Client(error.to_string()))?;
+        let upstreams = self.upstreams.filter(|_| self.role == Role::Rag);
         let app = App(Arc::new(AppState {
+            role: self.role,
             library,
+            upstreams: upstreams.map(|settings| Upstreams::new(settings, client.clone())),
+            qdrant: Qdrant::new(client, self.peers),
             verifier,
             faults: Faults::default(),
             requests: Requests::default(),
@@ -147,12 +188,15 @@ impl Builder {
             .with_graceful_shutdown(async move { stopping.wait().await });
         servers.spawn(serve.into_future());
 
+        let mut chores = JoinSet::new();
+        chores.spawn(chore(app.clone()));
         Ok(Running {
             addr,
             control_addr,
             app,
             stop,
             servers,
+            chores,
         })
     }
 }
@@ -164,6 +208,8 @@ pub struct Running {
     app: App,
     stop: watch::Sender<bool>,
     servers: JoinSet<io::Result<()>>,
+    /// Ends with this value.
+    chores: JoinSet<()>,
 }
 
 impl Running {
@@ -191,52 +237,20 @@ impl Running {
         &self.app.0.requests
     }
 
+    /// Whom Qdrant's writes are handed on to from now on, as `http://host:port`; it may be among them.
+    pub fn set_peers(&self, urls: impl IntoIterator<Item = String>) {
+        self.app.0.qdrant.peers.set(trimmed(urls));
+    }
+
     /// Closes the listeners, lets answers in progress finish for up to five seconds, and returns.
     ///
     /// Requests in a black hole get their connection reset.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
+        self.chores.abort_all();
         let all = async { while self.servers.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
             self.servers.abort_all();
-        }
-    }
-}
-
-/// Why a backend did not start.
-#[derive(Debug)]
-pub enum StartError {
-    /// The service token is the empty string, which every request without one would match.
-    EmptyToken,
-    /// The service token can't be one.
-    Token(SetupError),
-    /// An address cannot be bound.
-    Bind {
-        /// The address as it was given.
-        addr: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The search index cannot be built.
-    Index(String),
-}
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::EmptyToken => f.write_str("the service token is empty"),
-            Self::Token(error) => error.fmt(f),
-            Self::Bind { addr, source } => write!(f, "cannot listen at {addr}: {source}"),
-            Self::Index(reason) => write!(f, "cannot build the search index: {reason}"),
-        }
-    }
-}
-
-impl std::error::Error for StartError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Bind { source, .. } => Some(source),
-            Self::EmptyToken | Self::Token(_) | Self::Index(_) => None,
         }
     }
 }
@@ -246,6 +260,10 @@ impl std::error::Error for StartError {
 pub(crate) struct App(pub(crate) Arc<AppState>);
 
 pub(crate) struct AppState {
+    pub(crate) role: Role,
+    /// `None`: the service searches and writes by itself.
+    pub(crate) upstreams: Option<Upstreams>,
+    pub(crate) qdrant: Qdrant,
     pub(crate) library: Library,
     /// `None`: anybody's requests are answered.
     pub(crate) verifier: Option<Verifier>,
@@ -265,6 +283,22 @@ impl Stopping {
         // An error means that the sender is gone, hence the backend too.
         let _ = self.0.clone().wait_for(|stopped| *stopped).await;
     }
+}
+
+/// What is done beside answering.
+async fn chore(app: App) {
+    match (app.0.role, &app.0.upstreams) {
+        (Role::Rag, Some(upstreams)) => upstreams.index(&app.0.library).await,
+        (Role::Qdrant, _) => qdrant::catch_up(&app).await,
+        (Role::Rag | Role::Ollama, _) => {}
+    }
+}
+
+/// Without the slash that a base address may end with.
+fn trimmed(urls: impl IntoIterator<Item = String>) -> Vec<String> {
+    let urls = urls.into_iter();
+    urls.map(|url| url.trim_end_matches('/').to_owned())
+        .collect()
 }
 
 async fn bind(addr: &str) -> Result<TcpListener, StartError> {

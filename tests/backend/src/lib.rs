@@ -1,9 +1,13 @@
-//! A small RAG service: what the demo guards, and what the end-to-end tests drive through a gateway.
+//! A small RAG service, and stand-ins for what it depends on: what the demo guards, and what the end-to-end tests drive
+//! through a gateway.
 //!
 //! It answers as the services of the guarded system do: a search over real text, an answer streamed as server-sent
 //! events, collections, a health route, all behind the shared secret in `X-Service-Token`, or behind whatever credential
 //! a verifier accepts. Beyond that it remembers which requests reached it, and fails on demand in the ways that a
 //! gateway has to cope with.
+//!
+//! In another [`Role`] it speaks as Ollama or as Qdrant does, as far as the guarded services ask, and fails in the same
+//! ways; a RAG service with [`UpstreamSettings`] embeds, searches and writes by them.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), portcullis_backend::StartError> {
@@ -29,11 +33,22 @@ mod control;
 mod corpus;
 mod fault;
 mod inject;
+mod ollama;
+mod probe;
 mod problem;
+mod qdrant;
 mod requests;
+mod role;
 mod search;
+mod sentences;
+mod start_error;
 mod token;
+mod upstreams;
 
-pub use backend::{Backend, Builder, Running, StartError};
+pub use backend::{Backend, Builder, Running};
 pub use fault::{Fault, FaultKind, Faults, InvalidFault};
+pub use probe::{ProbeError, probe};
 pub use requests::{ReceivedRequest, Requests};
+pub use role::Role;
+pub use start_error::StartError;
+pub use upstreams::UpstreamSettings;

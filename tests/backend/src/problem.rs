@@ -1,7 +1,8 @@
 //! Errors as callers see them.
 
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
@@ -10,6 +11,7 @@ pub(crate) struct Problem {
     status: StatusCode,
     code: &'static str,
     message: String,
+    retry_after: Option<HeaderValue>,
 }
 
 impl Problem {
@@ -18,7 +20,19 @@ impl Problem {
             status,
             code,
             message: message.into(),
+            retry_after: None,
         }
+    }
+
+    /// What callers tell problems apart by.
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// Says when to come back.
+    pub(crate) fn retry_after(mut self, seconds: Option<HeaderValue>) -> Self {
+        self.retry_after = seconds;
+        self
     }
 
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
@@ -45,11 +59,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        (
-            self.status,
-            Json(json!({ "error": self.code, "message": self.message })),
-        )
-            .into_response()
+        let body = Json(json!({ "error": self.code, "message": self.message }));
+        let mut response = (self.status, body).into_response();
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, seconds);
+        }
+        response
     }
 }
 

@@ -1,6 +1,5 @@
 //! Search by BM25 over the passages of the corpus, in an index that lives in memory.
 
-use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use tantivy::collector::TopDocs;
@@ -12,6 +11,7 @@ use tantivy::snippet::SnippetGenerator;
 use tantivy::{Index, IndexReader, ReloadPolicy, TantivyDocument, TantivyError, doc};
 
 use crate::corpus::{self, Document};
+use crate::sentences::{best_sentences, telling_words};
 
 /// What the index may use while it is built; tantivy does not accept less than 15 MB.
 const WRITER_BYTES: usize = 15_000_000;
@@ -24,9 +24,6 @@ const SNIPPET_CHARS: usize = 240;
 
 /// An answer is put together from this many passages, at most.
 const ANSWER_PASSAGES: usize = 3;
-
-/// Shorter words do not help to choose a sentence: most of them are "the" and the like.
-const TELLING_WORD_CHARS: usize = 4;
 
 /// The corpus and its index.
 pub(crate) struct Library {
@@ -160,6 +157,34 @@ impl Library {
         Ok(Answer { text, sources })
     }
 
+    /// What a model without knowledge of its own says to a prompt: of each paragraph the sentences that answer the last
+    /// one, or an answer from the corpus where there is but one.
+    pub(crate) fn complete(&self, prompt: &str) -> Result<String, TantivyError> {
+        let paragraphs: Vec<&str> = prompt
+            .split("\n\n")
+            .map(str::trim)
+            .filter(|paragraph| !paragraph.is_empty())
+            .collect();
+        let Some((question, passages)) = paragraphs.split_last() else {
+            return Ok(String::new());
+        };
+        if passages.is_empty() {
+            return Ok(self.answer(question)?.text);
+        }
+        let asked: BTreeSet<String> = telling_words(question).collect();
+        let sentences: Vec<&str> = passages
+            .iter()
+            .map(|passage| best_sentences(passage, &asked))
+            .collect();
+        Ok(sentences.join(" "))
+    }
+
+    /// All passages, each with its document.
+    pub(crate) fn passages(&self) -> impl Iterator<Item = (&Document, &'static str)> {
+        let passages = self.passages.iter();
+        passages.filter_map(|passage| Some((self.documents.get(passage.document)?, passage.text)))
+    }
+
     /// All documents, those of a collection in a row.
     pub(crate) fn documents(&self) -> &[Document] {
         &self.documents
@@ -191,40 +216,9 @@ fn indexed_text() -> TextOptions {
     TextOptions::default().set_indexing_options(indexing)
 }
 
-fn beginning(passage: &str) -> String {
+/// A snippet of a passage of which nothing is to be shown in particular.
+pub(crate) fn beginning(passage: &str) -> String {
     passage.chars().take(SNIPPET_CHARS).collect()
-}
-
-/// The sentence with most of the asked words, and what follows it up to the end of the next one.
-fn best_sentences<'a>(passage: &'a str, asked: &BTreeSet<String>) -> &'a str {
-    let ends: Vec<usize> = passage
-        .match_indices(". ")
-        .map(|(at, _)| at.saturating_add(1))
-        .chain([passage.len()])
-        .collect();
-    let starts = std::iter::once(0).chain(ends.iter().copied());
-    let words_in = |start: usize, end: usize| {
-        let found: BTreeSet<String> =
-            telling_words(passage.get(start..end).unwrap_or_default()).collect();
-        found.intersection(asked).count()
-    };
-    let best = starts
-        .zip(&ends)
-        .enumerate()
-        .max_by_key(|&(n, (start, &end))| (words_in(start, end), Reverse(n)))
-        .map(|(n, (start, _))| (n, start));
-    let (n, start) = best.unwrap_or_default();
-    let end = ends
-        .get(n.saturating_add(1))
-        .copied()
-        .unwrap_or(passage.len());
-    passage.get(start..end).unwrap_or_default().trim()
-}
-
-fn telling_words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| !c.is_alphanumeric())
-        .filter(|word| word.chars().count() >= TELLING_WORD_CHARS)
-        .map(str::to_lowercase)
 }
 
 #[cfg(test)]
@@ -337,12 +331,5 @@ mod tests {
             .unwrap();
         assert!(answer.text.contains("half-open"), "{}", answer.text);
         assert_eq!(answer.sources.len(), ANSWER_PASSAGES);
-        let asked = telling_words("beta").collect();
-        assert_eq!(
-            best_sentences("Alpha one. Beta two. Gamma three. Delta.", &asked),
-            "Beta two. Gamma three."
-        );
-        assert_eq!(best_sentences("Alpha one.", &asked), "Alpha one.");
-        assert_eq!(best_sentences("", &asked), "");
     }
 }

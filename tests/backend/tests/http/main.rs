@@ -12,8 +12,12 @@
 
 mod api;
 mod client;
+mod clients;
 mod control;
 mod faults;
 mod lifecycle;
+mod ollama;
 mod program;
+mod qdrant;
 mod token;
+mod upstreams;

@@ -84,3 +84,66 @@ async fn it_does_not_start_without_the_secret_it_was_told_to_use() {
         assert!(!output.stderr.is_empty(), "{name}");
     }
 }
+
+#[tokio::test]
+async fn it_asks_itself_for_its_health() {
+    let mut child = program(&[
+        "--listen",
+        "127.0.0.1:0",
+        "--service-token-env",
+        "BACKEND_TEST_SECRET",
+    ]);
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .await
+        .unwrap();
+    let ready: Value = serde_json::from_str(&line).unwrap();
+    let addr = ready["listening"].as_str().unwrap();
+    let port = addr.rsplit(':').next().unwrap();
+    let token = ["--service-token-env", "BACKEND_TEST_SECRET"];
+    let everywhere = format!("0.0.0.0:{port}");
+    let missing = format!("http://{addr}/api/v1/rag/none");
+    let well = async |args: &[&str]| {
+        program(args)
+            .wait_with_output()
+            .await
+            .unwrap()
+            .status
+            .success()
+    };
+    assert!(well(&["--listen", &everywhere, token[0], token[1], "health"]).await);
+    assert!(
+        !well(&["--listen", &everywhere, "health"]).await,
+        "without the token"
+    );
+    assert!(!well(&[token[0], token[1], "health", &missing]).await);
+    child.kill().await.unwrap();
+    assert!(
+        !well(&["--listen", addr, token[0], token[1], "health"]).await,
+        "nobody is there"
+    );
+}
+
+#[tokio::test]
+async fn a_role_is_chosen_by_an_option() {
+    for (role, path) in [("ollama", "/api/version"), ("qdrant", "/readyz")] {
+        let mut child = program(&["--listen", "127.0.0.1:0", "--role", role]);
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap())
+            .read_line(&mut line)
+            .await
+            .unwrap();
+        let ready: Value = serde_json::from_str(&line).unwrap();
+        let addr = ready["listening"].as_str().unwrap();
+        assert_eq!(
+            status(at(reqwest::Method::GET, addr.parse().unwrap(), path)).await,
+            200
+        );
+        let health = program(&["--listen", addr, "--role", role, "health"]);
+        assert!(
+            health.wait_with_output().await.unwrap().status.success(),
+            "{role}"
+        );
+    }
+}

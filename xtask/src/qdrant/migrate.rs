@@ -1,0 +1,195 @@
+//! `cargo xtask qdrant migrate`
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use super::client::{Collection, in_words, shape, vectors};
+use super::{COLLECTION, Layout};
+
+/// Between two lines that say how far it is.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// From where to where.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Migrate {
+    /// The Qdrant that has the points. Nothing is changed there.
+    #[arg(long, value_name = "URL")]
+    pub from: String,
+
+    /// The Qdrant that is to have them.
+    #[arg(long, value_name = "URL")]
+    pub to: String,
+
+    /// The collection, at both.
+    #[arg(long, value_name = "NAME", default_value = COLLECTION)]
+    pub collection: String,
+
+    #[command(flatten)]
+    pub layout: Layout,
+
+    /// How many points go at a time.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub page: u32,
+
+    /// Environment variable that holds the source's API key.
+    #[arg(long, value_name = "NAME")]
+    pub from_api_key_env: Option<String>,
+
+    /// Environment variable that holds the target's API key.
+    #[arg(long, value_name = "NAME")]
+    pub to_api_key_env: Option<String>,
+}
+
+impl Migrate {
+    /// Copies the collection. Points keep their ids, so that it can be run again, also after it was interrupted.
+    ///
+    /// # Errors
+    /// Somebody does not answer, the target is there and does not fit, or in the end the counts differ.
+    pub(super) async fn run(&self) -> Result<()> {
+        let at = |url, key: &Option<String>| Collection::at(url, &self.collection, key.as_deref());
+        let from = at(&self.from, &self.from_api_key_env)?;
+        let to = at(&self.to, &self.to_api_key_env)?;
+        let source = from.info().await?;
+        let source = source.with_context(|| format!("{} is not there", from.url()))?;
+        self.prepare(&source, &to).await?;
+        let total = from.count().await?;
+        copy(&from, &to, total, self.page).await?;
+        index(&source, &to).await?;
+        let (source, target) = (from.count().await?, to.count().await?);
+        if source != target {
+            bail!(
+                "the counts differ: {source} points at {}, {target} at {}. Where points were written or deleted \
+                 meanwhile, let that rest and run it again; what else the target has was there before",
+                from.url(),
+                to.url()
+            );
+        }
+        println!(
+            "{target} points at {}, as many as at {}",
+            to.url(),
+            from.url()
+        );
+        Ok(())
+    }
+
+    /// Makes sure of a target that takes the source's vectors.
+    async fn prepare(&self, source: &Value, to: &Collection) -> Result<()> {
+        let params = &source["config"]["params"];
+        if params["sharding_method"] == "custom" {
+            bail!("the source has shard keys of its own, which this does not carry over");
+        }
+        let Some(target) = to.info().await? else {
+            let created = self.layout.of(created_like(source));
+            to.create(&created).await?;
+            let shape = in_words(&shape(vectors(source))?);
+            println!(
+                "{} is created: {shape}, replication factor {}",
+                to.url(),
+                self.layout.replication_factor
+            );
+            return Ok(());
+        };
+        let (wanted, there) = (shape(vectors(source))?, shape(vectors(&target))?);
+        ensure!(
+            wanted == there,
+            "{} is there with {}, and the source has {}. Nothing was changed: give the target another collection of \
+             this name, or none",
+            to.url(),
+            in_words(&there),
+            in_words(&wanted)
+        );
+        let factor = &target["config"]["params"]["replication_factor"];
+        if factor
+            .as_u64()
+            .is_some_and(|factor| factor < u64::from(self.layout.replication_factor))
+        {
+            println!(
+                "{} is there with a replication factor of {factor}, which stays",
+                to.url()
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What says how points are kept and found; what depends on the machine is for the target to choose.
+fn created_like(source: &Value) -> Value {
+    let config = &source["config"];
+    let mut created = json!({ "vectors": vectors(source) });
+    let carried = [
+        ("sparse_vectors", &config["params"]["sparse_vectors"]),
+        ("on_disk_payload", &config["params"]["on_disk_payload"]),
+        ("hnsw_config", &config["hnsw_config"]),
+        ("quantization_config", &config["quantization_config"]),
+    ];
+    for (key, value) in carried.into_iter().filter(|(_, value)| !value.is_null()) {
+        created[key] = value.clone();
+    }
+    created
+}
+
+/// Copies page after page.
+async fn copy(from: &Collection, to: &Collection, total: u64, page: u32) -> Result<()> {
+    let (mut copied, mut offset, mut said) = (0_usize, Value::Null, Instant::now());
+    loop {
+        let found = from.scroll(&offset, page).await?;
+        if !found.points.is_empty() {
+            let points: Vec<Value> = found
+                .points
+                .into_iter()
+                .map(as_sent)
+                .collect::<Result<_>>()?;
+            to.upsert(&points).await.with_context(|| {
+                format!("after {copied} of {total} points; run it again, and it goes on from the beginning")
+            })?;
+            copied = copied.saturating_add(points.len());
+        }
+        if found.next_page_offset.is_null() {
+            println!("  {copied} of {total} points");
+            return Ok(());
+        }
+        ensure!(
+            found.next_page_offset != offset,
+            "{}: the page after {offset} is the same",
+            from.url()
+        );
+        offset = found.next_page_offset;
+        if said.elapsed() >= EVERY {
+            println!("  {copied} of {total} points");
+            said = Instant::now();
+        }
+    }
+}
+
+/// A point as it is put in: as it was found, without what the source alone knows of it.
+fn as_sent(mut point: Value) -> Result<Value> {
+    let mut sent = json!({ "id": point["id"].take(), "vector": point["vector"].take() });
+    ensure!(
+        !sent["vector"].is_null(),
+        "the point {} has no vector",
+        sent["id"]
+    );
+    let payload = point["payload"].take();
+    if !payload.is_null() {
+        sent["payload"] = payload;
+    }
+    Ok(sent)
+}
+
+/// Has payloads be found by the same fields.
+async fn index(source: &Value, to: &Collection) -> Result<()> {
+    let Some(fields) = source["payload_schema"].as_object() else {
+        return Ok(());
+    };
+    for (field, told) in fields {
+        let schema = [&told["params"], &told["data_type"]]
+            .into_iter()
+            .find(|told| !told.is_null());
+        let schema =
+            schema.with_context(|| format!("the index on {field:?} is of no type: {told}"))?;
+        to.index(field, schema).await?;
+    }
+    Ok(())
+}
