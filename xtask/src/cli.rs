@@ -1,12 +1,15 @@
 //! The commands and their arguments.
 
-use std::process::ExitCode;
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::os::unix::process::CommandExt as _;
+use std::process::{self, ExitCode};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{bench, build, demo, fuzz, schema, test, token};
+use crate::{bench, build, demo, docker, fuzz, load, qdrant, schema, test, token, tools};
 
 /// Builds, tests and shows the filters.
 #[derive(Debug, Parser)]
@@ -28,10 +31,29 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Measure what it costs to check a token, native and in Envoy.
     Bench(bench::Args),
+    /// Load a gateway with fifty users, and show where its limits are.
+    Load(load::Args),
     /// Print a demo token.
     Token(token::Args),
     /// Start the demo.
     Demo(demo::Args),
+    /// Run Envoy with these arguments: the one of ENVOY_BIN, the one on PATH, or a fetched one.
+    Envoy {
+        /// What Envoy is given.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+    /// Write new secrets into a stack's .env, unless it has one.
+    Env(docker::SecretsArgs),
+    /// Build a stack's Docker images.
+    Images(docker::ImagesArgs),
+    /// Start a stack on Docker: the gateways, the services behind them, and what these need.
+    Up(docker::Up),
+    /// Take a stack away.
+    Down(docker::Down),
+    /// Create a collection of a model's real dimension, or copy one to a cluster.
+    #[command(subcommand)]
+    Qdrant(qdrant::Command),
 }
 
 impl Cli {
@@ -47,9 +69,23 @@ impl Cli {
             Command::Test(args) => return test::run(&args, &workspace),
             Command::Fuzz(args) => fuzz::run(&args, &workspace, &mut test::Tally::default())?,
             Command::Bench(args) => bench::run(&args, &workspace)?,
+            Command::Load(args) => load::run(&args, &workspace)?,
             Command::Token(args) => token::run(&args)?,
             Command::Demo(args) => demo::run(&args)?,
+            Command::Envoy { arguments } => match envoy(&workspace, &arguments)? {},
+            Command::Env(args) => docker::run_secrets(&args, &workspace)?,
+            Command::Images(args) => docker::run_images(&args, &workspace)?,
+            Command::Up(args) => args.run(&workspace)?,
+            Command::Down(args) => args.run(&workspace)?,
+            Command::Qdrant(command) => qdrant::run(&command)?,
         }
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// Becomes Envoy, so that signals reach it.
+fn envoy(workspace: &Workspace, arguments: &[OsString]) -> Result<Infallible> {
+    let program = tools::envoy(workspace)?;
+    let error = process::Command::new(&program).args(arguments).exec();
+    Err(error).with_context(|| format!("can't start {}", program.display()))
 }

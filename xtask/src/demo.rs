@@ -5,7 +5,6 @@
 mod curl;
 mod faults;
 mod page;
-mod port;
 mod stage;
 mod tour;
 
@@ -17,7 +16,7 @@ use anyhow::{Context as _, Result, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::workspace::Workspace;
-use crate::{build, tools};
+use crate::{build, port, tools};
 
 use stage::Stage;
 
@@ -45,7 +44,10 @@ pub fn run(args: &Args) -> Result<()> {
     // What a person may have typed wrong comes before what takes minutes.
     let upstream = args.upstream.as_deref().map(resolve).transpose()?;
     if let Some(port) = args.port {
-        port::check(port)?;
+        port::check(
+            port,
+            "name another with --port, or leave it out and a free one is chosen",
+        )?;
     }
     println!("Building the filters and finding an Envoy");
     build::run(&workspace)?;

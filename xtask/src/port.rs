@@ -9,22 +9,29 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 /// Makes sure that a port of this machine is free. Envoy would not notice: its listeners share a
-/// port with those of another Envoy of the same user.
+/// port with those of another Envoy of the same user. `remedy` says how to take another.
 ///
 /// # Errors
 /// It is not; the error names who has it, as far as the system tells.
-pub fn check(port: u16) -> Result<()> {
+pub fn check(port: u16, remedy: &str) -> Result<()> {
     match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let owner = owner(port).unwrap_or_else(|| "another process".to_owned());
-            bail!(
-                "port {port} is taken by {owner}; name another with --port, or leave it out and a free \
-                 one is chosen"
-            )
+            bail!("port {port} is taken by {owner}; {remedy}")
         }
         Err(error) => bail!("port {port} can't be used: {error}"),
     }
+}
+
+/// A port that is free now.
+///
+/// # Errors
+/// There is none.
+pub fn free() -> Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
 }
 
 /// The process that listens at a port.
@@ -126,12 +133,8 @@ mod tests {
 
     #[test]
     fn a_free_port_is_free() {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap()
-            .port();
-        check(port).unwrap();
+        let port = free().unwrap();
+        check(port, "").unwrap();
     }
 
     #[cfg(target_os = "linux")]
@@ -140,7 +143,7 @@ mod tests {
         for address in ["127.0.0.1:0", "0.0.0.0:0"] {
             let listener = TcpListener::bind(address).unwrap();
             let port = listener.local_addr().unwrap().port();
-            let error = check(port).unwrap_err().to_string();
+            let error = check(port, "").unwrap_err().to_string();
             let pid = format!("(process {})", std::process::id());
             assert!(
                 error.contains(&port.to_string()) && error.contains(&pid),

@@ -75,7 +75,14 @@ fn files() -> Vec<String> {
         .iter()
         .map(|name| format!("envoy/{name}.yaml"))
         .collect();
-    files.extend(["kong/kong.yml".to_owned(), "kong/separate.yml".to_owned()]);
+    let others = [
+        "kong/kong.yml",
+        "kong/separate.yml",
+        "envoy/egress.yaml",
+        "envoy/stack/edge/listeners.yaml",
+        "envoy/stack/egress/listeners.yaml",
+    ];
+    files.extend(others.map(str::to_owned));
     files
 }
 

@@ -1,8 +1,6 @@
 //! What the tour walks through: a gateway, a backend, and the keys to both.
 
 use std::env;
-use std::fs::File;
-use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,6 +11,7 @@ use portcullis_e2e::{Admin, Bootstrap, Envoy, Listeners, Options, Output};
 use reqwest::Client;
 use serde_json::json;
 
+use crate::docker::random_hex;
 use crate::token::{TokenSpec, mint};
 
 /// So that state is seen to be shared.
@@ -158,13 +157,4 @@ fn token(secret: &[u8]) -> Result<String> {
         ttl: 3_600,
     };
     mint(&spec, secret)
-}
-
-/// 32 random bytes, as the system's users make their secrets by `openssl rand -hex 32`.
-fn random_hex() -> Result<String> {
-    let mut bytes = [0; 32];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut bytes))
-        .context("no random bytes")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }

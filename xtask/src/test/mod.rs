@@ -22,13 +22,21 @@ pub struct Args {
     /// Without the steps that fetch tools and take minutes: wasm, fuzz, e2e and demo.
     #[arg(long)]
     quick: bool,
+    /// With the stack on Docker, which is started, driven from outside, and taken away.
+    #[arg(long)]
+    docker: bool,
 }
 
 impl Args {
     /// Why a step is left out.
     fn leaves_out(&self, step: Step) -> Option<&'static str> {
-        let asked_for = self.only == Some(step);
-        (self.quick && step.is_slow() && !asked_for)
+        if self.only == Some(step) {
+            return None;
+        }
+        if step == Step::Docker && !self.docker {
+            return Some("it takes Docker; run it with --docker");
+        }
+        (self.quick && step.is_slow() && step != Step::Docker)
             .then_some("--quick leaves it out; run it without, or with --only")
     }
 }
@@ -93,15 +101,26 @@ mod tests {
         let quick = Args {
             only: None,
             quick: true,
+            docker: false,
         };
         let out: Vec<_> = Step::ALL
             .into_iter()
             .filter(|s| quick.leaves_out(*s).is_some())
             .collect();
-        assert_eq!(out, [Step::Wasm, Step::Fuzz, Step::E2e, Step::Demo]);
+        assert_eq!(
+            out,
+            [Step::Wasm, Step::Fuzz, Step::E2e, Step::Demo, Step::Docker]
+        );
+        let with_docker = Args {
+            only: None,
+            quick: true,
+            docker: true,
+        };
+        assert_eq!(with_docker.leaves_out(Step::Docker), None);
         let asked = Args {
             only: Some(Step::E2e),
             quick: true,
+            docker: false,
         };
         assert!(asked.leaves_out(Step::E2e).is_none());
     }

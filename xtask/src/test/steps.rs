@@ -13,7 +13,7 @@ use super::Tally;
 use crate::command::{cargo, run, succeeded, tee};
 use crate::filters::FILTERS;
 use crate::workspace::Workspace;
-use crate::{build, demo, fuzz, schema, tools, wasm_target};
+use crate::{build, demo, docker, fuzz, schema, tools, wasm_target};
 
 /// What runs in a gateway, and is held to the strictest lints.
 const PRODUCT: &[&str] = &[
@@ -60,11 +60,13 @@ pub enum Step {
     E2e,
     /// The demo's tour, which checks what it shows.
     Demo,
+    /// Tests of the stack on Docker.
+    Docker,
 }
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Build,
         Self::Fmt,
         Self::Clippy,
@@ -74,6 +76,7 @@ impl Step {
         Self::Fuzz,
         Self::E2e,
         Self::Demo,
+        Self::Docker,
     ];
 
     /// What the step shows.
@@ -89,13 +92,17 @@ impl Step {
             Self::Fuzz => "inputs that nobody thought of, for what reads tokens and key sets",
             Self::E2e => "tests against a real Envoy",
             Self::Demo => "the demo's tour, which checks what it shows",
+            Self::Docker => "the stacks of envoy/compose.yaml and kong/compose.yaml, from outside",
         }
     }
 
     /// Whether it needs tools that are fetched, and minutes.
     #[must_use]
     pub const fn is_slow(self) -> bool {
-        matches!(self, Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo)
+        matches!(
+            self,
+            Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo | Self::Docker
+        )
     }
 
     /// Runs the step and counts its tests.
@@ -113,6 +120,7 @@ impl Step {
             Self::Fuzz => fuzz::run(&fuzz::Args::of_a_test_run(), workspace, tally),
             Self::E2e => e2e(workspace, tally),
             Self::Demo => tour(tally),
+            Self::Docker => stacks(workspace, tally),
         }
     }
 }
@@ -129,6 +137,7 @@ impl fmt::Display for Step {
             Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
             Self::Demo => "demo",
+            Self::Docker => "docker",
         })
     }
 }
@@ -239,6 +248,18 @@ fn tour(tally: &mut Tally) -> Result<()> {
     demo::run(&demo::Args::default())?;
     tally.passed += 1;
     Ok(())
+}
+
+fn stacks(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let mut run = |tests: &mut Command| count(tests, tally);
+    docker::trial(docker::Gateway::Envoy, workspace, &mut run)?;
+    if let Err(error) = docker::kong(workspace) {
+        // There is no other source of it than a registry of images.
+        println!("== the stack of kong/compose.yaml: SKIPPED: {error:#}");
+        tally.skipped = tally.skipped.saturating_add(1);
+        return Ok(());
+    }
+    docker::trial(docker::Gateway::Kong, workspace, run)
 }
 
 /// Runs tests, shows what they print, and counts them.

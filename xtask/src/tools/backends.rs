@@ -91,7 +91,7 @@ pub fn python_backend(workspace: &Workspace) -> Result<Variables> {
 }
 
 /// A directory that `fetch` has filled, unless it was filled for the same.
-fn fetched(
+pub(super) fn fetched(
     workspace: &Workspace,
     name: &str,
     asked_for: &str,
@@ -102,7 +102,7 @@ fn fetched(
     if is_right() {
         return Ok(home);
     }
-    eprintln!("Fetching {name} for the tests' backends");
+    eprintln!("Fetching {name} for the tests");
     fs::create_dir_all(workspace.tools())?;
     // Put together elsewhere, then renamed: a fetch that was cut short leaves nothing that looks whole.
     let work = tempfile::tempdir_in(workspace.tools())?;
@@ -123,7 +123,7 @@ fn fetched(
 }
 
 /// The npm that came with this Node.js, or the one on `PATH`.
-fn npm(node: &Path) -> Result<Command> {
+pub(super) fn npm(node: &Path) -> Result<Command> {
     let beside = Path::new("lib/node_modules/npm/bin/npm-cli.js");
     let beside = node.ancestors().nth(2).map(|prefix| prefix.join(beside));
     if let Some(script) = beside.filter(|script| script.is_file()) {
@@ -135,7 +135,7 @@ fn npm(node: &Path) -> Result<Command> {
     Ok(Command::new(npm))
 }
 
-fn read(path: &Path) -> Result<String> {
+pub(super) fn read(path: &Path) -> Result<String> {
     fs::read_to_string(path).with_context(|| format!("can't read {}", path.display()))
 }
 

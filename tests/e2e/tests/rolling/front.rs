@@ -1,0 +1,94 @@
+//! The one address: an Envoy that shares requests out among gateways, and asks each whether it is to
+//! get any.
+
+use anyhow::Result;
+use portcullis_e2e::{Bootstrap, Envoy, Listeners, Options, envoy_binary, until};
+use serde_json::{Value, json};
+
+use crate::node::Ports;
+
+/// Without retries: nothing here repairs a request that a gateway has lost.
+const FRONT: &str = r#"
+admin: { address: { socket_address: { address: 127.0.0.1, port_value: 0 } } }
+static_resources:
+  listeners:
+    - name: front
+      address: { socket_address: { address: 127.0.0.1, port_value: 0 } }
+      filter_chains:
+        - filters:
+            - name: envoy.filters.network.http_connection_manager
+              typed_config:
+                "@type": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+                stat_prefix: front
+                use_remote_address: true
+                http_filters:
+                  - name: envoy.filters.http.router
+                    typed_config: { "@type": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router }
+                route_config:
+                  virtual_hosts:
+                    - name: all
+                      domains: ["*"]
+                      routes: [{ match: { prefix: / }, route: { cluster: gateways, timeout: 0s } }]
+  clusters:
+    - name: gateways
+      type: STATIC
+      connect_timeout: 1s
+      # Better an error than a gateway that has said that it is not ready.
+      common_lb_config: { healthy_panic_threshold: { value: 0 } }
+      load_assignment: { cluster_name: gateways, endpoints: [{ lb_endpoints: [] }] }
+      health_checks:
+        - timeout: 1s
+          interval: 0.1s
+          # No traffic yet is no reason to ask less often.
+          no_traffic_interval: 0.1s
+          unhealthy_threshold: 1
+          healthy_threshold: 1
+          http_health_check: { path: /ready }
+"#;
+
+/// The Envoy before the gateways.
+pub(crate) struct Front(Envoy);
+
+impl Front {
+    /// Starts it, and waits until it has found all gateways ready.
+    pub(crate) async fn start(gateways: &[Ports]) -> Result<Self> {
+        let mut bootstrap = Bootstrap::parse(FRONT)?;
+        let endpoints: Vec<Value> = gateways
+            .iter()
+            .map(|ports| {
+                let at = |port: u16| json!({ "address": "127.0.0.1", "port_value": port });
+                // Whether a gateway is ready, its administration says.
+                json!({ "endpoint": {
+                    "address": { "socket_address": at(ports.gateway) },
+                    "health_check_config": { "port_value": ports.admin },
+                } })
+            })
+            .collect();
+        *bootstrap.at("/static_resources/clusters/0/load_assignment/endpoints/0/lb_endpoints")? =
+            json!(endpoints);
+        let options = Options {
+            program: envoy_binary()?,
+            bootstrap,
+            workers: 2,
+            env: Vec::new(),
+            listeners: Listeners::Static,
+        };
+        let front = Self(Envoy::start(options).await?);
+        front.has_ready(gateways.len() as u64).await?;
+        Ok(front)
+    }
+
+    /// A path's URL.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.0.gateway())
+    }
+
+    /// Waits until it takes so many gateways for ready.
+    pub(crate) async fn has_ready(&self, gateways: u64) -> Result<()> {
+        until(&format!("{gateways} ready gateways"), async || {
+            let ready = self.0.admin().stat("cluster.gateways.membership_healthy");
+            Ok(ready.await? == Some(gateways))
+        })
+        .await
+    }
+}
