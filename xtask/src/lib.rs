@@ -1,4 +1,4 @@
-//! What a person types in this repository: build, schema, test, fuzz, bench, token, demo.
+//! What a person types in this repository: build, test, demo, load, bench, and what else `cargo xtask --help` shows.
 //!
 //! No logic of the product lives here; the filters know nothing of this crate.
 #![allow(

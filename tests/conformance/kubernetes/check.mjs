@@ -1,8 +1,8 @@
-// Checks Kubernetes resources by the models that npm carries: each is assigned to its kind's TypeScript type, which refuses a
-// key that the kind does not have, and shown to its kind's validator, which knows patterns, ranges and what must be there.
+// Checks Kubernetes resources by the models that npm carries: each is assigned to its kind's TypeScript type, which refuses
+// a key that the kind does not have, and shown to its kind's validator, which knows patterns, ranges and what must be there.
 //
-// Reads a JSON list of resources; writes a JSON list with, for each, the list of what is wrong with it, or null where there is
-// no model of its kind.
+// Reads a JSON list of resources; writes a JSON list with, for each, the list of what is wrong with it, or null where there
+// is no model of its kind.
 
 import { readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
@@ -45,7 +45,8 @@ function mistyped() {
     if (model === null) continue;
     // A literal, since TypeScript refuses unknown keys of nothing else.
     const literal = JSON.stringify(resources[index]);
-    sources.set(name(index), `import type { I${model.kind} } from "${model.module}";\nexport const it: I${model.kind} = ${literal};\n`);
+    const type = `I${model.kind}`;
+    sources.set(name(index), `import type { ${type} } from "${model.module}";\nexport const it: ${type} = ${literal};\n`);
   }
   const options = {
     module: ts.ModuleKind.NodeNext,
@@ -68,7 +69,10 @@ function mistyped() {
   const program = ts.createProgram([...sources.keys()], options, host);
   const general = [...program.getOptionsDiagnostics(), ...program.getGlobalDiagnostics()];
   if (general.length > 0) throw new Error(text(general[0]));
-  return models.map((model, index) => (model === null ? [] : program.getSemanticDiagnostics(program.getSourceFile(name(index))).map(text)));
+  return models.map((model, index) => {
+    const source = model && program.getSourceFile(name(index));
+    return source ? program.getSemanticDiagnostics(source).map(text) : [];
+  });
 }
 
 function text(diagnostic) {

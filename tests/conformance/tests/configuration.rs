@@ -81,6 +81,8 @@ fn files() -> Vec<String> {
         "envoy/egress.yaml",
         "envoy/stack/edge/listeners.yaml",
         "envoy/stack/egress/listeners.yaml",
+        "kong/stack/edge.yml",
+        "kong/stack/egress.yml",
     ];
     files.extend(others.map(str::to_owned));
     files

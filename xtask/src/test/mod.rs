@@ -109,7 +109,14 @@ mod tests {
             .collect();
         assert_eq!(
             out,
-            [Step::Wasm, Step::Fuzz, Step::E2e, Step::Demo, Step::Docker]
+            [
+                Step::Wasm,
+                Step::Fuzz,
+                Step::E2e,
+                Step::Demo,
+                Step::Load,
+                Step::Docker
+            ]
         );
         let with_docker = Args {
             only: None,

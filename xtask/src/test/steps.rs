@@ -13,7 +13,7 @@ use super::Tally;
 use crate::command::{cargo, run, succeeded, tee};
 use crate::filters::FILTERS;
 use crate::workspace::Workspace;
-use crate::{build, demo, docker, fuzz, schema, tools, wasm_target};
+use crate::{build, demo, docker, fuzz, load, schema, tools, wasm_target};
 
 /// What runs in a gateway, and is held to the strictest lints.
 const PRODUCT: &[&str] = &[
@@ -60,13 +60,15 @@ pub enum Step {
     E2e,
     /// The demo's tour, which checks what it shows.
     Demo,
-    /// Tests of the stack on Docker.
+    /// The shortened load profile, and where the limits are.
+    Load,
+    /// Tests of the stacks on Docker.
     Docker,
 }
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Build,
         Self::Fmt,
         Self::Clippy,
@@ -76,6 +78,7 @@ impl Step {
         Self::Fuzz,
         Self::E2e,
         Self::Demo,
+        Self::Load,
         Self::Docker,
     ];
 
@@ -92,6 +95,7 @@ impl Step {
             Self::Fuzz => "inputs that nobody thought of, for what reads tokens and key sets",
             Self::E2e => "tests against a real Envoy",
             Self::Demo => "the demo's tour, which checks what it shows",
+            Self::Load => "half a minute of fifty users, and where the limits are",
             Self::Docker => "the stacks of envoy/compose.yaml and kong/compose.yaml, from outside",
         }
     }
@@ -101,7 +105,7 @@ impl Step {
     pub const fn is_slow(self) -> bool {
         matches!(
             self,
-            Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo | Self::Docker
+            Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo | Self::Load | Self::Docker
         )
     }
 
@@ -120,6 +124,7 @@ impl Step {
             Self::Fuzz => fuzz::run(&fuzz::Args::of_a_test_run(), workspace, tally),
             Self::E2e => e2e(workspace, tally),
             Self::Demo => tour(tally),
+            Self::Load => half_a_minute(workspace, tally),
             Self::Docker => stacks(workspace, tally),
         }
     }
@@ -137,14 +142,19 @@ impl fmt::Display for Step {
             Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
             Self::Demo => "demo",
+            Self::Load => "load",
             Self::Docker => "docker",
         })
     }
 }
 
 fn rustfmt(workspace: &Workspace) -> Result<()> {
-    let fuzz = format!("{}/Cargo.toml", fuzz::DIR);
-    for packages in [&["--all"][..], &["--manifest-path", &fuzz]] {
+    let [fuzz, load] = [fuzz::DIR, load::DIR].map(|dir| format!("{dir}/Cargo.toml"));
+    for packages in [
+        &["--all"][..],
+        &["--manifest-path", &fuzz],
+        &["--manifest-path", &load],
+    ] {
         let mut command = cargo(workspace);
         command
             .arg("fmt")
@@ -172,7 +182,20 @@ fn native(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         // Modules for a gateway: there is nothing to link them with here.
         command.args(["--exclude", filter.name]);
     }
+    command.envs(kubernetes_models(workspace)?);
     count(&mut command, tally)
+}
+
+/// The variables by which the tests find what Kubernetes resources are checked with. On a person's
+/// machine the tests say so where it can't be had, and the others run.
+fn kubernetes_models(workspace: &Workspace) -> Result<tools::Variables> {
+    match tools::kubernetes_models(workspace) {
+        Err(error) if env::var_os("CI").is_none() => {
+            eprintln!("Kubernetes resources will not be checked: {error:#}");
+            Ok(Vec::new())
+        }
+        found => found.context("can't check Kubernetes resources"),
+    }
 }
 
 fn wasm(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
@@ -247,6 +270,12 @@ fn backends(workspace: &Workspace) -> Result<tools::Variables> {
 fn tour(tally: &mut Tally) -> Result<()> {
     demo::run(&demo::Args::default())?;
     tally.passed += 1;
+    Ok(())
+}
+
+fn half_a_minute(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    load::run(&load::Args::of_a_test_run(), workspace)?;
+    tally.passed = tally.passed.saturating_add(1);
     Ok(())
 }
 

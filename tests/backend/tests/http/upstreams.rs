@@ -12,6 +12,9 @@ const SEARCH: &str = "/api/v1/rag/search?q=half-open+breaker+probe&limit=3";
 const QUERY: &str = "/api/v1/rag/query?q=What+does+a+probe+decide+in+a+half-open+breaker";
 const HEALTH: &str = "/api/v1/rag/status/health";
 
+/// How long an index may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 struct Scene {
     ollama: Running,
     qdrant: Running,
@@ -47,9 +50,14 @@ impl Scene {
     }
 
     async fn until_indexed(&self) {
-        while answer(get(&self.rag, HEALTH)).await.1["indexed"] != true {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        let indexed = async {
+            while answer(get(&self.rag, HEALTH)).await.1["indexed"] != true {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, indexed)
+            .await
+            .expect("it is indexed in time");
     }
 }
 
@@ -182,7 +190,11 @@ async fn a_model_that_stops_in_the_middle_ends_the_stream_with_an_error() {
 #[tokio::test]
 async fn retry_after_is_passed_on_if_it_is_in_seconds() {
     use axum::http::HeaderValue;
-    for (told, passed) in [("17", Some("17")), ("Fri, 31 Dec 1999 23:59:59 GMT", None)] {
+    for (told, passed) in [
+        ("17", Some("17")),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+        ("a-key", None),
+    ] {
         let busy = axum::Router::new().fallback(async move || {
             let headers = [("retry-after", HeaderValue::from_static(told))];
             (
