@@ -9,6 +9,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -84,22 +85,35 @@ impl fmt::Display for Target {
     }
 }
 
-/// Builds the targets and runs one after the other, each of which counts as a test.
+/// Builds the targets and runs them, as many beside each other as there are processors. Each counts as a test.
 ///
 /// # Errors
 /// They don't build, or something does not hold; which input shows it is part of the message.
 pub fn run(args: &Args, workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let programs = build(workspace)?;
     let mut failed = Vec::new();
-    for target in Target::ALL {
-        if args.target.is_some_and(|only| only != target) {
-            continue;
-        }
-        match fuzz(target, args.seconds, &programs, workspace) {
-            Ok(()) => tally.passed = tally.passed.saturating_add(1),
-            Err(error) => {
-                tally.failed = tally.failed.saturating_add(1);
-                failed.push(format!("{error:#}"));
+    let asked_for = |target: &Target| args.target.is_none_or(|only| only == *target);
+    let targets: Vec<Target> = Target::ALL.into_iter().filter(asked_for).collect();
+    let at_once = thread::available_parallelism().map_or(1, usize::from);
+    for targets in targets.chunks(at_once) {
+        let outcomes: Vec<Result<()>> = thread::scope(|scope| {
+            let run = |target| fuzz(target, args.seconds, &programs, workspace);
+            let running: Vec<_> = targets
+                .iter()
+                .map(|target| scope.spawn(move || run(*target)))
+                .collect();
+            let ended = |running: thread::ScopedJoinHandle<'_, _>| {
+                running.join().unwrap_or_else(|_| bail!("it panicked"))
+            };
+            running.into_iter().map(ended).collect()
+        });
+        for outcome in outcomes {
+            match outcome {
+                Ok(()) => tally.passed = tally.passed.saturating_add(1),
+                Err(error) => {
+                    tally.failed = tally.failed.saturating_add(1);
+                    failed.push(format!("{error:#}"));
+                }
             }
         }
     }

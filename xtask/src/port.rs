@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Result, bail};
+
+/// For a connection within this machine.
+const AT_ONCE: Duration = Duration::from_millis(200);
 
 /// Makes sure that a port of this machine is free. Envoy would not notice: its listeners share a
 /// port with those of another Envoy of the same user. `remedy` says how to take another.
@@ -14,7 +18,13 @@ use anyhow::{Result, bail};
 /// # Errors
 /// It is not; the error names who has it, as far as the system tells.
 pub fn check(port: u16, remedy: &str) -> Result<()> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+    // Where a port of one address may be taken beside that of all of them, as on macOS, only an answer tells.
+    let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    if TcpStream::connect_timeout(&here, AT_ONCE).is_ok() {
+        let owner = owner(port).unwrap_or_else(|| "another process".to_owned());
+        bail!("port {port} is taken by {owner}; {remedy}");
+    }
+    match TcpListener::bind(here) {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AddrInUse => {
             let owner = owner(port).unwrap_or_else(|| "another process".to_owned());

@@ -5,6 +5,7 @@
 mod client;
 mod create;
 mod migrate;
+mod shape;
 #[cfg(test)]
 mod tests;
 

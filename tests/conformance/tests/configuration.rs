@@ -81,8 +81,8 @@ fn files() -> Vec<String> {
         "envoy/egress.yaml",
         "envoy/stack/edge/listeners.yaml",
         "envoy/stack/egress/listeners.yaml",
-        "kong/stack/edge.yml",
-        "kong/stack/egress.yml",
+        "kong/stack/edge/kong.yml",
+        "kong/stack/egress/kong.yml",
     ];
     files.extend(others.map(str::to_owned));
     files

@@ -50,28 +50,14 @@ fn the_edge_of_the_stack_is_the_edge_that_the_documentation_shows() {
         )
     );
 
-    // A breaker and a route more: rag-collections-service is a service of its own.
-    let breakers = format!("{filter}/configuration/value/circuit_breaker/breakers");
-    let mut breakers = (take(&mut stack, &breakers), take(&mut listener, &breakers));
-    for breakers in [&mut breakers.0, &mut breakers.1] {
-        for breaker in breakers.as_array_mut().expect("breakers") {
-            take(breaker, "/match");
-        }
+    // Breakers and routes for services that are apart, and bounds beyond those of the egress: see below.
+    for differs in [
+        format!("{filter}/configuration/value/circuit_breaker/breakers"),
+        format!("{MANAGER}/route_config/virtual_hosts/0/routes"),
+        format!("{MANAGER}/stream_idle_timeout"),
+    ] {
+        assert_ne!(take(&mut stack, &differs), take(&mut listener, &differs));
     }
-    let mut second = breakers.1[0].clone();
-    assert_eq!(breakers.0[0], second);
-    second["name"] = json!("rag_collections_service");
-    assert_eq!(breakers.0[1], second);
-
-    let routes = format!("{MANAGER}/route_config/virtual_hosts/0/routes");
-    let routes = (take(&mut stack, &routes), take(&mut listener, &routes));
-    let (of_stack, of_file) = (routes.0.as_array().unwrap(), routes.1.as_array().unwrap());
-    let without = of_stack
-        .iter()
-        .filter(|route| route["route"]["cluster"] != "rag_collections");
-    assert!(without.eq(of_file), "{of_stack:?}");
-    assert_eq!(of_stack.len(), of_file.len() + 1);
-
     assert_eq!(stack, listener);
 }
 
@@ -105,23 +91,113 @@ fn the_egress_of_the_stack_is_the_egress_that_the_documentation_shows() {
     }
 }
 
-#[test]
-fn every_path_behind_the_edge_is_guarded_by_one_breaker() {
-    let mut stack = yaml("envoy/stack/edge/listeners.yaml")["resources"][0].take();
-    let value = format!("{MANAGER}/http_filters/2/typed_config/config/configuration/value");
+/// The filter's configuration of a breaker's name, of the edge and of the egress.
+fn breakers(gateway: &str, filter: usize) -> Vec<Value> {
+    let mut stack = yaml(&format!("envoy/stack/{gateway}/listeners.yaml"))["resources"][0].take();
+    let value = format!("{MANAGER}/http_filters/{filter}/typed_config/config/configuration/value");
     let value = take(&mut stack, &value);
-    let mut paths: Vec<&str> = value["circuit_breaker"]["breakers"]
+    let breakers = &value.get("circuit_breaker").unwrap_or(&value)["breakers"];
+    breakers.as_array().expect("breakers").clone()
+}
+
+#[test]
+fn each_service_has_one_breaker_and_what_says_how_they_are_has_none() {
+    let breakers = breakers("edge", 2);
+    let guarded = breakers.iter().map(|breaker| {
+        let paths = breaker["match"]["paths"].as_array().unwrap();
+        assert_eq!(paths.len(), 1);
+        (
+            breaker["name"].as_str().unwrap(),
+            paths[0]["prefix"].as_str().unwrap(),
+        )
+    });
+    assert_eq!(
+        guarded.collect::<Vec<_>>(),
+        [
+            ("rag_service", "/api/v1/rag/search"),
+            ("rag_query", "/api/v1/rag/query"),
+            ("rag_collections_service", "/api/v1/rag/collections"),
+        ]
+    );
+}
+
+fn seconds(value: &Value) -> u64 {
+    let text = value
+        .as_str()
+        .unwrap_or_else(|| panic!("no duration: {value}"));
+    text.strip_suffix('s').unwrap().parse().unwrap()
+}
+
+/// Else a model that is late would be a failure of the service that asks it, and none of the model.
+#[test]
+fn the_edge_waits_longer_than_the_egress_behind_it_and_a_probe_longer_than_both() {
+    let mut edge = yaml("envoy/stack/edge/listeners.yaml")["resources"][0].take();
+    let mut egress = yaml("envoy/stack/egress/listeners.yaml")["resources"].take();
+    let routes = format!("{MANAGER}/route_config/virtual_hosts/0/routes");
+    let idle = |route: &Value| seconds(&route["route"]["retry_policy"]["per_try_idle_timeout"]);
+    let whole = |route: &Value| seconds(&route["route"]["timeout"]);
+
+    let at_edge = take(&mut edge, &routes);
+    let at_ollama = take(&mut egress[0], &routes);
+    assert!(idle(&at_edge[0]) > idle(&at_ollama[0]));
+    for route in &at_edge.as_array().unwrap()[1..] {
+        assert!(whole(route) > whole(&at_ollama[1]), "{route}");
+    }
+    let stream = take(&mut edge, &format!("{MANAGER}/stream_idle_timeout"));
+    assert!(seconds(&stream) > idle(&at_edge[0]));
+    for breaker in breakers("edge", 2) {
+        let lease = seconds(&breaker["half_open"]["probe_lease"]);
+        assert!(lease > idle(&at_edge[0]), "{breaker}");
+    }
+}
+
+#[test]
+fn the_real_cluster_has_a_first_node_and_others_that_join_it() {
+    let stack = yaml("tests/backend/compose.real.yaml");
+    let demo = yaml("tests/backend/compose.yaml");
+    for (name, service) in stack["services"].as_object().expect("services") {
+        assert!(
+            demo["services"][name].is_object(),
+            "{name} is no service of the stack"
+        );
+        assert!(service["ports"].is_null(), "{name}");
+        assert!(!service["volumes"].is_null(), "{name} would forget");
+        assert!(!service["healthcheck"]["test"].is_null(), "{name}");
+        let image = service["image"].as_str().expect("an image");
+        assert!(image.contains(":v1.") || image.contains(":0."), "{image}");
+    }
+    let first = "http://data-qdrant-node1:6335";
+    for node in 1..=3 {
+        let name = format!("data-qdrant-node{node}");
+        let service = &stack["services"][&name];
+        assert_eq!(service["environment"]["QDRANT__CLUSTER__ENABLED"], "true");
+        let own = format!("http://{name}:6335");
+        let command = match node {
+            1 => json!(["./qdrant", "--uri", own]),
+            _ => json!(["./qdrant", "--bootstrap", first, "--uri", own]),
+        };
+        assert_eq!(service["command"], command);
+        let waits = &service["depends_on"]["data-qdrant-node1"]["condition"];
+        assert_eq!(waits == "service_healthy", node != 1, "{name}");
+        // A node that waits for others to be ready must not have others wait for it.
+        let check = service["healthcheck"]["test"].to_string();
+        assert!(check.contains("GET /healthz "), "{check}");
+    }
+}
+
+#[test]
+fn the_egress_gets_ports_on_this_machine_only() {
+    let ports = yaml("tests/backend/compose.ports.yaml");
+    let ports = ports["services"]["egress"]["ports"]
         .as_array()
-        .unwrap()
-        .iter()
-        .flat_map(|breaker| breaker["match"]["paths"].as_array().unwrap())
-        .map(|path| path["prefix"].as_str().unwrap())
-        .collect();
-    paths.sort_unstable();
-    // The API of the services.
-    let api =
-        ["collections", "query", "search", "status"].map(|name| format!("/api/v1/rag/{name}"));
-    assert_eq!(paths, api);
+        .expect("ports")
+        .clone();
+    assert_eq!(ports.len(), 2);
+    assert!(
+        ports
+            .iter()
+            .all(|port| port.as_str().unwrap().starts_with("127.0.0.1:${EGRESS_"))
+    );
 }
 
 #[test]

@@ -21,6 +21,7 @@ mod bootstrap;
 mod envoy;
 mod gateway;
 mod output;
+pub mod page;
 mod paths;
 mod raw;
 mod token;

@@ -13,7 +13,8 @@ const [shortest, longest] = profile.pause_seconds;
 export const options = {
   stages: profile.stages.map(({ users, seconds }) => ({ target: users, duration: `${seconds}s` })),
   thresholds: {
-    http_req_duration: [`p(95)<${profile.p95_milliseconds}`],
+    // To the answer's head, as the other program has it: a stream may take its time.
+    http_req_waiting: [`p(95)<${profile.p95_milliseconds}`],
     http_req_failed: [`rate<${(profile.failed_percent / 100).toFixed(2)}`],
   },
 };

@@ -1,6 +1,7 @@
 //! The images that ours are made from: there, fetched, or, where no registry of images can be reached,
 //! made from what is to be had.
 
+use std::env;
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -71,6 +72,10 @@ impl Base {
         let Some(make) = self.made else {
             bail!("the image {} can't be fetched", self.tag);
         };
+        // On a person's machine it would stand for the real one everywhere else too.
+        if env::var_os("CI").is_none() {
+            bail!("the image {} can't be fetched", self.tag);
+        }
         println!(
             "{} can't be fetched; something that stands in for it is made here",
             self.tag
@@ -98,7 +103,8 @@ fn debootstrap(engine: &Engine, workspace: &Workspace, tag: &str) -> Result<()> 
     let work = tempfile::tempdir_in(docker)?;
     let root = work.path().join("root");
     let mut command = Command::new("debootstrap");
-    command.args(["--variant=minbase", "bookworm"]).arg(&root);
+    command.args(["--variant=minbase", "--force-check-gpg", "bookworm"]);
+    command.arg(&root);
     // It says every package's name.
     let status = command.stdout(Stdio::null()).status().context(
         "can't start debootstrap; it takes root, and Debian's package: `apt install debootstrap`",
@@ -146,7 +152,8 @@ mod tests {
             ("plugins/Dockerfile", &[][..]),
             ("envoy/Dockerfile", &[ENVOY]),
             ("kong/Dockerfile", &[KONG]),
-            ("tests/backend/Dockerfile", &[DEBIAN, RUST, DEBIAN]),
+            ("tests/backend/Dockerfile", &[RUST, DEBIAN]),
+            ("tests/backend/prebuilt.Dockerfile", &[DEBIAN]),
         ] {
             let text = fs::read_to_string(workspace.root().join(dockerfile)).unwrap();
             let named: Vec<&str> = text

@@ -1,6 +1,6 @@
 //! Docker and its `compose`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
@@ -8,6 +8,9 @@ use clap::ValueEnum;
 
 use crate::command::capture;
 use crate::workspace::Workspace;
+
+/// What a stack's `.env` holds, and no image.
+pub(super) const SECRETS: [&str; 2] = ["JWT_SECRET_KEY", "INTER_SERVICE_SECRET"];
 
 /// Which gateway's stack.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -68,18 +71,31 @@ impl Engine {
         Ok(Self { compose })
     }
 
-    /// `compose` with a gateway's file, in the repository's root.
+    /// `compose` with a gateway's file and its `.env`, in the repository's root.
     #[must_use]
     pub fn compose(&self, gateway: Gateway, workspace: &Workspace) -> Command {
+        let mut command = self.compose_with(gateway, &gateway.env_file(workspace), workspace);
+        // A shell's would go before those of the file, of which the commands are printed.
+        for secret in SECRETS {
+            command.env_remove(secret);
+        }
+        command
+    }
+
+    /// `compose` with a gateway's file and another file of variables.
+    #[must_use]
+    pub fn compose_with(
+        &self,
+        gateway: Gateway,
+        variables: &Path,
+        workspace: &Workspace,
+    ) -> Command {
         let (program, words) = self.compose.split_first().unwrap_or((&"docker", &[]));
         let mut command = Command::new(program);
         command.args(words).current_dir(workspace.root());
         command.arg("--file");
         command.arg(format!("{}/compose.yaml", gateway.directory()));
-        let env_file = gateway.env_file(workspace);
-        if env_file.is_file() {
-            command.arg("--env-file").arg(env_file);
-        }
+        command.arg("--env-file").arg(variables);
         command
     }
 

@@ -46,8 +46,12 @@ impl Up {
     pub fn run(&self, workspace: &Workspace) -> Result<()> {
         let engine = Engine::find()?;
         let compose = || engine.compose(self.gateway, workspace);
-        if secrets::write(self.gateway, workspace)? {
-            println!("{}/.env holds two new secrets", self.gateway.directory());
+        match secrets::write(self.gateway, workspace)? {
+            0 => {}
+            added => println!(
+                "{}/.env holds {added} new secrets",
+                self.gateway.directory()
+            ),
         }
         let running = container(compose())?.is_some();
         let port = match self.port {
@@ -91,7 +95,11 @@ impl Down {
     /// Docker does not answer, or does not do it.
     pub fn run(&self, workspace: &Workspace) -> Result<()> {
         let engine = Engine::find()?;
+        // Without its variables the file can't be read.
+        secrets::write(self.gateway, workspace)?;
         let mut down = engine.compose(self.gateway, workspace);
+        // What was started with a profile is not seen without it.
+        down.args(["--profile", "observability", "--profile", "redis"]);
         run_command(down.args(["down", "--remove-orphans"]))
     }
 }

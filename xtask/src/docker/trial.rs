@@ -1,7 +1,6 @@
 //! The tests of a stack: brought up by them, and taken away here, whatever came of them.
 
 use std::fs;
-use std::path::Path;
 use std::process::{self, Command};
 
 use anyhow::{Context as _, Result};
@@ -40,25 +39,24 @@ pub fn trial(
         std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o755);
         fs::set_permissions(path, permissions)?;
     }
-    let mounted = |directory: &Path, file: &str| match gateway {
-        Gateway::Envoy => directory.to_owned(),
-        Gateway::Kong => directory.join(file),
-    };
+    // None of the .env of whoever works here: this is about what is shipped.
+    let no_variables = scratch.path().join("empty.env");
+    fs::write(&no_variables, "")?;
     let variables = [
         ("PORTCULLIS_GATEWAY", gateway.directory().into()),
-        ("PORTCULLIS_EDGE_FILES", edge.clone().into_os_string()),
-        ("PORTCULLIS_EGRESS_FILES", egress.clone().into_os_string()),
         ("COMPOSE_PROJECT_NAME", project.clone().into()),
-        ("PORTCULLIS_COMPOSE", engine.compose_words().into()),
+        (
+            "PORTCULLIS_COMPOSE",
+            format!(
+                "{} --env-file {}",
+                engine.compose_words(),
+                no_variables.display()
+            )
+            .into(),
+        ),
         ("PORTCULLIS_PORT", port::free()?.to_string().into()),
-        (
-            "PORTCULLIS_EDGE_CONFIG",
-            mounted(&edge, "edge.yml").into_os_string(),
-        ),
-        (
-            "PORTCULLIS_EGRESS_CONFIG",
-            mounted(&egress, "egress.yml").into_os_string(),
-        ),
+        ("PORTCULLIS_EDGE_CONFIG", edge.into_os_string()),
+        ("PORTCULLIS_EGRESS_CONFIG", egress.into_os_string()),
         ("JWT_SECRET_KEY", random_hex()?.into()),
         ("INTER_SERVICE_SECRET", random_hex()?.into()),
     ];
@@ -71,7 +69,7 @@ pub fn trial(
     let outcome = run(tests.envs(variables.clone()));
 
     let compose = || {
-        let mut compose = engine.compose(gateway, workspace);
+        let mut compose = engine.compose_with(gateway, &no_variables, workspace);
         compose.envs(variables.clone());
         compose
     };

@@ -104,7 +104,7 @@ mod tests {
                     { "target": 0, "duration": "60s" },
                 ],
                 "thresholds": {
-                    "http_req_duration": ["p(95)<500"],
+                    "http_req_waiting": ["p(95)<500"],
                     "http_req_failed": ["rate<0.10"],
                 },
             })

@@ -3,7 +3,7 @@
 use std::env;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use reqwest::header::HeaderValue;
 use reqwest::{Client, Method, StatusCode};
 use serde::Deserialize;
@@ -35,11 +35,13 @@ pub(super) struct Collection {
     api_key: Option<HeaderValue>,
 }
 
-/// A part of a collection.
-#[derive(Debug, Deserialize)]
-pub(super) struct Page {
-    pub(super) points: Vec<Value>,
-    pub(super) next_page_offset: Value,
+/// A collection's points, page after page.
+pub(super) struct Pages<'a> {
+    of: &'a Collection,
+    limit: u32,
+    whole: bool,
+    /// The id that the next page begins with; none after the last.
+    offset: Option<Value>,
 }
 
 impl Collection {
@@ -82,18 +84,31 @@ impl Collection {
         self.done(Method::PUT, "", with).await.map(|_| ())
     }
 
-    /// The page that begins with the id `offset`, payloads and vectors included.
-    pub(super) async fn scroll(&self, offset: &Value, limit: u32) -> Result<Page> {
-        let page =
-            json!({ "offset": offset, "limit": limit, "with_payload": true, "with_vector": true });
-        let page = self.done(Method::POST, "/points/scroll", &page).await?;
-        serde_json::from_value(page).with_context(|| format!("{}: no page of points", self.url))
+    /// All points, page after page: with payloads and vectors, or by their ids alone.
+    pub(super) fn pages(&self, limit: u32, whole: bool) -> Pages<'_> {
+        Pages {
+            of: self,
+            limit,
+            whole,
+            offset: Some(Value::Null),
+        }
     }
 
-    /// Puts points in, in place of those of the same ids, and waits until it is done.
+    /// Those of the ids that are there.
+    pub(super) async fn present(&self, ids: &[Value]) -> Result<Vec<Value>> {
+        let asked = json!({ "ids": ids, "with_payload": false, "with_vector": false });
+        let found = self.done(Method::POST, "/points", &asked).await?;
+        let Value::Array(points) = found else {
+            bail!("{}: no points: {found}", self.url);
+        };
+        Ok(points.into_iter().map(id).collect())
+    }
+
+    /// Puts points in, in place of those of the same ids, and waits until it is done. The writes of one point all go by
+    /// one node, so that its replicas do not end up different.
     pub(super) async fn upsert(&self, points: &[Value]) -> Result<()> {
         let points = json!({ "points": points });
-        self.done(Method::PUT, "/points?wait=true", &points)
+        self.done(Method::PUT, "/points?wait=true&ordering=strong", &points)
             .await
             .map(|_| ())
     }
@@ -158,40 +173,42 @@ impl Collection {
     }
 }
 
+impl Pages<'_> {
+    /// The next page, until there is none.
+    pub(super) async fn next(&mut self) -> Result<Option<Vec<Value>>> {
+        #[derive(Deserialize)]
+        struct Page {
+            points: Vec<Value>,
+            next_page_offset: Value,
+        }
+
+        let Some(offset) = self.offset.take() else {
+            return Ok(None);
+        };
+        let Self {
+            of, limit, whole, ..
+        } = self;
+        let page = json!({ "offset": offset, "limit": limit, "with_payload": whole, "with_vector": whole });
+        let page = of.done(Method::POST, "/points/scroll", &page).await?;
+        let page: Page =
+            serde_json::from_value(page).with_context(|| format!("{}: no page", of.url))?;
+        let next = page.next_page_offset;
+        ensure!(
+            next.is_null() || next != offset,
+            "{}: the page after {offset} is the same",
+            of.url
+        );
+        self.offset = (!next.is_null()).then_some(next);
+        Ok(Some(page.points))
+    }
+}
+
+/// A point's id.
+pub(super) fn id(mut point: Value) -> Value {
+    point["id"].take()
+}
+
 /// The parameters of a collection's vectors, as Qdrant shows them.
 pub(super) fn vectors(info: &Value) -> &Value {
     &info["config"]["params"]["vectors"]
-}
-
-/// Size and distance of each vector, by its name; the one without a name has the empty one.
-pub(super) fn shape(vectors: &Value) -> Result<Vec<(String, u64, String)>> {
-    let of = |name: &str, params: &Value| {
-        let shape = params["size"].as_u64().zip(params["distance"].as_str());
-        shape.map(|(size, distance)| (name.to_owned(), size, distance.to_owned()))
-    };
-    let shapes: Option<Vec<_>> = match vectors {
-        one if one["size"].is_u64() => of("", one).map(|one| vec![one]),
-        Value::Object(named) => named
-            .iter()
-            .map(|(name, params)| of(name, params))
-            .collect(),
-        Value::Null => Some(Vec::new()),
-        _ => None,
-    };
-    let mut shapes = shapes.with_context(|| format!("not parameters of vectors: {vectors}"))?;
-    shapes.sort();
-    Ok(shapes)
-}
-
-/// A shape in words.
-pub(super) fn in_words(shape: &[(String, u64, String)]) -> String {
-    let vector = |(name, size, distance): &(String, u64, String)| {
-        let name = if name.is_empty() {
-            ""
-        } else {
-            &format!("{name:?}: ")
-        };
-        format!("{name}{size} dimensions, {distance}")
-    };
-    shape.iter().map(vector).collect::<Vec<_>>().join("; ")
 }

@@ -3,7 +3,8 @@
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::client::{self, Collection, in_words, shape, vectors};
+use super::client::{self, Collection};
+use super::shape::Shape;
 use super::{COLLECTION, Layout};
 
 /// Where, and for which model.
@@ -43,21 +44,16 @@ impl Create {
         let size = self.dimension().await?;
         let wanted = json!({ "size": size, "distance": "Cosine" });
         if let Some(info) = collection.info().await? {
-            let (there, wanted) = (shape(vectors(&info))?, shape(&wanted)?);
+            let (there, wanted) = (Shape::of(&info)?, Shape::of_params(&wanted, &Value::Null)?);
             if there != wanted {
                 bail!(
-                    "{} is there with {}, and {} takes {}. Nothing was changed: give the new one another name",
+                    "{} is there with {there}, and {} takes {wanted}. Nothing was changed: give the new one another \
+                     name",
                     collection.url(),
-                    in_words(&there),
                     self.model,
-                    in_words(&wanted)
                 );
             }
-            println!(
-                "{} is there already, with {}",
-                collection.url(),
-                in_words(&there)
-            );
+            println!("{} is there already, with {there}", collection.url());
             return Ok(());
         }
         collection

@@ -1,12 +1,17 @@
 //! `cargo xtask qdrant migrate`
 
+use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use super::client::{Collection, in_words, shape, vectors};
+use super::client::{Collection, id, vectors};
+use super::shape::Shape;
 use super::{COLLECTION, Layout};
+
+/// How many ids are looked up at a time.
+const IDS: u32 = 1_000;
 
 /// Between two lines that say how far it is.
 const EVERY: Duration = Duration::from_secs(2);
@@ -29,8 +34,8 @@ pub struct Migrate {
     #[command(flatten)]
     pub layout: Layout,
 
-    /// How many points go at a time.
-    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    /// How many points go at a time: Qdrant takes 32 MB.
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub page: u32,
 
     /// Environment variable that holds the source's API key.
@@ -46,7 +51,8 @@ impl Migrate {
     /// Copies the collection. Points keep their ids, so that it can be run again, also after it was interrupted.
     ///
     /// # Errors
-    /// Somebody does not answer, the target is there and does not fit, or in the end the counts differ.
+    /// Somebody does not answer, the target is there and does not fit, or in the end points are missing or the counts
+    /// differ.
     pub(super) async fn run(&self) -> Result<()> {
         let at = |url, key: &Option<String>| Collection::at(url, &self.collection, key.as_deref());
         let from = at(&self.from, &self.from_api_key_env)?;
@@ -57,6 +63,14 @@ impl Migrate {
         let total = from.count().await?;
         copy(&from, &to, total, self.page).await?;
         index(&source, &to).await?;
+        let missing = missing(&from, &to).await?;
+        ensure!(
+            missing == 0,
+            "{missing} of the points at {} are missing at {}. Where points were written or deleted meanwhile, let that \
+             rest and run it again",
+            from.url(),
+            to.url()
+        );
         let (source, target) = (from.count().await?, to.count().await?);
         if source != target {
             bail!(
@@ -83,22 +97,20 @@ impl Migrate {
         let Some(target) = to.info().await? else {
             let created = self.layout.of(created_like(source));
             to.create(&created).await?;
-            let shape = in_words(&shape(vectors(source))?);
             println!(
-                "{} is created: {shape}, replication factor {}",
+                "{} is created: {}, replication factor {}",
                 to.url(),
+                Shape::of(source)?,
                 self.layout.replication_factor
             );
             return Ok(());
         };
-        let (wanted, there) = (shape(vectors(source))?, shape(vectors(&target))?);
+        let (wanted, there) = (Shape::of(source)?, Shape::of(&target)?);
         ensure!(
             wanted == there,
-            "{} is there with {}, and the source has {}. Nothing was changed: give the target another collection of \
-             this name, or none",
+            "{} is there with {there}, and the source has {wanted}. Nothing was changed: give the target another \
+             collection of this name, or none",
             to.url(),
-            in_words(&there),
-            in_words(&wanted)
         );
         let factor = &target["config"]["params"]["replication_factor"];
         if factor
@@ -132,35 +144,44 @@ fn created_like(source: &Value) -> Value {
 
 /// Copies page after page.
 async fn copy(from: &Collection, to: &Collection, total: u64, page: u32) -> Result<()> {
-    let (mut copied, mut offset, mut said) = (0_usize, Value::Null, Instant::now());
-    loop {
-        let found = from.scroll(&offset, page).await?;
-        if !found.points.is_empty() {
-            let points: Vec<Value> = found
-                .points
-                .into_iter()
-                .map(as_sent)
-                .collect::<Result<_>>()?;
+    let (mut copied, mut said) = (0_usize, Instant::now());
+    let mut pages = from.pages(page, true);
+    while let Some(points) = pages.next().await? {
+        if !points.is_empty() {
+            let points: Vec<Value> = points.into_iter().map(as_sent).collect::<Result<_>>()?;
             to.upsert(&points).await.with_context(|| {
                 format!("after {copied} of {total} points; run it again, and it goes on from the beginning")
             })?;
             copied = copied.saturating_add(points.len());
         }
-        if found.next_page_offset.is_null() {
-            println!("  {copied} of {total} points");
-            return Ok(());
-        }
-        ensure!(
-            found.next_page_offset != offset,
-            "{}: the page after {offset} is the same",
-            from.url()
-        );
-        offset = found.next_page_offset;
         if said.elapsed() >= EVERY {
             println!("  {copied} of {total} points");
             said = Instant::now();
         }
     }
+    println!("  {copied} of {total} points");
+    Ok(())
+}
+
+/// How many of the source's points the target does not have. Equal counts do not tell: it may have others.
+async fn missing(from: &Collection, to: &Collection) -> Result<usize> {
+    let mut missing = 0_usize;
+    let mut pages = from.pages(IDS, false);
+    while let Some(points) = pages.next().await? {
+        let ids: Vec<Value> = points.into_iter().map(id).collect();
+        if ids.is_empty() {
+            continue;
+        }
+        let there: HashSet<String> = to
+            .present(&ids)
+            .await?
+            .iter()
+            .map(Value::to_string)
+            .collect();
+        let lacking = ids.iter().filter(|id| !there.contains(&id.to_string()));
+        missing = missing.saturating_add(lacking.count());
+    }
+    Ok(missing)
 }
 
 /// A point as it is put in: as it was found, without what the source alone knows of it.
@@ -192,4 +213,28 @@ async fn index(source: &Value, to: &Collection) -> Result<()> {
         to.index(field, schema).await?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[test]
+    fn a_page_is_of_a_size_that_qdrant_takes() {
+        #[derive(clap::Parser)]
+        struct Cli {
+            #[command(flatten)]
+            migrate: Migrate,
+        }
+
+        let page = |page: &str| {
+            let to = ["--from", "http://a", "--to", "http://b", "--page", page];
+            let cli = Cli::try_parse_from(["migrate"].iter().chain(&to));
+            cli.ok().map(|cli| cli.migrate.page)
+        };
+        assert_eq!((page("1"), page("1000")), (Some(1), Some(1000)));
+        assert_eq!((page("0"), page("1001")), (None, None));
+    }
 }

@@ -1,5 +1,7 @@
 //! Against the stand-ins of tests/backend.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use portcullis_e2e::backend::{Backend, Fault, Role, Running};
 use portcullis_e2e::{PATIENCE, until};
@@ -42,7 +44,13 @@ async fn source() -> Result<Running> {
 }
 
 async fn all(node: &Running) -> Result<Vec<Value>> {
-    Ok(at(node)?.scroll(&Value::Null, 10_000).await?.points)
+    let mut all = Vec::new();
+    let collection = at(node)?;
+    let mut pages = collection.pages(30, true);
+    while let Some(points) = pages.next().await? {
+        all.extend(points);
+    }
+    Ok(all)
 }
 
 fn migration(from: &Running, to: &Running) -> Migrate {
@@ -96,6 +104,8 @@ async fn an_interrupted_one_fails_and_the_next_one_ends_it() -> Result<()> {
         page: 1,
         ..migration(&from, &to)
     };
+    // Slow enough to be still under way when it is interrupted.
+    to.faults().set(Fault::delay(Duration::from_millis(20)));
     let task = tokio::spawn(async move { first.run().await });
     until("some points to be there", async || {
         Ok(to.requests().total() > 20)
@@ -115,13 +125,32 @@ async fn an_interrupted_one_fails_and_the_next_one_ends_it() -> Result<()> {
 }
 
 #[tokio::test]
-async fn another_dimension_and_another_distance_are_refused_and_nothing_is_changed() -> Result<()> {
-    for other in [
-        json!({ "size": 384, "distance": "Cosine" }),
-        json!({ "size": 3, "distance": "Dot" }),
+async fn vectors_of_another_shape_are_refused_and_nothing_is_changed() -> Result<()> {
+    let several = json!({ "comparator": "max_sim" });
+    for (other, told) in [
+        (
+            json!({ "vectors": { "size": 384, "distance": "Cosine" } }),
+            "384",
+        ),
+        (
+            json!({ "vectors": { "size": 3, "distance": "Dot" } }),
+            "Dot",
+        ),
+        (
+            json!({ "vectors": { "size": 3, "distance": "Cosine", "datatype": "uint8" } }),
+            "uint8",
+        ),
+        (
+            json!({ "vectors": { "size": 3, "distance": "Cosine", "multivector_config": several } }),
+            "max_sim",
+        ),
+        (
+            json!({ "vectors": { "size": 3, "distance": "Cosine" }, "sparse_vectors": { "words": {} } }),
+            "\"words\": sparse",
+        ),
     ] {
         let (from, to) = (source().await?, node().await?);
-        at(&to)?.create(&json!({ "vectors": other })).await?;
+        at(&to)?.create(&other).await?;
         let refused = migration(&from, &to)
             .run()
             .await
@@ -129,12 +158,76 @@ async fn another_dimension_and_another_distance_are_refused_and_nothing_is_chang
             .to_string();
         assert!(refused.contains("Nothing was changed"), "{refused}");
         assert!(
-            refused.contains(&other["size"].to_string())
-                && refused.contains("3 dimensions, Cosine"),
+            refused.contains(told) && refused.contains("has 3 dimensions, Cosine, float32"),
             "{refused}"
         );
         assert_eq!(at(&to)?.count().await?, 0);
     }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_datatype_that_is_named_though_it_is_the_usual_one_is_the_same() -> Result<()> {
+    let (from, to) = (source().await?, node().await?);
+    let named = json!({ "size": 3, "distance": "Cosine", "datatype": "float32" });
+    at(&to)?.create(&json!({ "vectors": named })).await?;
+    migration(&from, &to).run().await?;
+    assert_eq!(all(&to).await?, all(&from).await?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_point_that_is_missing_is_an_error_though_the_counts_are_equal() -> Result<()> {
+    let (from, to) = (source().await?, node().await?);
+    let slow = Migrate {
+        page: 1,
+        ..migration(&from, &to)
+    };
+    to.faults().set(Fault::delay(Duration::from_millis(50)));
+    let task = tokio::spawn(async move { slow.run().await });
+    let scroll = format!("/collections/{NAME}/points/scroll");
+    until("the first page to be read", async || {
+        Ok(from.requests().count(&scroll) > 1)
+    })
+    .await?;
+    // Before the page that is read next, so that it is not met; and one more at the target.
+    at(&from)?
+        .upsert(&[json!({ "id": 0, "vector": [1, 2, 3] })])
+        .await?;
+    at(&to)?
+        .upsert(&[json!({ "id": 999, "vector": [1, 2, 3] })])
+        .await?;
+    to.faults().clear();
+    let failed = tokio::time::timeout(PATIENCE, task)
+        .await??
+        .expect_err("one is missing")
+        .to_string();
+    assert_eq!(at(&to)?.count().await?, at(&from)?.count().await?);
+    assert!(failed.starts_with("1 of the points at"), "{failed}");
+    migration(&from, &to)
+        .run()
+        .await
+        .expect_err("one more than the source has");
+    assert_eq!(all(&to).await?.len(), all(&from).await?.len() + 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn points_are_put_in_by_one_node_each() -> Result<()> {
+    let (from, to) = (source().await?, node().await?);
+    migration(&from, &to).run().await?;
+    let asked = to.requests().all();
+    let puts = asked
+        .iter()
+        .filter(|asked| asked.method == "PUT" && asked.path.ends_with("/points"));
+    let queries: Vec<Option<&str>> = puts.map(|put| put.query.as_deref()).collect();
+    assert!(!queries.is_empty());
+    assert!(
+        queries
+            .iter()
+            .all(|query| *query == Some("wait=true&ordering=strong")),
+        "{queries:?}"
+    );
     Ok(())
 }
 

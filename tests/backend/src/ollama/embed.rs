@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::model::Model;
 use super::{Failed, read, vector};
 
+/// The most texts at once: their vectors are many times as long as they are.
+const MAX_INPUTS: usize = 2_048;
+
 #[derive(Deserialize)]
 struct Embed {
     #[serde(default)]
@@ -37,6 +40,10 @@ pub(super) async fn embed(body: Bytes) -> Result<Json<Value>, Failed> {
         Input::One(text) => vec![text],
         Input::Many(texts) => texts,
     };
+    if texts.len() > MAX_INPUTS {
+        let message = format!("input: {} texts exceed {MAX_INPUTS}", texts.len());
+        return Err(Failed::invalid(message));
+    }
     let embeddings: Vec<Vec<f32>> = texts
         .iter()
         .map(|text| vector::of(text, model.dimension))

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::stream;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -123,23 +123,21 @@ impl Completion {
             tokio::time::sleep(pause.saturating_mul(pauses)).await;
             return Json(self.last(put(&self.tokens.concat()))).into_response();
         }
-        let mut lines: Vec<Value> = self
-            .tokens
-            .iter()
-            .map(|token| self.line(put(token), false))
-            .collect();
-        lines.push(self.last(put("")));
-        let lines = stream::iter(lines)
-            .enumerate()
-            .then(move |(n, mut line)| async move {
-                if n > 0 && !pause.is_zero() {
-                    tokio::time::sleep(pause).await;
-                }
-                if let Some(at) = line.get_mut("created_at") {
-                    *at = json!(now());
-                }
-                Ok::<_, io::Error>(Bytes::from(format!("{line}\n")))
-            });
+        // Line by line: a line is many times as long as its token.
+        let lines = stream::unfold((self, put, 0_usize), async |(said, put, n)| {
+            if n > said.tokens.len() {
+                return None;
+            }
+            if n > 0 && !said.pause.is_zero() {
+                tokio::time::sleep(said.pause).await;
+            }
+            let line = match said.tokens.get(n) {
+                Some(token) => said.line(put(token), false),
+                None => said.last(put("")),
+            };
+            let line = Ok::<_, io::Error>(Bytes::from(format!("{line}\n")));
+            Some((line, (said, put, n.saturating_add(1))))
+        });
         (NDJSON, Body::from_stream(lines)).into_response()
     }
 
@@ -166,5 +164,38 @@ impl Completion {
             line.extend(counts);
         }
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_line_is_made_when_it_is_its_turn() {
+        let completion = Completion {
+            model: "llama3.2".to_owned(),
+            tokens: vec!["a ".to_owned(); 1_000],
+            cut: false,
+            prompt_tokens: 1,
+            pause: Duration::ZERO,
+        };
+        let made = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&made);
+        let put = move |text: &str| {
+            counted.fetch_add(1, Ordering::Relaxed);
+            ("response", json!(text))
+        };
+        let answer = completion.answer(true, put).await;
+        let mut lines = answer.into_body().into_data_stream();
+        assert!(lines.next().await.is_some());
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        assert_eq!(lines.count().await, 1_000);
+        assert_eq!(made.load(Ordering::Relaxed), 1_001);
     }
 }

@@ -27,16 +27,22 @@ const VERSION: &str = "0.12.0";
 /// The largest request body: a batch of texts.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
 
+/// The largest prompt or chat, as a body.
+const MAX_PROMPT_BYTES: usize = 1024 * 1024;
+
 /// The routes of Ollama.
 pub(crate) fn routes() -> Router<App> {
+    let generating = Router::new()
+        .route("/api/generate", post(generate::generate))
+        .route("/api/chat", post(generate::chat))
+        .layer(DefaultBodyLimit::max(MAX_PROMPT_BYTES));
     Router::new()
         .route("/", get(async || "Ollama is running"))
         .route("/api/version", get(version))
         .route("/api/tags", get(model::list))
         .route("/api/embed", post(embed::embed))
         .route("/api/embeddings", post(embed::embeddings))
-        .route("/api/generate", post(generate::generate))
-        .route("/api/chat", post(generate::chat))
+        .merge(generating)
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }

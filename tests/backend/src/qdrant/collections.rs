@@ -79,6 +79,16 @@ fn info(collection: &Collection) -> Value {
         "deleted_threshold": 0.2, "vacuum_min_vector_number": 1000, "default_segment_number": 0,
         "flush_interval_sec": 5,
     });
+    let params = json!({
+        "vectors": collection.created.vectors,
+        "shard_number": given("shard_number", json!(1)),
+        "replication_factor": given("replication_factor", json!(1)),
+        "write_consistency_factor": given("write_consistency_factor", json!(1)),
+        "on_disk_payload": given("on_disk_payload", json!(true)),
+    });
+    // Not shown where there are none.
+    let sparse = collection.created.rest.get("sparse_vectors");
+    let sparse = sparse.map(|sparse| json!({ "sparse_vectors": sparse }));
     json!({
         "status": "green",
         "optimizer_status": "ok",
@@ -86,13 +96,7 @@ fn info(collection: &Collection) -> Value {
         "points_count": collection.points.len(),
         "segments_count": 1,
         "config": {
-            "params": {
-                "vectors": collection.created.vectors,
-                "shard_number": given("shard_number", json!(1)),
-                "replication_factor": given("replication_factor", json!(1)),
-                "write_consistency_factor": given("write_consistency_factor", json!(1)),
-                "on_disk_payload": given("on_disk_payload", json!(true)),
-            },
+            "params": merged(params, sparse.unwrap_or_default()),
             "hnsw_config": merged(
                 json!({ "m": 16, "ef_construct": 100, "full_scan_threshold": 10_000 }),
                 given("hnsw_config", json!({})),

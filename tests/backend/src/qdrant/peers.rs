@@ -4,7 +4,6 @@
 //! balances reads, and for one node being lost and coming back.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +15,7 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::watch;
 
 use super::MAX_BODY_BYTES;
 use super::answer::Failed;
@@ -38,7 +38,7 @@ pub(crate) struct Peers {
     id: u64,
     client: reqwest::Client,
     /// Whether this node has what the others have.
-    caught_up: AtomicBool,
+    caught_up: watch::Sender<bool>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -50,7 +50,7 @@ pub(super) struct Dump {
 impl Peers {
     pub(super) fn new(client: reqwest::Client, urls: Vec<String>) -> Self {
         let (id, _) = uuid::Uuid::new_v4().as_u64_pair();
-        let caught_up = AtomicBool::new(urls.is_empty());
+        let caught_up = watch::Sender::new(urls.is_empty());
         Self {
             urls: Mutex::new(urls),
             id,
@@ -75,7 +75,12 @@ impl Peers {
     }
 
     pub(super) fn caught_up(&self) -> bool {
-        self.caught_up.load(Ordering::Acquire)
+        *self.caught_up.borrow()
+    }
+
+    async fn until_caught_up(&self) {
+        // The sender is here, so that there is no error.
+        let _ = self.caught_up.subscribe().wait_for(|done| *done).await;
     }
 
     async fn dump(&self, url: &str) -> Option<Dump> {
@@ -102,7 +107,7 @@ pub(crate) async fn catch_up(app: &App) {
             break;
         }
     }
-    peers.caught_up.store(true, Ordering::Release);
+    peers.caught_up.send_replace(true);
 }
 
 pub(super) async fn dump(State(app): State<App>) -> Json<Dump> {
@@ -115,7 +120,7 @@ pub(super) async fn dump(State(app): State<App>) -> Json<Dump> {
 }
 
 /// Middleware around writes: what was done here is done at the other nodes too, before it is answered. One that can't be
-/// reached catches up when it starts again.
+/// reached catches up when it starts again. No write is done before this node has caught up.
 pub(super) async fn hand_on(State(app): State<App>, request: Request, next: Next) -> Response {
     let peers = &app.0.qdrant.peers;
     let urls = peers.urls();
@@ -126,6 +131,10 @@ pub(super) async fn hand_on(State(app): State<App>, request: Request, next: Next
     if from.and_then(|id| id.parse().ok()) == Some(peers.id) {
         // By itself, which has done it.
         return StatusCode::OK.into_response();
+    }
+    if !request.method().is_safe() {
+        // What is taken over may be older than this write, and is not to undo it.
+        peers.until_caught_up().await;
     }
     if urls.is_empty() || request.method().is_safe() || from.is_some() {
         return next.run(request).await;

@@ -1,6 +1,7 @@
 //! Lines of JSON as they come, of which each may arrive in pieces and several at once.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use futures_util::Stream;
 use futures_util::stream::{StreamExt as _, try_unfold};
@@ -11,6 +12,9 @@ use super::failed::{Failed, Upstream};
 
 /// The longest line: one is a word and what is told of it, the last one has counts.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
+
+/// How long an answer may take to end after its last line.
+const END_TIMEOUT: Duration = Duration::from_secs(1);
 
 #[derive(Deserialize)]
 struct Line {
@@ -28,6 +32,7 @@ pub(super) fn of(answer: Response) -> impl Stream<Item = Result<String, Failed>>
         bytes: S,
         rest: Vec<u8>,
         lines: VecDeque<Vec<u8>>,
+        done: bool,
     }
 
     let failed = |reason: String| Failed::no_answer(Upstream::Ollama, reason);
@@ -35,11 +40,15 @@ pub(super) fn of(answer: Response) -> impl Stream<Item = Result<String, Failed>>
         bytes: Box::pin(answer.bytes_stream()),
         rest: Vec::new(),
         lines: VecDeque::new(),
+        done: false,
     };
-    try_unfold(Some(reader), move |reader| async move {
-        let Some(mut reader) = reader else {
+    try_unfold(reader, move |mut reader| async move {
+        if reader.done {
+            // To its end, or a gateway in between would take this for a client that left.
+            let end = async { while let Some(Ok(_)) = reader.bytes.next().await {} };
+            let _ = tokio::time::timeout(END_TIMEOUT, end).await;
             return Ok(None);
-        };
+        }
         let line = loop {
             if let Some(line) = reader.lines.pop_front() {
                 break line;
@@ -63,6 +72,53 @@ pub(super) fn of(answer: Response) -> impl Stream<Item = Result<String, Failed>>
         if line.error.is_some() {
             return Err(failed("the model failed while it wrote".to_owned()));
         }
-        Ok(Some((line.response, (!line.done).then_some(reader))))
+        reader.done = line.done;
+        Ok(Some((line.response, reader)))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use futures_util::stream;
+
+    use super::*;
+
+    const LINES: [&str; 2] = [
+        "{\"response\":\"Probes\"}\n{\"respon",
+        "se\":\" decide.\",\"done\":true}\n",
+    ];
+
+    /// The text of an answer of these lines, after which comes the rest.
+    async fn said(
+        rest: impl Stream<Item = Result<&'static str, Infallible>> + Send + 'static,
+    ) -> String {
+        let body = reqwest::Body::wrap_stream(stream::iter(LINES.map(Ok)).chain(rest));
+        let answer = Response::from(axum::http::Response::new(body));
+        let pieces: Vec<String> = of(answer)
+            .map(|piece| piece.unwrap_or_default())
+            .collect()
+            .await;
+        pieces.concat()
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_read_to_its_end_though_its_last_line_is_there() {
+        let ended = Arc::new(AtomicBool::new(false));
+        let end = Arc::clone(&ended);
+        let rest = stream::once(async { Ok("\n") }).chain(stream::once(async move {
+            end.store(true, Ordering::Relaxed);
+            Ok("")
+        }));
+        assert_eq!(said(rest).await, "Probes decide.");
+        assert!(ended.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_end_after_its_last_line_is_whole() {
+        assert_eq!(said(stream::pending()).await, "Probes decide.");
+    }
 }

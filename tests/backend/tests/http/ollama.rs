@@ -165,3 +165,27 @@ async fn faults_strike_here_too() {
     );
     assert_eq!(ollama.requests().count("/api/generate"), 2);
 }
+
+#[tokio::test]
+async fn more_texts_and_longer_prompts_than_it_takes_are_refused() {
+    let ollama = ollama(Duration::ZERO).await;
+    let embed = async |texts: usize| {
+        let body = json!({ "model": "all-minilm", "input": vec!["x"; texts] });
+        answer(post(&ollama, "/api/embed").json(&body)).await
+    };
+    let (code, embedded) = embed(2_048).await;
+    assert_eq!((code.as_u16(), vectors(&embedded).len()), (200, 2_048));
+    let (code, refused) = embed(2_049).await;
+    assert_eq!(
+        (code.as_u16(), &refused["error"]),
+        (400, &json!("input: 2049 texts exceed 2048"))
+    );
+    for path in ["/api/generate", "/api/chat"] {
+        let body = |bytes: usize| {
+            let body = json!({ "model": "llama3.2", "prompt": "x".repeat(bytes), "stream": false });
+            post(&ollama, path).json(&body)
+        };
+        assert_eq!(status(body(1_000_000)).await, 200, "{path}");
+        assert_eq!(status(body(1024 * 1024)).await, 413, "{path}");
+    }
+}

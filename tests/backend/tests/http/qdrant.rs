@@ -6,6 +6,9 @@ use crate::client::{at, get, json as answer, post, status};
 
 const DOCS: &str = "/collections/docs";
 
+/// Where a node shows what it has to one that starts.
+const DUMP: &str = "/_test/collections";
+
 async fn node() -> Running {
     Backend::builder().role(Role::Qdrant).start().await.unwrap()
 }
@@ -230,4 +233,41 @@ async fn what_one_node_of_a_cluster_takes_all_of_them_have_and_so_does_one_that_
         tokio::task::yield_now().await;
     }
     assert_eq!(count(&back).await, 4);
+}
+
+#[tokio::test]
+async fn what_is_written_while_a_node_catches_up_is_not_undone_by_what_it_takes_over() {
+    let peer = filled().await;
+    let (_, older) = answer(get(&peer, DUMP)).await;
+    let (gate, opened) = tokio::sync::watch::channel(false);
+    let slow = axum::Router::new().route(
+        DUMP,
+        axum::routing::get(async move || {
+            opened.clone().wait_for(|open| *open).await.unwrap();
+            axum::Json(older)
+        }),
+    );
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let slow_url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, slow).into_future());
+    let back = Backend::builder()
+        .role(Role::Qdrant)
+        .peers([slow_url])
+        .start()
+        .await
+        .unwrap();
+
+    let points = json!({ "points": [{ "id": 9, "vector": [0, 0, 1] }] });
+    let writes = [
+        put(&back, &format!("{DOCS}/points")).json(&points),
+        post(&back, &format!("{DOCS}/points/delete")).json(&json!({ "points": [0, 1] })),
+    ];
+    let writes = writes.map(|write| tokio::spawn(status(write.header("x-demo-replica", 1))));
+    back.requests().wait_for_total(2).await;
+    assert_eq!(status(get(&back, "/readyz")).await, 503);
+    gate.send_replace(true);
+    for write in writes {
+        assert_eq!(write.await.unwrap(), 200);
+    }
+    assert_eq!(count(&back).await, 5 + 1 - 2);
 }

@@ -3,9 +3,9 @@
 use anyhow::Result;
 use portcullis_e2e::Answer;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::stack::{BREAKERS, COLLECTIONS, HEALTH, SEARCH, stack};
+use crate::stack::{BREAKERS, COLLECTIONS, HEALTH, SEARCH, all_closed, of, stack};
 
 /// The dashboard.
 const ORIGIN: &str = "http://localhost:3103";
@@ -72,10 +72,12 @@ async fn only_a_good_token_of_the_right_scope_passes() -> Result<()> {
 }
 
 #[tokio::test]
-async fn the_hundred_and_first_request_of_a_minute_is_refused_and_other_clients_are_not()
--> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+async fn the_hundred_and_first_request_is_refused_and_other_clients_are_not() -> Result<()> {
+    let mut alone = stack().await?;
+    let stack = of(&mut alone);
+    // So that no minute ends meanwhile.
+    let a_day = |filter: &mut Value| filter["rate_limit"]["limits"][0]["window"] = json!("24h");
+    stack.reconfigure(a_day).await?;
     let caller = stack.caller();
     for _ in 0..100 {
         let answer = caller.get(HEALTH).await?;
@@ -83,14 +85,9 @@ async fn the_hundred_and_first_request_of_a_minute_is_refused_and_other_clients_
     }
     let answer = caller.get(HEALTH).await?;
     assert_eq!(answer.status, 429, "{answer:?}");
-    assert!(
-        answer
-            .number("retry-after")
-            .is_some_and(|s| (1..=60).contains(&s)),
-        "{answer:?}"
-    );
+    assert!(answer.number("retry-after").is_some(), "{answer:?}");
     assert_eq!(stack.caller().get(HEALTH).await?.status, 200);
-    Ok(())
+    stack.reconfigure(|_| ()).await
 }
 
 #[tokio::test]
@@ -123,8 +120,7 @@ async fn the_state_of_each_breaker_is_shown() -> Result<()> {
     let alone = stack().await?;
     let stack = alone.as_ref().unwrap();
     let edge = stack.caller().get(BREAKERS).await?.json()?;
-    let expected = json!({ "rag_service": "closed", "rag_collections_service": "closed" });
-    assert_eq!(edge, expected);
+    assert_eq!(edge, all_closed());
     // The service asks the egress for its own.
     let health = stack.caller().get(HEALTH).await?;
     let closed =

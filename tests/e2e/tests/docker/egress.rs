@@ -22,8 +22,8 @@ async fn a_killed_ollama_opens_its_own_breaker_at_the_egress_and_no_other() -> R
     let alone = stack().await?;
     let stack = alone.as_ref().unwrap();
     let killed = Broken::kill(stack, "rag-ollama").await?;
-    // Each from an address of its own, and few enough that the edge does not give up the service:
-    // what the service says of its dependency is a failure for the edge as well.
+    // What the service says of its dependency is a failure for the edge as well, but the health route goes
+    // on to say which.
     until("the egress to give up Ollama", async || {
         stack.caller().get(SEARCH).await?;
         Ok(egress_breakers(stack).await? == "open closed closed")
@@ -55,4 +55,31 @@ async fn one_lost_node_of_qdrant_is_not_noticed() -> Result<()> {
     let states = caller.get(BREAKERS).await?.json()?;
     assert_eq!(states["rag_service"], "closed", "{states}");
     Ok(())
+}
+
+#[tokio::test]
+async fn a_node_of_qdrant_that_stands_still_is_not_noticed_but_for_its_time() -> Result<()> {
+    let alone = stack().await?;
+    let stack = alone.as_ref().unwrap();
+    let caller = stack.caller();
+    let paused = Broken::pause(stack, "data-qdrant-node2").await?;
+    for _ in 0..10 {
+        let answer = caller.get(SEARCH).await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+    }
+    paused.mend();
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_egress_that_is_killed_is_missed_until_it_is_back() -> Result<()> {
+    let alone = stack().await?;
+    let stack = alone.as_ref().unwrap();
+    let killed = Broken::kill(stack, "egress").await?;
+    let answer = stack.caller().get(SEARCH).await?;
+    assert!(matches!(answer.status, 502..=504), "{answer:?}");
+    // What does not depend on it goes on.
+    assert_eq!(stack.caller().get(HEALTH).await?.status, 200);
+    killed.mend();
+    stack.well().await
 }

@@ -24,6 +24,21 @@ impl Kind {
         }
     }
 
+    pub(super) fn directory(self) -> &'static str {
+        match self {
+            Self::Envoy => "envoy",
+            Self::Kong => "kong",
+        }
+    }
+
+    /// The page that shows how the stack is started.
+    pub(super) fn page(self) -> &'static str {
+        match self {
+            Self::Envoy => "docs/docker.md",
+            Self::Kong => "docs/ten-minutes-kong.md",
+        }
+    }
+
     pub(super) fn compose_file(self) -> &'static str {
         match self {
             Self::Envoy => "envoy/compose.yaml",
@@ -39,7 +54,7 @@ impl Kind {
                 ("envoy/stack/edge/listeners.yaml", "listeners.yaml"),
                 ("envoy/stack/edge/clusters.yaml", "clusters.yaml"),
             ],
-            Self::Kong => &[("kong/stack/edge.yml", "edge.yml")],
+            Self::Kong => &[("kong/stack/edge/kong.yml", "kong.yml")],
         }
     }
 
@@ -50,7 +65,7 @@ impl Kind {
                 ("envoy/stack/egress/listeners.yaml", "listeners.yaml"),
                 ("envoy/stack/egress/clusters.yaml", "clusters.yaml"),
             ],
-            Self::Kong => &[("kong/stack/egress.yml", "egress.yml")],
+            Self::Kong => &[("kong/stack/egress/kong.yml", "kong.yml")],
         }
     }
 

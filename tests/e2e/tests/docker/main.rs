@@ -10,4 +10,5 @@ mod egress;
 mod failures;
 mod gateway;
 mod kind;
+mod page;
 mod stack;

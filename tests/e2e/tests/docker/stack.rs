@@ -17,9 +17,9 @@ use crate::kind::{Kind, filters};
 /// How long a breaker stays open here, instead of 30 s.
 pub(super) const OPEN_FOR: &str = "2s";
 /// How long an upstream may take here, instead of 30 s.
-const TIMEOUT: &str = "2s";
+const TIMEOUT: &str = "4s";
 /// The same, as Kong wants it.
-const TIMEOUT_MS: u32 = 2_000;
+const TIMEOUT_MS: u32 = 4_000;
 
 pub(super) const SEARCH: &str = "/api/v1/rag/search?q=circuit+breaker&limit=2";
 pub(super) const COLLECTIONS: &str = "/api/v1/rag/collections";
@@ -74,14 +74,14 @@ impl Stack {
             project: var("COMPOSE_PROJECT_NAME")?,
             base: format!("http://127.0.0.1:{}", var("PORTCULLIS_PORT")?),
             jwt_secret: var("JWT_SECRET_KEY")?,
-            config: var("PORTCULLIS_EDGE_FILES")?.into(),
+            config: var("PORTCULLIS_EDGE_CONFIG")?.into(),
             version: 0,
         };
         for (file, name) in stack.kind.edge() {
             fs::write(stack.config.join(name), shipped(file)?.to_string())?;
         }
         stack.put(&stack.rules(|_| ())?)?;
-        let egress = PathBuf::from(var("PORTCULLIS_EGRESS_FILES")?);
+        let egress = PathBuf::from(var("PORTCULLIS_EGRESS_CONFIG")?);
         for (file, name) in stack.kind.egress() {
             fs::write(egress.join(name), shipped(file)?.to_string())?;
         }
@@ -113,7 +113,7 @@ impl Stack {
             Ok(self.kind == Kind::Kong || self.metrics("egress").await?.contains(healthy))
         })
         .await?;
-        let calm = json!({ "rag_service": "closed", "rag_collections_service": "closed" });
+        let calm = all_closed();
         until("the breakers to be closed", async || {
             Ok(self.caller().get(BREAKERS).await?.json()? == calm)
         })
@@ -183,20 +183,13 @@ impl Stack {
         Ok(value)
     }
 
-    /// Puts the edge's rules where they are mounted.
+    /// Puts the edge's rules where they are mounted. Envoy reads a file that is moved into the directory,
+    /// not one that is written there.
     fn put(&self, rules: &Value) -> Result<()> {
         let (_, name) = self.kind.edge().first().context("no file")?;
-        let there = self.config.join(name);
-        match self.kind {
-            // Envoy reads a file that is moved into the directory, not one that is written there.
-            Kind::Envoy => {
-                let fresh = self.config.join(".fresh");
-                fs::write(&fresh, rules.to_string())?;
-                fs::rename(fresh, there)?;
-            }
-            // The file itself is mounted: another one of its name would not be seen.
-            Kind::Kong => fs::write(there, rules.to_string())?,
-        }
+        let fresh = self.config.join(".fresh");
+        fs::write(&fresh, rules.to_string())?;
+        fs::rename(fresh, self.config.join(name))?;
         Ok(())
     }
 
@@ -316,7 +309,7 @@ fn quicken(value: &mut Value) {
             for (key, value) in object {
                 match (key.as_str(), value) {
                     ("open_for", value) => value["initial"] = json!(OPEN_FOR),
-                    ("timeout" | "per_try_idle_timeout", Value::String(text)) if text != "0s" => {
+                    ("timeout" | "per_try_idle_timeout", Value::String(text)) if is_long(text) => {
                         *text = TIMEOUT.to_owned();
                     }
                     ("read_timeout" | "write_timeout", value) => *value = json!(TIMEOUT_MS),
@@ -327,6 +320,19 @@ fn quicken(value: &mut Value) {
         Value::Array(values) => values.iter_mut().for_each(quicken),
         _ => {}
     }
+}
+
+/// What the status path shows when all is well.
+pub(super) fn all_closed() -> Value {
+    json!({ "rag_service": "closed", "rag_query": "closed", "rag_collections_service": "closed" })
+}
+
+/// More than what a test can wait for several times. 0 s is no bound at all.
+fn is_long(duration: &str) -> bool {
+    let secs = duration
+        .strip_suffix('s')
+        .and_then(|secs| secs.parse::<f64>().ok());
+    secs.is_some_and(|secs| secs > 5.0)
 }
 
 /// What a command prints.

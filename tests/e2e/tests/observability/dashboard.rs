@@ -13,6 +13,13 @@ pub(crate) struct Query {
     pub(crate) expression: String,
 }
 
+impl Query {
+    /// Whether it asks how long queries take.
+    pub(crate) fn is_of_durations(&self) -> bool {
+        self.expression.contains("rag_query_duration_seconds")
+    }
+}
+
 /// The dashboard.
 pub(crate) fn dashboard() -> Result<Value> {
     let path = repository().join("observability/grafana/dashboards/portcullis.json");

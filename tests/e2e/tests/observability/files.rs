@@ -9,6 +9,14 @@ use serde_json::Value;
 
 use crate::programs::promtool;
 
+/// How the names of the filters' metrics begin.
+const FILTERS: [&str; 4] = [
+    "jwt_auth_",
+    "rate_limit_",
+    "circuit_breaker_",
+    "service_token_",
+];
+
 /// A YAML file of the repository.
 pub(crate) fn yaml(path: &str) -> Result<Value> {
     let text = fs::read_to_string(repository().join(path)).with_context(|| path.to_owned())?;
@@ -63,6 +71,34 @@ fn every_recorded_name_is_tried_by_a_unit_test() -> Result<()> {
             expressions.contains(&name.as_str()),
             "no unit test asks for {name}"
         );
+    }
+    Ok(())
+}
+
+#[test]
+fn every_metric_of_a_filter_that_is_asked_for_is_one_that_the_filter_has() -> Result<()> {
+    let page = fs::read_to_string(repository().join("docs/metrics.md"))?;
+    // Names stand there with what becomes labels: `jwt_auth_allowed.provider.P`.
+    let known: BTreeSet<&str> = (page.lines())
+        .filter_map(|line| line.strip_prefix("| `")?.split(['.', '`']).next())
+        .collect();
+    let mut asked = BTreeSet::new();
+    for file in [
+        "rules/names.yml",
+        "rules/alerts.yml",
+        "grafana/dashboards/portcullis.json",
+    ] {
+        let text = fs::read_to_string(repository().join("observability").join(file))?;
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let ours = words.filter(|word| FILTERS.iter().any(|filter| word.starts_with(filter)));
+        asked.extend(ours.map(str::to_owned));
+    }
+    for filter in FILTERS {
+        let asked = asked.iter().any(|name| name.starts_with(filter));
+        assert!(asked, "nothing asks for any metric of {filter}");
+    }
+    for name in asked {
+        assert!(known.contains(name.as_str()), "{name} is not a metric");
     }
     Ok(())
 }

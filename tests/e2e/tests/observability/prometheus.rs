@@ -148,12 +148,21 @@ impl Prometheus {
     }
 }
 
-/// Waits until a query has series.
+/// Waits until a query has data.
 pub(crate) async fn has_data(prometheus: &Prometheus, expression: &str) -> Result<()> {
     until(&format!("data of {expression}"), async || {
-        Ok(!prometheus.query(expression).await?.is_empty())
+        Ok(is_data(&prometheus.query(expression).await?))
     })
     .await
+}
+
+/// Whether there is anything to show: one number at least. The P95 of no queries is a series, too, of NaN.
+pub(crate) fn is_data(series: &[Value]) -> bool {
+    let values = series
+        .iter()
+        .filter_map(|series| series["value"][1].as_str());
+    let mut numbers = values.filter_map(|value| value.parse::<f64>().ok());
+    numbers.any(f64::is_finite)
 }
 
 /// Waits until a query of one series has this value.
@@ -171,4 +180,16 @@ pub(crate) async fn wait_for_value(
     reached
         .await
         .with_context(|| format!("it is {:?}", last.get()))
+}
+
+#[test]
+fn what_is_no_number_is_no_data() {
+    let series = |values: &[&str]| -> Vec<Value> {
+        let series = values.iter().map(|value| json!({ "value": [0, value] }));
+        series.collect()
+    };
+    assert!(is_data(&series(&["NaN", "0"])));
+    for values in [&[][..], &["NaN"], &["+Inf", "-Inf"]] {
+        assert!(!is_data(&series(values)), "{values:?}");
+    }
 }

@@ -1,19 +1,22 @@
 //! A gateway at the edge, one at the egress, and requests with all outcomes.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::routing::get;
 use portcullis_e2e::backend::Fault;
 use portcullis_e2e::{
-    Admin, Answer, Bootstrap, Envoy, Gateway, JWT_SECRET_KEY, Listeners, Options, Token,
+    Admin, Answer, Bootstrap, Envoy, Gateway, JWT_SECRET_KEY, Listeners, Options, PATIENCE, Token,
     envoy_binary, filters,
 };
-use reqwest::StatusCode;
+use reqwest::{Client, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::interval;
 
 /// Requests that a client may make before it is limited.
 const QUOTA: u32 = 25;
@@ -68,6 +71,27 @@ pub(crate) async fn all_outcomes(gateway: &Gateway) -> Result<Vec<(&'static str,
         ensure!(answer.status == status(outcome)?, "{outcome}: {answer:?}");
     }
     Ok(answers)
+}
+
+/// A query that the backend answers. It is the first one from this address, and no limit refuses it.
+pub(crate) async fn query_from(address: Ipv4Addr, gateway: &Gateway) -> Result<()> {
+    let client = Client::builder().no_proxy().timeout(PATIENCE);
+    let client = client.local_address(IpAddr::from(address)).build()?;
+    let request = client.get(gateway.url(QUERY)).bearer_auth(token());
+    let answer = Answer::to(request).await?;
+    ensure!(answer.status == 200, "{answer:?}");
+    Ok(())
+}
+
+/// After all outcomes, requests that the limit refuses, so that there are some in every minute. Without a
+/// token: of those that the limit may admit again after a while none is a probe of the open breaker.
+pub(crate) async fn keep_refusing(gateway: &Gateway) -> Result<Infallible> {
+    let mut pace = interval(Duration::from_millis(100));
+    loop {
+        pace.tick().await;
+        let answer = gateway.get(SEARCH).await?;
+        ensure!(matches!(answer.status, 429 | 401), "{answer:?}");
+    }
 }
 
 /// The status that goes with an outcome.

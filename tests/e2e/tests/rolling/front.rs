@@ -5,7 +5,7 @@ use anyhow::Result;
 use portcullis_e2e::{Bootstrap, Envoy, Listeners, Options, envoy_binary, until};
 use serde_json::{Value, json};
 
-use crate::node::Ports;
+use crate::node::Place;
 
 /// Without retries: nothing here repairs a request that a gateway has lost.
 const FRONT: &str = r#"
@@ -51,16 +51,16 @@ pub(crate) struct Front(Envoy);
 
 impl Front {
     /// Starts it, and waits until it has found all gateways ready.
-    pub(crate) async fn start(gateways: &[Ports]) -> Result<Self> {
+    pub(crate) async fn start(gateways: &[Place]) -> Result<Self> {
         let mut bootstrap = Bootstrap::parse(FRONT)?;
         let endpoints: Vec<Value> = gateways
             .iter()
-            .map(|ports| {
-                let at = |port: u16| json!({ "address": "127.0.0.1", "port_value": port });
+            .map(|Place { gateway, admin }| {
+                let address = json!({ "address": gateway.ip(), "port_value": gateway.port() });
                 // Whether a gateway is ready, its administration says.
                 json!({ "endpoint": {
-                    "address": { "socket_address": at(ports.gateway) },
-                    "health_check_config": { "port_value": ports.admin },
+                    "address": { "socket_address": address },
+                    "health_check_config": { "port_value": admin.port() },
                 } })
             })
             .collect();

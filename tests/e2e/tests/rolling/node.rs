@@ -1,6 +1,8 @@
 //! A gateway at ports that its successor takes over.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::process;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -27,24 +29,30 @@ pub(crate) const PAUSE: Duration = Duration::from_millis(250);
 /// Whose requests nobody wants to limit here.
 pub(crate) const QUOTA: u64 = 1_000_000;
 
-/// Where a gateway listens.
+/// Where a gateway listens, and its successor after it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Ports {
-    pub(crate) gateway: u16,
-    pub(crate) admin: u16,
+pub(crate) struct Place {
+    pub(crate) gateway: SocketAddr,
+    pub(crate) admin: SocketAddr,
 }
 
-impl Ports {
-    /// Two that are free.
+impl Place {
+    /// One that is free, and stays so until the gateway has begun to listen and while it changes: at a
+    /// loopback address of its own, where no other test listens.
     pub(crate) fn free() -> Result<Self> {
+        static TAKEN: AtomicU8 = AtomicU8::new(2);
+        let [.., high, low] = process::id().to_be_bytes();
+        let own = TAKEN.fetch_add(1, Ordering::Relaxed);
+        let address = IpAddr::from(Ipv4Addr::new(127, high, low, own));
+        // Both at a time, so that they differ.
         let listeners = [
-            TcpListener::bind("127.0.0.1:0")?,
-            TcpListener::bind("127.0.0.1:0")?,
+            TcpListener::bind((address, 0))?,
+            TcpListener::bind((address, 0))?,
         ];
         let [gateway, admin] = listeners.map(|listener| listener.local_addr());
         Ok(Self {
-            gateway: gateway?.port(),
-            admin: admin?.port(),
+            gateway: gateway?,
+            admin: admin?,
         })
     }
 }
@@ -59,9 +67,15 @@ pub(crate) async fn backend(pause: Duration) -> Result<Running> {
 
 /// `envoy/edge.yaml` behind a load balancer, which says on each response which gateway it is. The
 /// collections have a breaker of their own, so that it can be open while searches pass.
-pub(crate) fn bootstrap(name: &str, ports: Ports, upstream: SocketAddr) -> Result<Bootstrap> {
+pub(crate) fn bootstrap(name: &str, place: Place, upstream: SocketAddr) -> Result<Bootstrap> {
     let mut bootstrap = Bootstrap::shipped("edge")?;
-    bootstrap.listen(ports.gateway, ports.admin)?;
+    bootstrap.listen(place.gateway.port(), place.admin.port())?;
+    for (at, listens) in [
+        ("/admin", place.admin),
+        ("/static_resources/listeners/0", place.gateway),
+    ] {
+        *bootstrap.at(&format!("{at}/address/socket_address/address"))? = json!(listens.ip());
+    }
     bootstrap.forward_to(upstream)?;
     let manager = bootstrap.connection_manager()?;
     manager["xff_num_trusted_hops"] = json!(1);

@@ -6,17 +6,17 @@ use serde_json::json;
 
 use crate::front::Front;
 use crate::node::{
-    PAUSE, Ports, QUERY, QUOTA, SEARCH, State, backend, bootstrap, client, start, stop, tell, token,
+    PAUSE, Place, QUERY, QUOTA, SEARCH, State, backend, bootstrap, client, start, stop, tell, token,
 };
 use crate::traffic::{Traffic, header};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_drained_and_replaced_loses_no_request() -> Result<()> {
     let backend = backend(PAUSE).await?;
-    let ports = [Ports::free()?, Ports::free()?];
-    let old = start(bootstrap("a", ports[0], backend.addr())?).await?;
-    let survivor = start(bootstrap("b", ports[1], backend.addr())?).await?;
-    let front = Front::start(&ports).await?;
+    let places = [Place::free()?, Place::free()?];
+    let old = start(bootstrap("a", places[0], backend.addr())?).await?;
+    let survivor = start(bootstrap("b", places[1], backend.addr())?).await?;
+    let front = Front::start(&places).await?;
     let state = State::make(survivor.gateway(), &backend).await?;
 
     let traffic = Traffic::start(&front.url(SEARCH))?;
@@ -40,7 +40,7 @@ async fn a_gateway_that_is_drained_and_replaced_loses_no_request() -> Result<()>
 
     let new = start(with_another_quota(bootstrap(
         "a",
-        ports[0],
+        places[0],
         backend.addr(),
     )?)?)
     .await?;
@@ -71,10 +71,10 @@ async fn a_gateway_that_is_drained_and_replaced_loses_no_request() -> Result<()>
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gateway_that_is_stopped_without_being_drained_loses_some() -> Result<()> {
     let backend = backend(PAUSE).await?;
-    let ports = [Ports::free()?, Ports::free()?];
-    let old = start(bootstrap("a", ports[0], backend.addr())?).await?;
-    let _survivor = start(bootstrap("b", ports[1], backend.addr())?).await?;
-    let front = Front::start(&ports).await?;
+    let places = [Place::free()?, Place::free()?];
+    let old = start(bootstrap("a", places[0], backend.addr())?).await?;
+    let _survivor = start(bootstrap("b", places[1], backend.addr())?).await?;
+    let front = Front::start(&places).await?;
     let traffic = Traffic::start(&front.url(SEARCH))?;
     traffic.passes(100, |by, _| by == "a").await?;
     let stream = stream_through(&front, "a").await?;

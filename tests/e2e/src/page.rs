@@ -1,0 +1,78 @@
+//! The commands of a page of the documentation, as one script.
+
+use std::fmt::Write as _;
+
+use anyhow::{Context as _, Result, bail};
+
+/// What the script begins with. What was started goes with it.
+const BEGINNING: &str = r#"set -euo pipefail
+trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT
+opens() {
+    for _ in $(seq 1200); do
+        (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null && return
+        sleep 0.1
+    done
+    echo "nothing opens port $1"
+    exit 1
+}
+answers() { tee /dev/stderr | grep "^HTTP/1.1 $1 " >/dev/null; }
+"#;
+
+/// The `sh` blocks of a page behind a line that says how they run, in their order:
+///
+/// - `<!-- run -->`: to their end;
+/// - `<!-- run: port 8000 -->`: beside the others, which begin when the port is open;
+/// - `<!-- run: 401 -->`: the last command's answer has this status.
+///
+/// # Errors
+/// A line has no such block, or says something else.
+pub fn script(page: &str) -> Result<String> {
+    let mut script = BEGINNING.to_owned();
+    for block in page.split("<!-- run").skip(1) {
+        let block = block
+            .split_once(" -->\n```sh\n")
+            .context("no block behind it")?;
+        let (runs, rest) = (block.0.trim_start_matches(": "), block.1);
+        let (commands, _) = rest.split_once("\n```\n").context("the block has no end")?;
+        match runs.split_once(' ') {
+            None if runs.is_empty() => writeln!(script, "{commands}")?,
+            None => {
+                let status: u16 = runs.parse().with_context(|| runs.to_owned())?;
+                let (before, last) = commands.rsplit_once('\n').unwrap_or(("", commands));
+                writeln!(script, "{before}\n{last} | answers {status}")?;
+            }
+            // In the place of the shell, so that it hears of the end itself.
+            Some(("port", port)) => writeln!(script, "(exec {commands}) &\nopens {port}")?,
+            Some(_) => bail!("not understood: {runs}"),
+        }
+    }
+    Ok(script)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_one_script() {
+        let page = "a\n<!-- run -->\n```sh\nx=1\n```\n<!-- run: port 7 -->\n```sh\nserve $x\n```\nb\n\
+                    ```sh\nnot this\n```\n<!-- run: 401 -->\n```sh\ny=2\ncurl $y\n```\n";
+        let script = script(page).unwrap();
+        let script = script.strip_prefix(BEGINNING).unwrap();
+        assert_eq!(
+            script,
+            "x=1\n(exec serve $x) &\nopens 7\ny=2\ncurl $y | answers 401\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_an_error() {
+        for page in [
+            "<!-- run -->\nno block\n",
+            "<!-- run: x y -->\n```sh\na\n```\n",
+            "<!-- run: x -->\n```sh\na\n```\n",
+        ] {
+            assert!(script(page).is_err(), "{page}");
+        }
+    }
+}
