@@ -44,6 +44,18 @@ pub const RUST: Base = Base {
     made: None,
 };
 
+/// Fetches what the Envoy stack's images are made from.
+///
+/// # Errors
+/// Docker does not answer, or an image can't be had.
+pub fn fetch_bases(workspace: &Workspace) -> Result<()> {
+    let engine = Engine::find()?;
+    for base in [DEBIAN, ENVOY] {
+        base.ensure(&engine, workspace)?;
+    }
+    Ok(())
+}
+
 /// Makes sure that Kong's image is there.
 ///
 /// # Errors

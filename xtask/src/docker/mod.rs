@@ -7,7 +7,7 @@ mod secrets;
 mod stack;
 mod trial;
 
-pub use base::kong;
+pub use base::{fetch_bases, kong};
 pub use engine::{Engine, Gateway};
 pub use images::{Args as ImagesArgs, images, run as run_images};
 pub use secrets::{Args as SecretsArgs, random_hex, run as run_secrets};

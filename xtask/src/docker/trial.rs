@@ -6,8 +6,9 @@ use std::process::{self, Command};
 use anyhow::{Context as _, Result};
 
 use super::{Engine, Gateway, images, random_hex};
-use crate::command::{capture, cargo};
+use crate::command::capture;
 use crate::port;
+use crate::test::cargo_test;
 use crate::workspace::Workspace;
 
 /// Builds the images around the filters that were built last, and lets `run` run the tests, by a
@@ -61,9 +62,8 @@ pub fn trial(
         ("INTER_SERVICE_SECRET", random_hex()?.into()),
     ];
 
-    let mut tests = cargo(workspace);
-    tests.args(["test", "--package", "portcullis-e2e"]);
-    tests.args(["--features", "docker", "--test", "docker"]);
+    let mut tests = cargo_test(workspace);
+    tests.args(["--features", "portcullis-e2e/docker", "--test", "docker"]);
     // They break, one after another, what the others need.
     tests.args(["--", "--test-threads=1"]);
     let outcome = run(tests.envs(variables.clone()));

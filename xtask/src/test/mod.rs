@@ -4,13 +4,15 @@ mod steps;
 mod tally;
 
 use std::process::ExitCode;
+use std::thread;
 use std::time::Instant;
 
 use anyhow::Result;
 
+use crate::docker;
 use crate::workspace::Workspace;
 
-pub use steps::Step;
+pub use steps::{Step, cargo_test};
 pub use tally::Tally;
 
 /// What to test.
@@ -49,6 +51,12 @@ impl Args {
 pub fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
     let mut total = Tally::default();
     let mut failed = Vec::new();
+    // Beside the first steps, which leave the network alone. What is wrong, the step itself will say.
+    let bases = args.leaves_out(Step::Docker).is_none() && args.only.is_none();
+    let mut bases = bases.then(|| {
+        let workspace = workspace.clone();
+        thread::spawn(move || docker::fetch_bases(&workspace))
+    });
     for step in Step::ALL
         .into_iter()
         .filter(|step| args.only.is_none_or(|only| only == *step))
@@ -58,6 +66,11 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
             println!("== {step}: SKIPPED: {why}");
             total.skipped = total.skipped.saturating_add(1);
             continue;
+        }
+        if step == Step::Docker
+            && let Some(bases) = bases.take()
+        {
+            drop(bases.join());
         }
         let begun = Instant::now();
         let mut tally = Tally::default();

@@ -37,8 +37,6 @@ const PURE: &[&str] = &[
     "portcullis-service-token",
 ];
 
-const E2E: &str = "portcullis-e2e";
-
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Step {
@@ -175,13 +173,21 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     run(command.args(["--", "-D", "warnings"]))
 }
 
-fn native(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+/// The tests of everything that runs on this machine. Each step takes the same packages, so that what one has
+/// compiled fits the next.
+#[must_use]
+pub fn cargo_test(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
-    command.args(["test", "--workspace", "--no-fail-fast", "--exclude", E2E]);
+    command.args(["test", "--workspace", "--no-fail-fast"]);
     for filter in FILTERS {
         // Modules for a gateway: there is nothing to link them with here.
         command.args(["--exclude", filter.name]);
     }
+    command
+}
+
+fn native(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let mut command = cargo_test(workspace);
     command.envs(kubernetes_models(workspace)?);
     count(&mut command, tally)
 }
@@ -238,11 +244,12 @@ fn wasm(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 
 fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let envoy = tools::envoy(workspace)?;
-    let mut command = cargo(workspace);
-    command
-        .args(["test", "--no-fail-fast", "-p", E2E])
-        .env("ENVOY_BIN", envoy)
-        .envs(backends(workspace)?);
+    let mut command = cargo_test(workspace);
+    command.args(["--features", "portcullis-e2e/envoy"]);
+    for target in ["gateway", "browser", "rolling", "observability", "pages"] {
+        command.args(["--test", target]);
+    }
+    command.env("ENVOY_BIN", envoy).envs(backends(workspace)?);
     count(&mut command, tally)
 }
 
