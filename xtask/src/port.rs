@@ -20,17 +20,16 @@ const AT_ONCE: Duration = Duration::from_millis(200);
 pub fn check(port: u16, remedy: &str) -> Result<()> {
     // Where a port of one address may be taken beside that of all of them, as on macOS, only an answer tells.
     let here = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    if TcpStream::connect_timeout(&here, AT_ONCE).is_ok() {
-        let owner = owner(port).unwrap_or_else(|| "another process".to_owned());
-        bail!("port {port} is taken by {owner}; {remedy}");
-    }
+    let answers = TcpStream::connect_timeout(&here, AT_ONCE).is_ok();
     match TcpListener::bind(here) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+        Ok(_) if !answers => Ok(()),
+        Err(error) if error.kind() != ErrorKind::AddrInUse => {
+            bail!("port {port} can't be used: {error}")
+        }
+        Ok(_) | Err(_) => {
             let owner = owner(port).unwrap_or_else(|| "another process".to_owned());
             bail!("port {port} is taken by {owner}; {remedy}")
         }
-        Err(error) => bail!("port {port} can't be used: {error}"),
     }
 }
 

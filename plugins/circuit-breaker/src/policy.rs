@@ -207,12 +207,7 @@ impl Policy for CircuitBreaker {
             return None;
         }
         ports.telemetry.count(self.errors.of_host(failure));
-        let on_error = if failure.is_the_gateways() {
-            self.on_error
-        } else {
-            OnError::Deny
-        };
-        match (self.mode, on_error) {
+        match (self.mode, failure.decided_by(self.on_error)) {
             (Mode::Enforce, OnError::Deny) => {
                 log_failure(failure.reason(), ports);
                 let reply = failure.problem().reply_blind();

@@ -1,6 +1,6 @@
 //! A request as it goes on to the upstream: what a signature covers.
 
-use portcullis_message_signature::Message;
+use portcullis_message_signature::{Message, canonical_authority};
 use portcullis_policy::{HeaderEdit, HeaderEdits, Request};
 
 /// A request with the changes that are already decided.
@@ -28,10 +28,7 @@ impl Message for Outgoing<'_, '_, '_> {
             Ok(None) => headers.single(":authority").ok().flatten()?,
             Err(_) => return None,
         };
-        let host = std::str::from_utf8(host).ok()?.to_ascii_lowercase();
-        // Behind a gateway, HTTP is the rule.
-        let bare = host.strip_suffix(":80").map(str::to_owned);
-        Some(bare.unwrap_or(host))
+        Some(canonical_authority(std::str::from_utf8(host).ok()?))
     }
 
     fn target(&self) -> &[u8] {

@@ -135,12 +135,7 @@ impl Policy for ServiceToken {
             HostFailure::HeadersCut => self.metrics.headers_cut,
             HostFailure::Edit => self.metrics.edit_failed,
         });
-        let on_error = if failure.is_the_gateways() {
-            self.on_error
-        } else {
-            OnError::Deny
-        };
-        match (self.mode, on_error) {
+        match (self.mode, failure.decided_by(self.on_error)) {
             (Mode::Enforce, OnError::Deny) => {
                 let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
                 ports.telemetry.log(line);

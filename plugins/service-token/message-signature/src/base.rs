@@ -4,6 +4,16 @@ use std::fmt;
 
 use crate::Component;
 
+/// A host as it is covered by both sides, `@authority` (RFC 9421 section 2.2.3): in lower case and without
+/// the port of plain HTTP. A gateway does not know the scheme by which its upstream is called; behind it,
+/// HTTP is the rule.
+#[must_use]
+pub fn canonical_authority(host: &str) -> String {
+    let host = host.to_ascii_lowercase();
+    let bare = host.strip_suffix(":80").map(str::to_owned);
+    bare.unwrap_or(host)
+}
+
 /// A request, as one of the two sides sees it.
 pub trait Message {
     /// The method, as it was sent.

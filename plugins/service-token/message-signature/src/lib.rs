@@ -20,7 +20,7 @@ mod field;
 mod mac;
 mod params;
 
-pub use base::{BaseError, Message, signature_base};
+pub use base::{BaseError, Message, canonical_authority, signature_base};
 pub use component::{Component, UnknownComponent};
 pub use field::{Malformed, Signed, has, members, without};
 pub use mac::Key;

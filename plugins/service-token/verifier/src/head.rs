@@ -2,7 +2,7 @@
 
 use http::header::HOST;
 use http::{HeaderMap, HeaderName, Method, Request, Uri, request};
-use portcullis_message_signature::Message;
+use portcullis_message_signature::{Message, canonical_authority};
 
 use crate::Error;
 use crate::limits::LONGEST;
@@ -76,15 +76,6 @@ impl<'a> RequestHead<'a> {
     }
 }
 
-/// As the gateway signs it.
-/// In lower case and without the port of plain HTTP. The gateway does not know the scheme by which
-/// its upstream is called; behind it, HTTP is the rule.
-fn canonical(host: &str) -> String {
-    let host = host.to_ascii_lowercase();
-    let bare = host.strip_suffix(":80").map(str::to_owned);
-    bare.unwrap_or(host)
-}
-
 impl Message for RequestHead<'_> {
     fn method(&self) -> &str {
         self.method.as_str()
@@ -95,14 +86,14 @@ impl Message for RequestHead<'_> {
     fn authority(&self) -> Option<String> {
         let mut hosts = self.headers.get_all(HOST).iter();
         let header = match (hosts.next(), hosts.next()) {
-            (Some(host), None) => Some(canonical(host.to_str().ok()?)),
+            (Some(host), None) => Some(canonical_authority(host.to_str().ok()?)),
             (Some(_), Some(_)) => return None,
             (None, _) => None,
         };
         // Without a name and a password (RFC 9421 section 2.2.3).
         let uri = self.uri.authority();
         let uri = uri.and_then(|uri| uri.as_str().rsplit('@').next());
-        match (header, uri.map(canonical)) {
+        match (header, uri.map(canonical_authority)) {
             (Some(header), Some(uri)) if header != uri => None,
             (header, uri) => header.or(uri),
         }

@@ -20,6 +20,16 @@ fn program(args: &[&str]) -> Child {
         .unwrap()
 }
 
+/// The line that says where it listens.
+async fn ready(child: &mut Child) -> Value {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap())
+        .read_line(&mut line)
+        .await
+        .unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
 #[tokio::test]
 async fn it_says_when_it_is_ready_logs_refusals_without_the_token_and_stops_on_sigterm() {
     let mut child = program(&[
@@ -31,12 +41,7 @@ async fn it_says_when_it_is_ready_logs_refusals_without_the_token_and_stops_on_s
         "--service-token-env",
         "BACKEND_TEST_SECRET",
     ]);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .await
-        .unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
+    let ready = ready(&mut child).await;
     let addr = ready["listening"].as_str().unwrap().parse().unwrap();
     let control = ready["control"].as_str().unwrap().parse().unwrap();
 
@@ -93,12 +98,7 @@ async fn it_asks_itself_for_its_health() {
         "--service-token-env",
         "BACKEND_TEST_SECRET",
     ]);
-    let mut line = String::new();
-    BufReader::new(child.stdout.take().unwrap())
-        .read_line(&mut line)
-        .await
-        .unwrap();
-    let ready: Value = serde_json::from_str(&line).unwrap();
+    let ready = ready(&mut child).await;
     let addr = ready["listening"].as_str().unwrap();
     let port = addr.rsplit(':').next().unwrap();
     let token = ["--service-token-env", "BACKEND_TEST_SECRET"];
@@ -129,12 +129,7 @@ async fn it_asks_itself_for_its_health() {
 async fn a_role_is_chosen_by_an_option() {
     for (role, path) in [("ollama", "/api/version"), ("qdrant", "/readyz")] {
         let mut child = program(&["--listen", "127.0.0.1:0", "--role", role]);
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .await
-            .unwrap();
-        let ready: Value = serde_json::from_str(&line).unwrap();
+        let ready = ready(&mut child).await;
         let addr = ready["listening"].as_str().unwrap();
         assert_eq!(
             status(at(reqwest::Method::GET, addr.parse().unwrap(), path)).await,

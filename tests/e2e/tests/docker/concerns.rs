@@ -5,15 +5,14 @@ use portcullis_e2e::Answer;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::stack::{BREAKERS, COLLECTIONS, HEALTH, SEARCH, all_closed, of, stack};
+use crate::stack::{BREAKERS, COLLECTIONS, HEALTH, SEARCH, all_closed, stack};
 
 /// The dashboard.
 const ORIGIN: &str = "http://localhost:3103";
 
 #[tokio::test]
 async fn a_search_passes_through_both_gateways_to_a_result() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let answer = stack.caller().get(SEARCH).await?;
     assert_eq!(answer.status, 200, "{answer:?}");
     let results = answer.json()?["results"].as_array().map(Vec::len);
@@ -33,8 +32,7 @@ async fn a_search_passes_through_both_gateways_to_a_result() -> Result<()> {
 
 #[tokio::test]
 async fn only_a_good_token_of_the_right_scope_passes() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let other = "another secret, which is long enough to be one";
     let now = || std::time::UNIX_EPOCH.elapsed().map(|now| now.as_secs());
     let past = now()? - 3_600;
@@ -73,8 +71,7 @@ async fn only_a_good_token_of_the_right_scope_passes() -> Result<()> {
 
 #[tokio::test]
 async fn the_hundred_and_first_request_is_refused_and_other_clients_are_not() -> Result<()> {
-    let mut alone = stack().await?;
-    let stack = of(&mut alone);
+    let mut stack = stack().await?;
     // So that no minute ends meanwhile.
     let a_day = |filter: &mut Value| filter["rate_limit"]["limits"][0]["window"] = json!("24h");
     stack.reconfigure(a_day).await?;
@@ -92,8 +89,7 @@ async fn the_hundred_and_first_request_is_refused_and_other_clients_are_not() ->
 
 #[tokio::test]
 async fn the_services_get_the_gateways_secret_whatever_a_client_sends() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     for (forged, status) in [
         (&["forged"][..], 200),
         (&[""], 200),
@@ -117,8 +113,7 @@ async fn the_services_get_the_gateways_secret_whatever_a_client_sends() -> Resul
 
 #[tokio::test]
 async fn the_state_of_each_breaker_is_shown() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let edge = stack.caller().get(BREAKERS).await?.json()?;
     assert_eq!(edge, all_closed());
     // The service asks the egress for its own.
@@ -131,8 +126,7 @@ async fn the_state_of_each_breaker_is_shown() -> Result<()> {
 
 #[tokio::test]
 async fn the_dashboard_may_read_everything_and_another_origin_nothing() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let preflight = |origin: &str| {
         let request = stack
             .caller()
@@ -165,8 +159,7 @@ async fn the_dashboard_may_read_everything_and_another_origin_nothing() -> Resul
 
 #[tokio::test]
 async fn nothing_but_the_edge_has_a_port_on_this_machine() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let ports = stack.published().await?;
     assert_eq!(ports.len(), 1, "{ports:?}");
     assert!(

@@ -19,14 +19,13 @@ async fn egress_breakers(stack: &Stack) -> Result<String> {
 
 #[tokio::test]
 async fn a_killed_ollama_opens_its_own_breaker_at_the_egress_and_no_other() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
-    let killed = Broken::kill(stack, "rag-ollama").await?;
+    let stack = stack().await?;
+    let killed = Broken::kill(&stack, "rag-ollama").await?;
     // What the service says of its dependency is a failure for the edge as well, but the health route goes
     // on to say which.
     until("the egress to give up Ollama", async || {
         stack.caller().get(SEARCH).await?;
-        Ok(egress_breakers(stack).await? == "open closed closed")
+        Ok(egress_breakers(&stack).await? == "open closed closed")
     })
     .await?;
     killed.mend();
@@ -34,17 +33,16 @@ async fn a_killed_ollama_opens_its_own_breaker_at_the_egress_and_no_other() -> R
         Ok(stack.caller().get(SEARCH).await?.status == 200)
     })
     .await?;
-    assert_eq!(egress_breakers(stack).await?, "closed closed closed");
+    assert_eq!(egress_breakers(&stack).await?, "closed closed closed");
     Ok(())
 }
 
 #[tokio::test]
 async fn one_lost_node_of_qdrant_is_not_noticed() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let caller = stack.caller();
     for node in 1..=3 {
-        let killed = Broken::kill(stack, &format!("data-qdrant-node{node}")).await?;
+        let killed = Broken::kill(&stack, &format!("data-qdrant-node{node}")).await?;
         for _ in 0..20 {
             let answer = caller.get(SEARCH).await?;
             assert_eq!(answer.status, 200, "without node {node}: {answer:?}");
@@ -59,10 +57,9 @@ async fn one_lost_node_of_qdrant_is_not_noticed() -> Result<()> {
 
 #[tokio::test]
 async fn a_node_of_qdrant_that_stands_still_is_not_noticed_but_for_its_time() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let caller = stack.caller();
-    let paused = Broken::pause(stack, "data-qdrant-node2").await?;
+    let paused = Broken::pause(&stack, "data-qdrant-node2").await?;
     for _ in 0..10 {
         let answer = caller.get(SEARCH).await?;
         assert_eq!(answer.status, 200, "{answer:?}");
@@ -73,9 +70,8 @@ async fn a_node_of_qdrant_that_stands_still_is_not_noticed_but_for_its_time() ->
 
 #[tokio::test]
 async fn an_egress_that_is_killed_is_missed_until_it_is_back() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
-    let killed = Broken::kill(stack, "egress").await?;
+    let stack = stack().await?;
+    let killed = Broken::kill(&stack, "egress").await?;
     let answer = stack.caller().get(SEARCH).await?;
     assert!(matches!(answer.status, 502..=504), "{answer:?}");
     // What does not depend on it goes on.

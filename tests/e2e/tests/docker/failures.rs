@@ -46,32 +46,29 @@ async fn recovers(stack: &Stack) -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_service_opens_its_breaker_and_closes_it_when_it_is_back() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
-    let killed = Broken::kill(stack, "rag-service").await?;
+    let stack = stack().await?;
+    let killed = Broken::kill(&stack, "rag-service").await?;
     // Envoy's answer, and Kong's.
-    fails_then_is_refused(stack, &[503, 502]).await?;
+    fails_then_is_refused(&stack, &[503, 502]).await?;
     killed.mend();
-    recovers(stack).await
+    recovers(&stack).await
 }
 
 #[tokio::test]
 async fn a_service_that_stands_still_times_out_and_opens_its_breaker() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
-    let paused = Broken::pause(stack, "rag-service").await?;
-    fails_then_is_refused(stack, &[504]).await?;
+    let stack = stack().await?;
+    let paused = Broken::pause(&stack, "rag-service").await?;
+    fails_then_is_refused(&stack, &[504]).await?;
     paused.mend();
-    recovers(stack).await
+    recovers(&stack).await
 }
 
 #[tokio::test]
 async fn a_service_that_is_cut_off_from_the_network_opens_its_breaker() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
-    let cut = Broken::cut_off(stack, "rag-service").await?;
+    let stack = stack().await?;
+    let cut = Broken::cut_off(&stack, "rag-service").await?;
     // Over a connection that was open nothing comes, and another one can't be made.
-    fails_then_is_refused(stack, &[503, 504, 502]).await?;
+    fails_then_is_refused(&stack, &[503, 504, 502]).await?;
     cut.mend();
-    recovers(stack).await
+    recovers(&stack).await
 }

@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::kind::Kind;
-use crate::stack::{HEALTH, SEARCH, Stack, of, stack};
+use crate::stack::{HEALTH, SEARCH, Stack, stack};
 
 #[tokio::test]
 async fn a_gateway_that_dies_is_back_by_itself_with_all_its_rules() -> Result<()> {
-    let alone = stack().await?;
-    let stack = alone.as_ref().unwrap();
+    let stack = stack().await?;
     let id = stack.container("gateway").await?;
     let restarts = async || {
         let count = stack.docker(&["inspect", "--format", "{{.RestartCount}}", &id]);
@@ -44,8 +43,7 @@ async fn a_gateway_that_dies_is_back_by_itself_with_all_its_rules() -> Result<()
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_configuration_under_load_loses_no_request_and_no_count() -> Result<()> {
-    let mut alone = stack().await?;
-    let stack = of(&mut alone);
+    let mut stack = stack().await?;
     let limit = async |stack: &mut Stack, quota: u32| {
         let change = |filter: &mut Value| {
             let limit = &mut filter["rate_limit"]["limits"][0];
@@ -55,7 +53,7 @@ async fn a_new_configuration_under_load_loses_no_request_and_no_count() -> Resul
         };
         stack.reconfigure(change).await
     };
-    limit(stack, 100_000).await?;
+    limit(&mut stack, 100_000).await?;
     let counted = stack.caller();
     for _ in 0..60 {
         assert_eq!(counted.get(HEALTH).await?.status, 200);
@@ -82,7 +80,7 @@ async fn a_new_configuration_under_load_loses_no_request_and_no_count() -> Resul
     }
     for quota in [200, 300, 100] {
         let before = answered.load(Ordering::Relaxed);
-        limit(stack, quota).await?;
+        limit(&mut stack, quota).await?;
         until("requests under the new configuration", async || {
             Ok(answered.load(Ordering::Relaxed) > before + 50)
         })

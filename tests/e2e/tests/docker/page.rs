@@ -18,8 +18,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[tokio::test]
 async fn the_pages_commands_start_a_stack_ask_it_and_take_it_away() -> Result<()> {
-    let alone = stack().await?;
-    let kind = alone.as_ref().unwrap().kind;
+    let stack = stack().await?;
+    let kind = stack.kind;
     let secrets = repository().join(kind.directory()).join(".env");
     if secrets.exists() {
         let shown = secrets.display();

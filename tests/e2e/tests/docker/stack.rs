@@ -10,7 +10,7 @@ use portcullis_e2e::{Answer, Token, repository, until};
 use reqwest::{Client, Method, RequestBuilder};
 use serde_json::{Value, json};
 use tokio::process::Command;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{MappedMutexGuard, Mutex, MutexGuard};
 
 use crate::kind::{Kind, filters};
 
@@ -30,7 +30,7 @@ pub(super) const BREAKERS: &str = "/api/v1/rag/status/breakers";
 static STACK: Mutex<Option<Stack>> = Mutex::const_new(None);
 
 /// The stack, for one test alone.
-pub(super) type Alone = MutexGuard<'static, Option<Stack>>;
+pub(super) type Alone = MappedMutexGuard<'static, Stack>;
 
 pub(super) struct Stack {
     pub(super) kind: Kind,
@@ -47,18 +47,14 @@ pub(super) struct Stack {
 
 /// The stack as a test finds it: everything is there and well.
 pub(super) async fn stack() -> Result<Alone> {
-    let mut alone = STACK.lock().await;
-    if alone.is_none() {
-        *alone = Some(Stack::start().await?);
+    let mut stack = STACK.lock().await;
+    if stack.is_none() {
+        *stack = Some(Stack::start().await?);
     }
-    let stack = alone.as_ref().context("it was started")?;
+    let stack = MutexGuard::try_map(stack, Option::as_mut);
+    let stack = stack.ok().context("it was started")?;
     stack.well().await?;
-    Ok(alone)
-}
-
-/// The stack in its guard.
-pub(super) fn of(alone: &mut Alone) -> &mut Stack {
-    alone.as_mut().unwrap()
+    Ok(stack)
 }
 
 impl Stack {

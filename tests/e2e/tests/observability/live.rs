@@ -17,19 +17,26 @@ use crate::scene::{Egress, all_outcomes, edge, keep_refusing, query_from};
 /// Before the first address of other clients.
 const OTHERS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
-    let gateway = edge().await?;
-    let egress = Egress::start().await?;
+/// A Prometheus that has seen both gateways; `None` where there is no Prometheus to run.
+async fn watching(gateway: &Gateway, egress: &Egress) -> Result<Option<Prometheus>> {
     let targets = [
         ("edge", gateway.admin().address()),
         ("egress", egress.admin().address()),
     ];
-    let Some(prometheus) = Prometheus::start("prometheus.yml", &targets).await? else {
+    let prometheus = Prometheus::start("prometheus.yml", &targets).await?;
+    if let Some(prometheus) = &prometheus {
+        // Counters must be seen to grow: a series whose first value is its last has no rate.
+        wait_for_value(prometheus, "sum(up)", 2.0).await?;
+    }
+    Ok(prometheus)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
+    let (gateway, egress) = (edge().await?, Egress::start().await?);
+    let Some(prometheus) = watching(&gateway, &egress).await? else {
         return Ok(());
     };
-    // Counters must be seen to grow: a series whose first value is its last has no rate.
-    wait_for_value(&prometheus, "sum(up)", 2.0).await?;
     let asked = panels_of_rates_have_data(&prometheus, &gateway).await?;
     let answers = all_outcomes(&gateway).await?;
     // Queries that the backend answered: the health route is another, and refusals take no time of its.
@@ -45,16 +52,10 @@ async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
 
 #[tokio::test]
 async fn a_gateway_that_is_gone_is_told() -> Result<()> {
-    let gateway = edge().await?;
-    let egress = Egress::start().await?;
-    let targets = [
-        ("edge", gateway.admin().address()),
-        ("egress", egress.admin().address()),
-    ];
-    let Some(prometheus) = Prometheus::start("prometheus.yml", &targets).await? else {
+    let (gateway, egress) = (edge().await?, Egress::start().await?);
+    let Some(prometheus) = watching(&gateway, &egress).await? else {
         return Ok(());
     };
-    wait_for_value(&prometheus, "sum(up)", 2.0).await?;
     drop(gateway);
     until("GatewayDown to fire", async || {
         Ok(prometheus
