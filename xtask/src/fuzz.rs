@@ -15,10 +15,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-use crate::command::{capture, cargo, run as run_to_end};
+use crate::command::{cargo, run as run_to_end};
 use crate::test::Tally;
-use crate::tools;
 use crate::workspace::Workspace;
+use crate::{tools, wasm_target};
 
 /// Where the targets are: a workspace of its own, as cargo-fuzz wants it.
 pub(crate) const DIR: &str = "tests/fuzz";
@@ -126,9 +126,7 @@ pub fn run(args: &Args, workspace: &Workspace, tally: &mut Tally) -> Result<()> 
 /// Builds all targets; returns the directory of the programs.
 fn build(workspace: &Workspace) -> Result<PathBuf> {
     let cargo_fuzz = tools::cargo_fuzz(workspace)?;
-    let says = capture(Command::new("rustc").arg("-vV"))?;
-    let host = says.lines().find_map(|line| line.strip_prefix("host: "));
-    let host = host.context("rustc does not say what it compiles for")?;
+    let host = &*wasm_target::host()?;
     // cargo-fuzz would write a lock file that has fallen behind anew.
     let manifest = format!("{DIR}/Cargo.toml");
     let mut fetch = cargo(workspace);

@@ -30,6 +30,19 @@ pub fn ensure(target: &str) -> Result<()> {
     })
 }
 
+/// What the compiler compiles for when it is not told: this machine.
+///
+/// # Errors
+/// The compiler can't be asked, or does not say.
+pub fn host() -> Result<String> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let says = capture(Command::new(rustc).arg("-vV"))?;
+    let host = says.lines().find_map(|line| line.strip_prefix("host: "));
+    Ok(host
+        .context("rustc does not say what it compiles for")?
+        .to_owned())
+}
+
 /// Asks the compiler rather than rustup, which not every installation has.
 fn is_present(target: &str) -> Result<bool> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());

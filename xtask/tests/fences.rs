@@ -25,10 +25,10 @@ const VERIFIER: &str = "portcullis-service-token-verifier";
 /// The packages that are built into each package, by name: not what only its tests use.
 fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
     let mut command = cargo(&Workspace::here());
-    // For one platform: Cargo has not downloaded what only others need.
+    // Not `--offline`: on a new machine nothing may have needed some of it yet.
     command.args([
         "metadata",
-        "--offline",
+        "--locked",
         "--format-version",
         "1",
         "--filter-platform",

@@ -86,7 +86,7 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<ExitCode> {
             tally.failed = tally.failed.max(1);
         }
         total += tally;
-        if outcome.is_err() && step == Step::Build {
+        if outcome.is_err() && matches!(step, Step::Fetch | Step::Build) {
             println!("nothing else is tested until the filters build");
             break;
         }

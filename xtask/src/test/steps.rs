@@ -40,6 +40,8 @@ const PURE: &[&str] = &[
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Step {
+    /// What all steps compile.
+    Fetch,
     /// The filters.
     Build,
     /// Formatting.
@@ -66,7 +68,8 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
+        Self::Fetch,
         Self::Build,
         Self::Fmt,
         Self::Clippy,
@@ -84,6 +87,7 @@ impl Step {
     #[must_use]
     pub const fn about(self) -> &'static str {
         match self {
+            Self::Fetch => "everything that is compiled is there, as the lock files name it",
             Self::Build => "the filters build",
             Self::Fmt => "all is formatted by rustfmt",
             Self::Clippy => "the product's crates have no warning",
@@ -113,6 +117,7 @@ impl Step {
     /// What does not hold, or could not be found out.
     pub fn run(self, workspace: &Workspace, tally: &mut Tally) -> Result<()> {
         match self {
+            Self::Fetch => fetch(workspace),
             Self::Build => build::run(workspace),
             Self::Fmt => rustfmt(workspace),
             Self::Clippy => clippy(workspace),
@@ -131,6 +136,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Fetch => "fetch",
             Self::Build => "build",
             Self::Fmt => "fmt",
             Self::Clippy => "clippy",
@@ -146,8 +152,28 @@ impl fmt::Display for Step {
     }
 }
 
+/// Downloads what the lock files name, for this machine and for Wasm: a step that compiles a part of it, or only
+/// asks Cargo what depends on what, must not count on what another step happened to need.
+fn fetch(workspace: &Workspace) -> Result<()> {
+    let host = wasm_target::host()?;
+    for manifest in manifests() {
+        let mut command = cargo(workspace);
+        command.args(["fetch", "--locked", "--manifest-path", &manifest]);
+        for target in [&*host, wasm_target::FILTERS, wasm_target::NODE] {
+            command.args(["--target", target]);
+        }
+        run(&mut command).context("can't download what is compiled")?;
+    }
+    Ok(())
+}
+
+/// Each workspace has a lock file of its own.
+fn manifests() -> [String; 3] {
+    [".", fuzz::DIR, load::DIR].map(|dir| format!("{dir}/Cargo.toml"))
+}
+
 fn rustfmt(workspace: &Workspace) -> Result<()> {
-    let [fuzz, load] = [fuzz::DIR, load::DIR].map(|dir| format!("{dir}/Cargo.toml"));
+    let [_, fuzz, load] = manifests();
     for packages in [
         &["--all"][..],
         &["--manifest-path", &fuzz],
