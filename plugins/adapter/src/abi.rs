@@ -51,6 +51,14 @@ pub(crate) fn random(bytes: &mut [u8]) -> bool {
     unsafe { imports::random_get(bytes.as_mut_ptr(), bytes.len()) == 0 }
 }
 
+/// Whether the host knows the standard output as a descriptor.
+pub(crate) fn knows_stdout() -> bool {
+    const STDOUT: u32 = 1;
+    // `fdstat` of WASI preview 1: 24 bytes, aligned to 8.
+    let mut stat = [0_u64; 3];
+    unsafe { imports::fd_fdstat_get(STDOUT, stat.as_mut_ptr()) == 0 }
+}
+
 pub(crate) fn set_tick_period(millis: u32) -> Result<(), Status> {
     check(unsafe { imports::proxy_set_tick_period_milliseconds(millis) })
 }
@@ -303,6 +311,7 @@ mod imports {
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     unsafe extern "C" {
         pub(super) fn random_get(data: *mut u8, size: usize) -> u16;
+        pub(super) fn fd_fdstat_get(descriptor: u32, stat: *mut u64) -> u16;
     }
 }
 
@@ -334,5 +343,6 @@ mod imports {
         proxy_increment_metric(u32, i64) -> u32;
         proxy_record_metric(u32, u64) -> u32;
         random_get(*mut u8, usize) -> u16;
+        fd_fdstat_get(u32, *mut u64) -> u16;
     }
 }

@@ -1,10 +1,11 @@
 //! The host's callbacks, turned into questions to a policy, and its answers carried out.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use portcullis_policy::{
     CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports,
-    Request, Setup, SharedData, Verdict,
+    Problem, Request, Setup, SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -12,7 +13,7 @@ use proxy_wasm::types::{Action, ContextType};
 use crate::abi::{self, Map};
 use crate::calls::{self, Caller, UnderWay};
 use crate::headers::{decode, encode_edited};
-use crate::host::{self, Detector, Host};
+use crate::host::{self, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
 use crate::telemetry::HostTelemetry;
 use crate::view::{EndView, ResponseView, Sent};
@@ -25,13 +26,24 @@ const PUT_BACK_ALL_FROM: usize = 4;
 struct Shared<P> {
     policy: P,
     telemetry: HostTelemetry,
-    detector: Rc<Detector>,
+    host: Host,
+    /// Whether [`Policy::prepare`] was called.
+    prepared: Cell<bool>,
     calls: UnderWay,
 }
 
 impl<P: Policy> Shared<P> {
+    /// Lays out what workers share, once. On Kong not while it is configured: without a zone of shared memory reading it
+    /// traps, and a trap there leaves the gateway open, while one within a request refuses it.
+    fn prepare(&self) {
+        if !self.prepared.replace(true) {
+            self.with_ports(|ports| self.policy.prepare(ports));
+        }
+    }
+
     /// Looks after what goes on between requests.
     fn tick(&self) {
+        self.prepare();
         self.with_ports(|ports| self.policy.on_tick(ports));
         if self.calls.is_given_up() {
             calls::end_without_answer(self);
@@ -83,20 +95,58 @@ impl<P: Policy> Caller for Shared<P> {
 /// One configured filter.
 pub(crate) struct Root<P> {
     id: u32,
+    host: Host,
+    /// `None` where its configuration was refused: it lets nothing pass.
     shared: Option<Rc<Shared<P>>>,
-    detector: Rc<Detector>,
+    refused: Option<Refused>,
     /// Kong takes the worker down when a root's tick period is set a second time.
     ticking: bool,
+}
+
+/// Why a filter lets nothing pass.
+struct Refused {
+    error: String,
+    /// Since it was last said.
+    ticks: u32,
+}
+
+impl Refused {
+    /// Of a filter whose configuration was refused.
+    const TICK_MILLIS: u32 = 1000;
+    /// It is said again after so many.
+    const SILENT_TICKS: u32 = 60;
 }
 
 impl<P: Policy + 'static> Root<P> {
     pub(crate) fn new(id: u32) -> Self {
         Self {
             id,
+            host: Host::at_hand(),
             shared: None,
-            detector: Rc::default(),
+            refused: None,
             ticking: false,
         }
+    }
+
+    /// Sets the tick, once: another period can't be had on Kong.
+    fn start_ticking(&mut self, millis: u32) {
+        if self.ticking {
+            return;
+        }
+        self.ticking = true;
+        if abi::set_tick_period(millis).is_err() {
+            log::warn!(
+                "{}: no tick: nothing is fetched, and counters go with refusals only",
+                P::NAME
+            );
+        }
+    }
+
+    fn tell_refused(error: &str) {
+        log::error!(
+            "{}: {error}; every request gets 503 until this is mended",
+            P::NAME
+        );
     }
 
     fn configure(&mut self, size: usize) -> Result<(), String> {
@@ -112,24 +162,22 @@ impl<P: Policy + 'static> Root<P> {
         let shared = Shared {
             policy,
             telemetry: HostTelemetry::define(&metrics),
-            detector: Rc::clone(&self.detector),
+            host: self.host,
+            prepared: Cell::new(false),
             calls: UnderWay::default(),
         };
-        shared.with_ports(|ports| shared.policy.prepare(ports));
+        match self.host {
+            Host::Envoy => shared.prepare(),
+            // With the first tick or request.
+            Host::Kong => {}
+        }
         let millis = shared.policy.tick_every().as_nanos() / 1_000_000;
         let millis = u32::try_from(millis).unwrap_or(u32::MAX).max(1);
         let shared = Rc::new(shared);
         calls::register(self.id, &shared);
         self.shared = Some(shared);
-        if !self.ticking {
-            self.ticking = true;
-            if abi::set_tick_period(millis).is_err() {
-                log::warn!(
-                    "{}: no tick: nothing is fetched, and counters go with refusals only",
-                    P::NAME
-                );
-            }
-        }
+        self.refused = None;
+        self.start_ticking(millis);
         Ok(())
     }
 }
@@ -138,11 +186,22 @@ impl<P: Policy + 'static> Context for Root<P> {}
 
 impl<P: Policy + 'static> RootContext for Root<P> {
     fn on_configure(&mut self, size: usize) -> bool {
-        match self.configure(size) {
-            Ok(()) => true,
-            Err(error) => {
+        let Err(error) = self.configure(size) else {
+            return true;
+        };
+        self.shared = None;
+        match self.host {
+            // The listener is refused, and the one before it stays.
+            Host::Envoy => {
                 log::error!("{}: {error}", P::NAME);
                 false
+            }
+            // Kong would go on without any filter, for all of its services.
+            Host::Kong => {
+                Self::tell_refused(&error);
+                self.refused = Some(Refused { error, ticks: 0 });
+                self.start_ticking(Refused::TICK_MILLIS);
+                true
             }
         }
     }
@@ -151,10 +210,18 @@ impl<P: Policy + 'static> RootContext for Root<P> {
         if let Some(shared) = self.shared.clone() {
             shared.tick();
         }
+        if let Some(refused) = &mut self.refused {
+            refused.ticks = refused.ticks.saturating_add(1);
+            if refused.ticks >= Refused::SILENT_TICKS {
+                refused.ticks = 0;
+                Self::tell_refused(&refused.error);
+            }
+        }
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
+            host: self.host,
             shared: self.shared.clone(),
             flow: None,
             answered: false,
@@ -170,6 +237,7 @@ impl<P: Policy + 'static> RootContext for Root<P> {
 
 /// One request and its response.
 struct Stream<P: Policy> {
+    host: Host,
     shared: Option<Rc<Shared<P>>>,
     /// `None` where this filter saw no request: a neighbour answered it.
     flow: Option<P::Flow>,
@@ -183,13 +251,13 @@ impl<P: Policy> Stream<P> {
     fn failed(&mut self, shared: &Shared<P>, failure: HostFailure) -> Action {
         match shared.with_ports(|ports| shared.policy.on_host_failure(failure, ports)) {
             None => Action::Continue,
-            Some(reply) => self.answer(shared, &reply),
+            Some(reply) => self.answer(&reply),
         }
     }
 
-    fn answer(&mut self, shared: &Shared<P>, reply: &LocalReply) -> Action {
+    fn answer(&mut self, reply: &LocalReply) -> Action {
         self.answered = true;
-        if reply::send(reply, shared.detector.host()).is_err() {
+        if reply::send(reply, self.host).is_err() {
             log::error!(
                 "{}: the gateway did not send the answer; the request is held",
                 P::NAME
@@ -200,39 +268,44 @@ impl<P: Policy> Stream<P> {
     }
 }
 
-/// Whether the host shows fewer headers than there are. Kong shows 100 at most, pseudo-headers
-/// first: a client that sends more could hide one that it forged.
-fn is_cut(headers: &Headers, count: usize, detector: &Detector) -> bool {
-    const MOST_SHOWN_BY_KONG: usize = 100;
-    if headers.len() < MOST_SHOWN_BY_KONG {
-        return headers.len() < count;
+/// Whether the client sent more headers than the host can be asked for. `count`: as the host says it.
+fn are_too_many(count: usize, host: Host) -> bool {
+    /// Kong's list of more than these, pseudo-headers aside, is longer than the memory that it asks for: what lies behind
+    /// is overwritten with bytes of the client's.
+    const MOST_ON_KONG: usize = 96;
+    host == Host::Kong && count > MOST_ON_KONG
+}
+
+/// Whether the host shows fewer headers than there are: a client that sends more could hide one that it forged.
+fn is_cut(headers: &Headers, count: usize, host: Host) -> bool {
+    match host {
+        Host::Envoy => headers.len() < count,
+        // Pseudo-headers are not counted there.
+        Host::Kong => {
+            let real = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
+            real.count() < count
+        }
     }
-    // Kong counts without pseudo-headers, Envoy with them.
-    let real = headers
-        .iter()
-        .filter(|(name, _)| !name.starts_with(b":"))
-        .count();
-    real < count && detector.host() != Some(Host::Envoy)
 }
 
 /// Carries out all changes, also those behind one that fails: if the request passes all the same,
 /// nothing that was to be taken away passes with it.
-fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), abi::Status> {
+fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Status> {
     let mut outcome = Ok(());
     for edit in edits {
         let applied = match edit {
             // Kong has settled by now which path the upstream gets, and ends the request where a
             // query is to be set.
-            HeaderEdit::Target(target) => match detector.host() {
-                Some(Host::Envoy) => abi::replace_header(map, ":path", target),
-                Some(Host::Kong) | None => Err(abi::Status::NOT_FOUND),
+            HeaderEdit::Target(target) => match host {
+                Host::Envoy => abi::replace_header(map, ":path", target),
+                Host::Kong => Err(abi::Status::NOT_FOUND),
             },
             HeaderEdit::Set { name, value } => abi::replace_header(map, name, value),
-            HeaderEdit::Clear { name } => match detector.host() {
-                Some(Host::Envoy) => abi::remove_header(map, name),
+            HeaderEdit::Clear { name } => match host {
+                Host::Envoy => abi::remove_header(map, name),
                 // On Kong a header that is removed still reaches the upstream. Emptied it does so
                 // too, and a backend that takes `_` for `-` would join it with the one that is ours.
-                Some(Host::Kong) | None => {
+                Host::Kong => {
                     let folds = name.contains('_');
                     let emptied = abi::replace_header(map, name, b"");
                     emptied.and(if folds {
@@ -253,38 +326,43 @@ impl<P: Policy> Context for Stream<P> {}
 impl<P: Policy> HttpContext for Stream<P> {
     fn on_http_request_headers(&mut self, count: usize, _: bool) -> Action {
         let Some(shared) = self.shared.clone() else {
-            return Action::Continue;
+            let reply = Problem::UNAVAILABLE.reply_blind();
+            return self.answer(&reply.because(P::NAME, "not_configured"));
         };
+        shared.prepare();
+        if are_too_many(count, self.host) {
+            return self.failed(&shared, HostFailure::HeadersCut);
+        }
         let headers = abi::header_pairs(Map::Request).ok().and_then(decode);
         let Some(headers) = headers else {
             return self.failed(&shared, HostFailure::Headers);
         };
-        if is_cut(&headers, count, &shared.detector) {
+        if is_cut(&headers, count, self.host) {
             return self.failed(&shared, HostFailure::HeadersCut);
         }
-        let Ok(target) = host::original_target(shared.detector.host()) else {
+        let Ok(target) = host::original_target(self.host) else {
             return self.failed(&shared, HostFailure::Headers);
         };
-        let request = Request::new(&headers, &*shared.detector);
+        let request = Request::new(&headers, &shared.host);
         let request = match &target {
             Some(target) => request.with_target(target),
             None => request,
         };
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
-        self.sent = match shared.detector.host() {
-            // Its log tells how a stream has ended.
-            Some(Host::Envoy) => Sent::All,
-            Some(Host::Kong) | None => Sent::with(&headers),
+        self.sent = match self.host {
+            Host::Kong if shared.policy.observes_ends() => {
+                Sent::on_kong(&headers, host::may_have_body_unannounced)
+            }
+            // Nobody asks, or its log tells how a stream has ended.
+            Host::Kong | Host::Envoy => Sent::All,
         };
         match verdict {
-            Verdict::Refuse(reply) => self.answer(&shared, &reply),
-            Verdict::Continue(edits) => {
-                match apply(edits.as_slice(), Map::Request, &shared.detector) {
-                    Ok(()) => Action::Continue,
-                    Err(_) => self.failed(&shared, HostFailure::Edit),
-                }
-            }
+            Verdict::Refuse(reply) => self.answer(&reply),
+            Verdict::Continue(edits) => match apply(edits.as_slice(), Map::Request, self.host) {
+                Ok(()) => Action::Continue,
+                Err(_) => self.failed(&shared, HostFailure::Edit),
+            },
         }
     }
 
@@ -305,7 +383,7 @@ impl<P: Policy> HttpContext for Stream<P> {
             return Action::Continue;
         };
         self.response_seen = true;
-        let view = ResponseView::new(&shared.detector, shared.policy.writes_response_headers());
+        let view = ResponseView::new(self.host, shared.policy.writes_response_headers());
         let edits = shared.with_ports(|ports| shared.policy.on_response(flow, &view, ports));
         let edits = edits.as_slice();
         let together = (edits.len() >= PUT_BACK_ALL_FROM)
@@ -314,7 +392,7 @@ impl<P: Policy> HttpContext for Stream<P> {
             .and_then(|headers| encode_edited(headers, edits));
         let applied = match together {
             Some(pairs) => abi::set_header_pairs(Map::Response, &pairs),
-            None => apply(edits, Map::Response, &shared.detector),
+            None => apply(edits, Map::Response, self.host),
         };
         if applied.is_err() {
             // The answer is worth more than what was to be added to it.
@@ -327,18 +405,15 @@ impl<P: Policy> HttpContext for Stream<P> {
     }
 
     fn on_log(&mut self) {
-        if let Some(shared) = self.shared.clone() {
-            let response_seen = self.response_seen;
-            self.end(&EndView::Logged {
-                detector: &shared.detector,
-                response_seen,
-            });
-        }
+        self.end(&EndView::Logged {
+            host: self.host,
+            response_seen: self.response_seen,
+        });
     }
 }
 
 impl<P: Policy> Stream<P> {
-    fn end(&mut self, ending: &EndView<'_>) {
+    fn end(&mut self, ending: &EndView) {
         let (Some(shared), Some(flow)) = (self.shared.clone(), &mut self.flow) else {
             return;
         };

@@ -1,9 +1,8 @@
 //! Which host this is, and what can be told of a request only in its own way.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 
-use portcullis_policy::{Origin, parse_peer};
+use portcullis_policy::{Origin, PeerAddress, parse_peer};
 
 use crate::abi::{self, Map, Status};
 
@@ -11,52 +10,44 @@ use crate::abi::{self, Map, Status};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Host {
     Envoy,
+    /// nginx with ngx_wasm_module: Kong's data plane, or nginx alone.
     Kong,
 }
 
-/// Finds out once which host this is. It must be asked within a request: on Kong, reading a
-/// property outside of one can take the worker down.
-#[derive(Default)]
-pub(crate) struct Detector(Cell<Option<Host>>);
-
-impl Detector {
-    /// The host; `None` when it does not say.
-    pub(crate) fn host(&self) -> Option<Host> {
-        if self.0.get().is_none() {
-            self.peer();
+impl Host {
+    /// The host at hand. WASI tells at any time, also while a filter is configured: Envoy knows the standard output,
+    /// ngx_wasm_module no descriptor at all. (Properties don't: outside of a request reading one ends Kong's worker.)
+    pub(crate) fn at_hand() -> Self {
+        if abi::knows_stdout() {
+            Self::Envoy
+        } else {
+            Self::Kong
         }
-        self.0.get()
-    }
-
-    /// The connection's peer. It also tells the host: Envoy shows it with its port, Kong without.
-    pub(crate) fn peer(&self) -> Option<IpAddr> {
-        let text = String::from_utf8(abi::property("source\0address").ok()?).ok()?;
-        if self.0.get().is_none() && !text.is_empty() {
-            let bare = text.parse::<IpAddr>().is_ok() || text.starts_with("unix:");
-            self.0
-                .set(Some(if bare { Host::Kong } else { Host::Envoy }));
-        }
-        parse_peer(&text)
     }
 }
 
-/// The name of the route that the gateway has chosen.
-pub(crate) fn route_name(host: Option<Host>) -> Option<String> {
-    let property = match host? {
-        Host::Envoy => "xds\0route_name",
-        Host::Kong => "kong\0route_name",
-    };
-    let name = String::from_utf8(abi::property(property).ok()?).ok()?;
-    (!name.is_empty()).then_some(name)
+/// What the gateway knows of a request besides its headers.
+impl PeerAddress for Host {
+    fn peer(&self) -> Option<IpAddr> {
+        parse_peer(&text("source\0address")?)
+    }
+
+    fn route(&self) -> Option<String> {
+        let property = match self {
+            Self::Envoy => "xds\0route_name",
+            Self::Kong => "kong\0route_name",
+        };
+        text(property).filter(|name| !name.is_empty())
+    }
 }
 
 /// The request target as the client sent it, where `:path` is something else: on Kong that is what
 /// nginx has made of it, decoded, its dots resolved and its slashes merged, while what goes on to the
 /// upstream is made of the original. `Ok(None)`: `:path` is it.
-pub(crate) fn original_target(host: Option<Host>) -> Result<Option<Vec<u8>>, Status> {
+pub(crate) fn original_target(host: Host) -> Result<Option<Vec<u8>>, Status> {
     match host {
-        Some(Host::Envoy) => Ok(None),
-        Some(Host::Kong) | None => match abi::property("request\0path") {
+        Host::Envoy => Ok(None),
+        Host::Kong => match abi::property("request\0path") {
             Ok(target) if !target.is_empty() => Ok(Some(target)),
             Ok(_) => Err(Status::NOT_FOUND),
             Err(status) => Err(status),
@@ -64,36 +55,51 @@ pub(crate) fn original_target(host: Option<Host>) -> Result<Option<Vec<u8>>, Sta
     }
 }
 
+/// Whether a request on Kong may have a body that its headers do not announce, as in HTTP/2 and HTTP/3 (RFC 9113
+/// section 8.1).
+pub(crate) fn may_have_body_unannounced() -> bool {
+    text("request\0protocol").is_none_or(|protocol| !protocol.starts_with("HTTP/1"))
+}
+
 /// Who made the response whose headers are at hand.
-pub(crate) fn response_origin(host: Option<Host>) -> Origin {
+pub(crate) fn response_origin(host: Host) -> Origin {
     match host {
-        Some(Host::Envoy) => match abi::property("response\0code_details") {
+        Host::Envoy => match abi::property("response\0code_details") {
             Ok(details) => Origin::from_envoy_details(&String::from_utf8_lossy(&details)),
             Err(Status::NOT_FOUND) => Origin::from_envoy_details(""),
             Err(_) => Origin::Unknown,
         },
-        // There where the upstream has answered. Not `kong.response.source`: releases are known that
-        // fail to tell it, and a neighbouring filter's answer is none of `exit` to it.
-        Some(Host::Kong) => match abi::property("kong\0service\0response\0status") {
-            Ok(status) if !status.is_empty() => Origin::Upstream,
-            Ok(_) | Err(Status::NOT_FOUND) => Origin::Gateway,
+        // nginx's own variable. Kong's properties are read by Lua, which ends the worker in a response's phases.
+        Host::Kong => match abi::property("ngx\0upstream_status") {
+            Ok(statuses) => upstream_origin(&statuses),
+            Err(Status::NOT_FOUND) => Origin::Gateway,
             Err(_) => Origin::Unknown,
         },
-        None => Origin::Unknown,
+    }
+}
+
+/// Who answered, by nginx's `$upstream_status`: the status of each server that was tried, `502, 200`; `-` for one that
+/// gave none; nothing where none was asked.
+fn upstream_origin(statuses: &[u8]) -> Origin {
+    let last = statuses.rsplit(|byte| matches!(byte, b',' | b':')).next();
+    match last.unwrap_or_default().trim_ascii() {
+        b"" => Origin::Gateway,
+        b"-" => Origin::ClientGone,
+        _ => Origin::Upstream,
     }
 }
 
 /// How a stream ended, at its log.
-pub(crate) fn ending_origin(host: Option<Host>, response_seen: bool) -> Origin {
+pub(crate) fn ending_origin(host: Host, response_seen: bool) -> Origin {
     match host {
         // What breaks off in mid-stream has its own details, in place of those of the head.
-        Some(Host::Envoy) => response_origin(host),
-        Some(Host::Kong) if !response_seen => match text("response\0code").as_deref() {
+        Host::Envoy => response_origin(host),
+        Host::Kong if !response_seen => match text("response\0code").as_deref() {
             // nginx's word for a client that closed its request.
             Some("499") => Origin::ClientGone,
             _ => Origin::Unknown,
         },
-        Some(Host::Kong) | None => Origin::Unknown,
+        Host::Kong => Origin::Unknown,
     }
 }
 
@@ -103,8 +109,8 @@ pub(crate) fn response_grpc_status() -> Option<u8> {
 }
 
 /// The gRPC status in the trailers of a response that has ended. Kong shows none.
-pub(crate) fn trailing_grpc_status(host: Option<Host>) -> Option<u8> {
-    match host? {
+pub(crate) fn trailing_grpc_status(host: Host) -> Option<u8> {
+    match host {
         Host::Envoy => grpc_status(abi::property("response\0trailers\0grpc-status").ok()?),
         Host::Kong => None,
     }
@@ -124,4 +130,23 @@ pub(crate) fn response_status() -> Option<u16> {
 
 fn text(property: &str) -> Option<String> {
     String::from_utf8(abi::property(property).ok()?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_server_that_was_tried_says_who_answered() {
+        for (statuses, origin) in [
+            ("200", Origin::Upstream),
+            ("502, 200", Origin::Upstream),
+            ("502 : 503", Origin::Upstream),
+            ("200, -", Origin::ClientGone),
+            ("-", Origin::ClientGone),
+            ("", Origin::Gateway),
+        ] {
+            assert_eq!(upstream_origin(statuses.as_bytes()), origin, "{statuses}");
+        }
+    }
 }

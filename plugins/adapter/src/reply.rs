@@ -7,7 +7,7 @@ use crate::headers::encode;
 use crate::host::Host;
 
 /// Answers the request.
-pub(crate) fn send(reply: &LocalReply, host: Option<Host>) -> Result<(), ()> {
+pub(crate) fn send(reply: &LocalReply, host: Host) -> Result<(), ()> {
     let mut headers: Vec<(&[u8], &[u8])> = reply
         .headers
         .iter()
@@ -17,7 +17,7 @@ pub(crate) fn send(reply: &LocalReply, host: Option<Host>) -> Result<(), ()> {
     let code = grpc.map(|code| code.to_string()).unwrap_or_default();
     let (status, body, grpc) = match (grpc, host) {
         // Envoy makes a gRPC answer of it, with the body as its message.
-        (Some(code), Some(Host::Envoy)) => (reply.status, reply.body.as_str(), Some(code)),
+        (Some(code), Host::Envoy) => (reply.status, reply.body.as_str(), Some(code)),
         (Some(_), _) => {
             headers.push((b"content-type", b"application/grpc"));
             headers.push((b"grpc-status", code.as_bytes()));
@@ -29,9 +29,9 @@ pub(crate) fn send(reply: &LocalReply, host: Option<Host>) -> Result<(), ()> {
     let headers = encode(&headers).ok_or(())?;
     let details = match host {
         // The access log's response code details.
-        Some(Host::Envoy) => reply.cause.as_str(),
+        Host::Envoy => reply.cause.as_str(),
         // On Kong it would be the status line's reason phrase, which the client sees.
-        Some(Host::Kong) | None => "",
+        Host::Kong => "",
     };
     abi::send_local_response(status, details, &headers, body, grpc).map_err(|_| ())
 }

@@ -1,38 +1,27 @@
 //! What a policy sees of a request, a response and a stream's end, read when it is asked for.
 
 use std::cell::OnceCell;
-use std::net::IpAddr;
 
-use portcullis_policy::{Ending, Headers, Origin, PeerAddress, Response};
+use portcullis_policy::{Ending, Headers, Origin, Response};
 
 use crate::abi::{self, Map};
 use crate::headers::decode;
-use crate::host::{self, Detector, Host};
-
-impl PeerAddress for Detector {
-    fn peer(&self) -> Option<IpAddr> {
-        Detector::peer(self)
-    }
-
-    fn route(&self) -> Option<String> {
-        host::route_name(self.host())
-    }
-}
+use crate::host::{self, Host};
 
 /// A response's head.
-pub(crate) struct ResponseView<'a> {
-    detector: &'a Detector,
+pub(crate) struct ResponseView {
+    host: Host,
     fetch_all: bool,
     headers: OnceCell<Option<Headers>>,
 }
 
-impl<'a> ResponseView<'a> {
+impl ResponseView {
     /// `fetch_all`: all headers will be wanted, so that fetching them at once is cheaper.
-    pub(crate) fn new(detector: &'a Detector, fetch_all: bool) -> Self {
+    pub(crate) fn new(host: Host, fetch_all: bool) -> Self {
         // On Kong `:status` is not known to be among them, and they are not put back at once.
-        let fetch_all = fetch_all && detector.host() == Some(Host::Envoy);
+        let fetch_all = fetch_all && host == Host::Envoy;
         Self {
-            detector,
+            host,
             fetch_all,
             headers: OnceCell::new(),
         }
@@ -49,7 +38,7 @@ impl<'a> ResponseView<'a> {
     }
 }
 
-impl Response for ResponseView<'_> {
+impl Response for ResponseView {
     fn status(&self) -> Option<u16> {
         match self.headers() {
             Some(headers) => std::str::from_utf8(headers.get(":status")?)
@@ -61,11 +50,11 @@ impl Response for ResponseView<'_> {
     }
 
     fn origin(&self) -> Origin {
-        host::response_origin(self.detector.host())
+        host::response_origin(self.host)
     }
 
     fn end_tells_origin(&self) -> bool {
-        self.detector.host() == Some(Host::Envoy)
+        self.host == Host::Envoy
     }
 
     fn grpc_status(&self) -> Option<u8> {
@@ -90,14 +79,16 @@ pub(crate) enum Sent {
 }
 
 impl Sent {
-    /// From the headers of a request. One that has a body is complete with the first callback for
-    /// it on Kong, which reads all of it before anything goes on to the upstream.
-    pub(crate) fn with(headers: &Headers) -> Self {
+    /// From the headers of a request on Kong. One that has a body is complete with the first callback for it: Kong
+    /// reads all of it before anything goes on to the upstream. `unannounced`: whether it may have one that its headers
+    /// do not tell of; such a request, of which nothing but its head is ever heard, is the client's doing.
+    pub(crate) fn on_kong(headers: &Headers, unannounced: impl FnOnce() -> bool) -> Self {
         let none = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
-        let has_body = headers.get("transfer-encoding").is_some()
-            || headers
-                .get("content-length")
-                .is_some_and(|length| !none(length));
+        let has_body = match headers.get("content-length") {
+            _ if headers.get("transfer-encoding").is_some() => true,
+            Some(length) => !none(length),
+            None => unannounced(),
+        };
         match has_body {
             true => Self::HeadOnly,
             false => Self::All,
@@ -106,12 +97,9 @@ impl Sent {
 }
 
 /// A stream's end.
-pub(crate) enum EndView<'a> {
+pub(crate) enum EndView {
     /// At its log.
-    Logged {
-        detector: &'a Detector,
-        response_seen: bool,
-    },
+    Logged { host: Host, response_seen: bool },
     /// At its deletion.
     Dropped {
         /// What the client has sent of its request.
@@ -121,13 +109,13 @@ pub(crate) enum EndView<'a> {
     Answered,
 }
 
-impl Ending for EndView<'_> {
+impl Ending for EndView {
     fn origin(&self) -> Origin {
         match self {
             Self::Logged {
-                detector,
+                host,
                 response_seen,
-            } => host::ending_origin(detector.host(), *response_seen),
+            } => host::ending_origin(*host, *response_seen),
             // Nothing has gone on to the upstream: the client left, or what it sent was refused.
             Self::Dropped {
                 sent: Sent::HeadOnly,
@@ -143,7 +131,7 @@ impl Ending for EndView<'_> {
 
     fn grpc_status(&self) -> Option<u8> {
         match self {
-            Self::Logged { detector, .. } => host::trailing_grpc_status(detector.host()),
+            Self::Logged { host, .. } => host::trailing_grpc_status(*host),
             Self::Dropped { .. } | Self::Answered => None,
         }
     }

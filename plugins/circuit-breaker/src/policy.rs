@@ -176,6 +176,10 @@ impl Policy for CircuitBreaker {
         HeaderEdits::none()
     }
 
+    fn observes_ends(&self) -> bool {
+        self.mode != Mode::Off
+    }
+
     fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
         let ending = &ReadOnce {
             ending,

@@ -208,6 +208,12 @@ impl Policy for Edge {
         }
     }
 
+    fn observes_ends(&self) -> bool {
+        self.circuit_breaker
+            .as_ref()
+            .is_some_and(CircuitBreaker::observes_ends)
+    }
+
     fn writes_response_headers(&self) -> bool {
         self.rate_limit
             .as_ref()

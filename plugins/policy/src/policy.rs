@@ -71,6 +71,11 @@ pub trait Policy: Sized {
         HeaderEdits::none()
     }
 
+    /// Whether [`Policy::on_end`] tells it something, so that it is worth asking how much of a request has come.
+    fn observes_ends(&self) -> bool {
+        false
+    }
+
     /// Sees the stream end. Called once or more: after the log, and when the flow is dropped.
     fn on_end(&self, _flow: &mut Self::Flow, _ending: &dyn Ending, _ports: &Ports<'_>) {}
 

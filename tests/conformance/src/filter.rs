@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_sim::Dialect;
 use portcullis_testhost::{
-    CallFailure, CallReply, End, Exchange, Host, Outcome, Request, Response,
+    CallFailure, CallReply, End, Exchange, Host, LogLine, Outcome, Request, Response,
 };
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then, module};
@@ -34,6 +34,12 @@ impl FilterSubject {
         let host = builder
             .build(&module(name), config.as_bytes())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
+        let closed = |line: &LogLine| line.text.contains("gets 503");
+        assert!(
+            host.open_door(0).is_none() && !host.logs().iter().any(closed),
+            "{name} on {dialect:?}: {:?}",
+            host.logs()
+        );
         Self {
             host,
             exchanges: Vec::new(),

@@ -43,7 +43,9 @@ fn the_warm_path_of_edge_keeps_within_its_budget() {
             calls.hostcalls(),
             calls.callbacks(),
         );
-        assert!(calls.value_calls() <= 6, "{dialect:?}");
+        // On Kong a request's version of HTTP is asked for, too: whether it may have a body that it did not announce.
+        let most = if dialect == Dialect::Envoy { 6 } else { 7 };
+        assert!(calls.value_calls() <= most, "{dialect:?}");
         assert!(calls.callbacks().values().sum::<u64>() <= 6, "{dialect:?}");
         // On Kong response headers are set one by one: whether a whole list can be put back there
         // was never measured.

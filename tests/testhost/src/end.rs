@@ -51,7 +51,6 @@ impl End {
             }
             (Dialect::Kong, End::ClientGone) => {
                 facts.status = Some(499);
-                facts.source = facts.source.or(Some("error"));
             }
             // With flags there has been a failure already, and nothing came that could break off.
             (Dialect::Envoy, End::UpstreamReset) if !own && facts.flags == 0 => {

@@ -1,6 +1,7 @@
 //! One request and its response, as a test sees them.
 
 use crate::calls::Calls;
+use crate::stream::Stream;
 
 /// A request under way. It owns nothing of the host: keep it, interleave it with others, hand it back.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub struct Exchange {
     pub(crate) responded: bool,
     /// Kong answered past the filter: deletion is all that follows.
     pub(crate) bypassed: bool,
+    /// No filter has seen it: [`Host::open_door`](crate::Host::open_door).
+    pub unfiltered: bool,
 }
 
 /// What the filter decided about a request.
@@ -66,6 +69,23 @@ pub struct Finished {
 }
 
 impl Exchange {
+    /// A request that no filter sees.
+    pub(crate) fn unfiltered(worker: usize, stream: Stream) -> Self {
+        Self {
+            outcome: Outcome::Continue {
+                headers: stream.request.sent_upstream(),
+            },
+            response: None,
+            context: 0,
+            worker,
+            calls: Calls::default(),
+            instance: usize::MAX,
+            responded: false,
+            bypassed: false,
+            unfiltered: true,
+        }
+    }
+
     /// The first value of a header that the upstream receives.
     pub fn upstream_header(&self, name: &str) -> Option<&[u8]> {
         self.outcome.upstream_headers(name).first().copied()

@@ -32,6 +32,9 @@ impl Host {
     pub fn request(&mut self, worker: usize, request: Request) -> Result<Exchange, Trap> {
         self.shared.recent = Calls::default();
         let dialect = self.dialect();
+        if self.open_door(worker).is_some() {
+            return Ok(Exchange::unfiltered(worker, Stream::new(dialect, &request)));
+        }
         let index = self.living(worker)?;
         let (instance, shared) = self.parts(index)?;
         let context = create_context(instance, shared, Stream::new(dialect, &request))?;
@@ -58,6 +61,7 @@ impl Host {
             instance: index,
             responded: false,
             bypassed: false,
+            unfiltered: false,
         };
         self.settle(&mut exchange);
         Ok(exchange)
@@ -66,6 +70,9 @@ impl Host {
     /// All of the request's body has come: Kong calls once for it, before anything goes on to the upstream.
     pub fn request_body(&mut self, exchange: &mut Exchange, size: u32) -> Result<(), Trap> {
         self.shared.recent = Calls::default();
+        if exchange.unfiltered {
+            return Ok(());
+        }
         let (instance, shared) = self.parts(exchange.instance)?;
         let arguments = [exchange.context, size, 1];
         let name = "proxy_on_request_body";
@@ -106,6 +113,12 @@ impl Host {
         }
         self.shared.recent = Calls::default();
         exchange.responded = true;
+        if exchange.unfiltered {
+            let mut stream = Stream::unseen(self.dialect(), "");
+            stream.start_response(response.status, &response.headers, Facts::of(&response));
+            exchange.response = Some(head(&stream));
+            return Ok(());
+        }
         let unanswered = matches!(
             response.origin,
             ResponseOrigin::ConnectFailure | ResponseOrigin::Timeout
@@ -118,6 +131,7 @@ impl Host {
         let stream = open(instance, exchange.context)?;
         stream.start_response(response.status, &response.headers, Facts::of(&response));
         exchange.response = run_response(instance, shared, exchange.context, false)?;
+        instance.must_export(shared.dialect, "proxy_on_response_body")?;
         exchange.calls.merge(&self.shared.recent);
         Ok(())
     }
@@ -184,6 +198,7 @@ impl Host {
             instance: index,
             responded: true,
             bypassed: false,
+            unfiltered: false,
         };
         let stream = open(instance, context)?;
         stream.start_response(response.status, &response.headers, Facts::of(&response));

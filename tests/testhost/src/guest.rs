@@ -158,6 +158,22 @@ impl Guest<'_> {
         self.write_u32(length_at, length)
     }
 
+    /// Returns bytes as a host does that has asked for less memory than it writes: what lies behind is overwritten.
+    pub(crate) fn give_past_the_end(
+        &mut self,
+        bytes: &[u8],
+        asked_for: usize,
+        address_at: u32,
+        length_at: u32,
+    ) -> Called {
+        let length = u32::try_from(asked_for).map_err(|_| self.bad_memory())?;
+        let address = self.allocate(length)?;
+        self.write(address, bytes)?;
+        self.cost.bytes_out = self.cost.bytes_out.saturating_add(u64::from(length));
+        self.write_u32(address_at, address)?;
+        self.write_u32(length_at, length)
+    }
+
     fn allocate(&mut self, length: u32) -> Result<u32, Refusal> {
         self.cost.with_value = 1;
         let Some(malloc) = self.state().malloc.clone() else {

@@ -5,6 +5,9 @@ use crate::Dialect;
 /// Kong hands a filter no more pairs than this, pseudo-headers first; the rest is cut off with a warning in the log.
 const KONG_MAX_PAIRS: usize = 100;
 
+/// Of more headers than this, pseudo-headers aside, Kong's list of all pairs [does not fit](Headers::overruns).
+const KONG_MOST_HELD: u32 = 97;
+
 /// Names for which Envoy has one slot each: a second value is joined to the first with a comma.
 const ENVOY_SINGLE: &[&str] = &[
     "accept",
@@ -117,6 +120,12 @@ impl Headers {
         u32::try_from(entries.count()).unwrap_or(u32::MAX)
     }
 
+    /// Whether Kong writes all pairs past the end of the memory that it has asked for: its size leaves out three of the
+    /// pseudo-headers, what it copies does not.
+    pub(crate) fn overruns(&self) -> bool {
+        self.dialect == Dialect::Kong && self.count() > KONG_MOST_HELD
+    }
+
     /// What the filter is given when it asks for all pairs, and whether that was cut short.
     pub(crate) fn pairs(&self) -> (Vec<(&str, &[u8])>, bool) {
         let mut pairs: Vec<(&str, &[u8])> = self
@@ -181,6 +190,11 @@ impl Entry {
     fn pair(&self) -> (String, Vec<u8>) {
         (self.name.clone(), self.value.clone())
     }
+}
+
+/// What a pair takes up in the ABI's form of a map.
+pub(crate) const fn encoded_length(name: &str, value: &[u8]) -> usize {
+    name.len() + value.len() + 10
 }
 
 /// The ABI's form of a map: count, then the lengths of each name and value, then both with a zero byte after each.

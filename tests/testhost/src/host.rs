@@ -25,6 +25,8 @@ pub struct Host {
     pub(crate) instances: Vec<Option<Instance>>,
     /// The instance of each worker, by index.
     pub(crate) current: Vec<usize>,
+    /// Why a worker of Kong's serves every request without the filter, by index.
+    doors: Vec<Option<StartError>>,
     pub(crate) configuration: Arc<[u8]>,
     /// What a host without a zone shows.
     no_zone: Zone,
@@ -48,6 +50,7 @@ impl Host {
             shared,
             instances: Vec::new(),
             current: Vec::new(),
+            doors: Vec::new(),
             configuration: Arc::from(configuration),
             no_zone,
         };
@@ -68,7 +71,8 @@ impl Host {
     /// Gives all workers a new configuration.
     ///
     /// Envoy starts new instances on the same shared data; the old ones serve the requests they have, and go on if the
-    /// new configuration is refused. Kong reloads (HUP): the shared data is emptied, and the instances are new.
+    /// new configuration is refused. Kong reloads (HUP): the shared data is emptied, and the instances are new; where
+    /// they refuse it, [the door is open](Host::open_door).
     pub fn reload(&mut self, configuration: &[u8]) -> Result<(), StartError> {
         let old = std::mem::take(&mut self.current);
         let old_configuration =
@@ -88,6 +92,12 @@ impl Host {
             self.shut_down_if_idle(index);
         }
         Ok(())
+    }
+
+    /// Why a worker serves every request without the filter. That is what Kong does where a filter returns false from
+    /// its configuration, or traps in it: the gateway starts, says that it is ready, and lets everything pass.
+    pub fn open_door(&self, worker: usize) -> Option<&StartError> {
+        self.doors.get(worker)?.as_ref()
     }
 
     /// Lets a worker's timer fire. Nothing happens if the filter set no period or its instance is dead.
@@ -260,11 +270,32 @@ impl Host {
 
     fn start_workers(&mut self, workers: usize) -> Result<(), StartError> {
         let mut started = Vec::new();
+        let mut doors = Vec::new();
         for worker in 0..workers {
-            started.push(self.start_instance(worker, false)?);
+            let (index, door) = match self.start_instance(worker, false) {
+                Ok(index) => (index, None),
+                Err(refused) if self.leaves_open(&refused) => {
+                    self.instances.push(None);
+                    (self.instances.len() - 1, Some(refused))
+                }
+                Err(refused) => return Err(refused),
+            };
+            started.push(index);
+            doors.push(door);
         }
         self.current = started;
+        self.doors = doors;
         Ok(())
+    }
+
+    /// A module that Kong can't load leaves it open too; that is an error here, since no filter has a say in it.
+    fn leaves_open(&self, refused: &StartError) -> bool {
+        let open = match refused {
+            StartError::Rejected { .. } => true,
+            StartError::Trapped { worker_crash, .. } => !worker_crash,
+            StartError::NotLoaded { .. } => false,
+        };
+        open && self.dialect() == Dialect::Kong
     }
 
     fn start_instance(&mut self, worker: usize, restart: bool) -> Result<usize, StartError> {

@@ -28,9 +28,11 @@ const KONG_NEEDS: [&str; 3] = [
 
 /// Kong calls these for every request without looking whether the module exports them: where one is
 /// missing, it follows a null pointer.
-const KONG_CALLS_BLINDLY: [&str; 5] = [
+const KONG_CALLS_BLINDLY: [&str; 7] = [
     "proxy_on_request_headers",
+    "proxy_on_request_body",
     "proxy_on_response_headers",
+    "proxy_on_response_body",
     "proxy_on_done",
     "proxy_on_log",
     "proxy_on_delete",
@@ -122,15 +124,7 @@ impl Instance {
             ));
         }
         let Some(function) = self.wasm.get_func(&mut self.store, callback) else {
-            if shared.dialect == Dialect::Kong && KONG_CALLS_BLINDLY.contains(&callback) {
-                self.dead = true;
-                self.crashed = true;
-                return Err(Trap::new(
-                    callback,
-                    "Kong calls it although it is not there",
-                    true,
-                ));
-            }
+            self.must_export(shared.dialect, callback)?;
             return Ok(None);
         };
         if callback.starts_with("proxy_") {
@@ -162,6 +156,25 @@ impl Instance {
                 .first()
                 .and_then(Val::i32)
                 .map_or(0, |result| result as u32),
+        ))
+    }
+
+    /// What Kong does where it is about to call what the module does not export.
+    pub(crate) fn must_export(
+        &mut self,
+        dialect: Dialect,
+        callback: &'static str,
+    ) -> Result<(), Trap> {
+        let blind = dialect == Dialect::Kong && KONG_CALLS_BLINDLY.contains(&callback);
+        if !blind || self.exports(callback) {
+            return Ok(());
+        }
+        self.dead = true;
+        self.crashed = true;
+        Err(Trap::new(
+            callback,
+            "Kong calls it although it is not there",
+            true,
         ))
     }
 

@@ -5,6 +5,7 @@
 
 use crate::Dialect;
 use crate::peer;
+use crate::state::Phase;
 use crate::stream::Stream;
 
 /// The answer to a question for a property.
@@ -16,16 +17,38 @@ pub(crate) enum Property {
     Absent,
     /// Not known. Kong logs an error.
     Unknown,
+    /// Asking for it traps.
+    Traps,
+    /// Asking for it takes the worker down.
+    Crashes,
 }
 
-/// A property of a request, by its dotted path.
-pub(crate) fn of_stream(dialect: Dialect, stream: &Stream, path: &str) -> Property {
+/// A property of a request, by its dotted path, as the callback of that phase sees it.
+pub(crate) fn of_stream(dialect: Dialect, phase: Phase, stream: &Stream, path: &str) -> Property {
+    if dialect == Dialect::Kong
+        && let Some(halt) = halts_kong(phase, path)
+    {
+        return halt;
+    }
     if let Some(value) = stream.properties.get(path) {
         return Property::Value(value.clone());
     }
     match dialect {
         Dialect::Envoy => envoy(stream, path),
         Dialect::Kong => kong(stream, path),
+    }
+}
+
+/// What Kong's own properties do outside of a request's callbacks, in which Lua can't be entered, and all of them once
+/// nginx has let go of the request. (Of the former a real one crashes at some times and not at others.)
+fn halts_kong(phase: Phase, path: &str) -> Option<Property> {
+    let kongs = path.starts_with("kong.");
+    match phase {
+        Phase::Delete => Some(Property::Crashes),
+        Phase::ResponseHeaders if kongs => Some(Property::Crashes),
+        Phase::Log | Phase::Done if kongs => Some(Property::Traps),
+        _ if path == "kong.response.source" => Some(Property::Traps),
+        _ => None,
     }
 }
 
@@ -47,7 +70,7 @@ fn envoy(stream: &Stream, path: &str) -> Property {
         "request.host" => header(stream, ":authority"),
         "request.method" => header(stream, ":method"),
         "request.scheme" => header(stream, ":scheme"),
-        "request.protocol" => text("HTTP/1.1"),
+        "request.protocol" => text(stream.protocol),
         "request.id" => header(stream, "x-request-id"),
         "request.referer" => header(stream, "referer"),
         "request.useragent" => header(stream, "user-agent"),
@@ -79,7 +102,7 @@ fn kong(stream: &Stream, path: &str) -> Property {
         "request.url_path" => header_before(stream, ":path", b'?'),
         "request.method" => header(stream, ":method"),
         "request.scheme" => header(stream, ":scheme"),
-        "request.protocol" => text("HTTP/1.1"),
+        "request.protocol" => text(stream.protocol),
         "request.id" => header(stream, "x-request-id"),
         "request.referer" => header(stream, "referer"),
         "request.useragent" => header(stream, "user-agent"),
@@ -88,10 +111,15 @@ fn kong(stream: &Stream, path: &str) -> Property {
         "response.code" => text(&format!("{:03}", facts.status.unwrap_or(0))),
         "kong.route_name" => text("route"),
         "kong.service_name" => text("service"),
-        "kong.response.source" => facts.source.map_or(Property::Absent, text),
         "kong.service.response.status" => facts
             .service_status
             .map_or(Property::Absent, |status| text(&status.to_string())),
+        // nginx's own variables; this one is absent where a neighbour or Kong has answered.
+        "ngx.upstream_status" => match (facts.service_status, facts.status) {
+            (Some(status), _) => text(&status.to_string()),
+            (None, Some(499)) => text("-"),
+            (None, _) => Property::Absent,
+        },
         _ => headers(stream, path).unwrap_or(Property::Unknown),
     }
 }
@@ -148,7 +176,7 @@ mod tests {
         if let Some(response) = response {
             stream.start_response(response.status, &response.headers, Facts::of(&response));
         }
-        of_stream(dialect, &stream, path)
+        of_stream(dialect, Phase::ResponseHeaders, &stream, path)
     }
 
     #[test]
@@ -237,25 +265,44 @@ mod tests {
     }
 
     #[test]
-    fn kong_tells_who_answered_by_source() {
-        let upstream = Some(Response::upstream(503));
-        assert_eq!(
-            asked(Dialect::Kong, upstream.clone(), "kong.response.source"),
-            text("service")
-        );
-        assert_eq!(
-            asked(Dialect::Kong, upstream, "kong.service.response.status"),
-            text("503")
-        );
-        let other = Some(Response::other_filter(403));
-        assert_eq!(
-            asked(Dialect::Kong, other.clone(), "kong.response.source"),
-            text("exit")
-        );
-        assert_eq!(
-            asked(Dialect::Kong, other, "kong.service.response.status"),
-            Property::Absent
-        );
+    fn kong_tells_who_answered_by_nginxs_word_for_the_upstream() {
+        let status = |response| asked(Dialect::Kong, Some(response), "ngx.upstream_status");
+        assert_eq!(status(Response::upstream(503)), text("503"));
+        assert_eq!(status(Response::other_filter(403)), Property::Absent);
+    }
+
+    #[test]
+    fn kongs_own_properties_end_the_worker_behind_the_request() {
+        let stream = Stream::new(Dialect::Kong, &Request::get("/"));
+        let asked = |phase, path| of_stream(Dialect::Kong, phase, &stream, path);
+        for (path, in_request, in_response, at_log, at_end) in [
+            (
+                "kong.route_name",
+                text("route"),
+                Property::Crashes,
+                Property::Traps,
+                Property::Crashes,
+            ),
+            (
+                "kong.response.source",
+                Property::Traps,
+                Property::Crashes,
+                Property::Traps,
+                Property::Crashes,
+            ),
+            (
+                "ngx.upstream_status",
+                Property::Absent,
+                Property::Absent,
+                Property::Absent,
+                Property::Crashes,
+            ),
+        ] {
+            assert_eq!(asked(Phase::RequestHeaders, path), in_request, "{path}");
+            assert_eq!(asked(Phase::ResponseHeaders, path), in_response, "{path}");
+            assert_eq!(asked(Phase::Log, path), at_log, "{path}");
+            assert_eq!(asked(Phase::Delete, path), at_end, "{path}");
+        }
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Request {
     pub peer: String,
     /// True if no body follows. Kong never tells the filter.
     pub end_of_stream: bool,
+    /// The version of HTTP that the client speaks, as nginx and Envoy write it.
+    pub protocol: &'static str,
     /// More properties, by dotted path, or other values for the host's own.
     pub properties: Vec<(String, Vec<u8>)>,
 }
@@ -33,6 +35,7 @@ impl Request {
             headers: Vec::new(),
             peer: "10.0.0.1:40000".to_owned(),
             end_of_stream: true,
+            protocol: "HTTP/1.1",
             properties: Vec::new(),
         }
     }
@@ -54,6 +57,12 @@ impl Request {
     pub fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Request {
         self.headers
             .push((name.to_owned(), value.as_ref().to_vec()));
+        self
+    }
+
+    /// Over HTTP/2, where a body need not be announced. `protocol`: `HTTP/2` on Envoy, `HTTP/2.0` on Kong.
+    pub fn protocol(mut self, protocol: &'static str) -> Request {
+        self.protocol = protocol;
         self
     }
 

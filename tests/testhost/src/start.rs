@@ -102,6 +102,8 @@ pub enum StartError {
     Trapped {
         /// The trap.
         message: String,
+        /// A real gateway would have lost the worker process, again with each one that it starts in its place.
+        worker_crash: bool,
         /// What was logged during the start.
         logs: Vec<LogLine>,
     },
@@ -115,6 +117,7 @@ impl StartError {
             Failure::Rejected => StartError::Rejected { logs },
             Failure::Trapped(trap) => StartError::Trapped {
                 message: trap.to_string(),
+                worker_crash: trap.worker_crash,
                 logs,
             },
         }

@@ -43,9 +43,11 @@ pub(crate) struct Stream {
     pub(crate) resumed: bool,
     /// What answers to its calls cost, for the exchange to collect.
     pub(crate) owed: Calls,
-    /// Properties set by the test or by the filter.
     /// The request target as the client sent it.
     pub(crate) target: String,
+    /// The version of HTTP that the client speaks.
+    pub(crate) protocol: &'static str,
+    /// Properties set by the test or by the filter.
     pub(crate) properties: BTreeMap<String, Vec<u8>>,
 }
 
@@ -61,9 +63,7 @@ pub(crate) struct Facts {
     pub(crate) flags: i64,
     /// Envoy: `upstream.address`.
     pub(crate) upstream: Option<&'static str>,
-    /// Kong: `kong.response.source`.
-    pub(crate) source: Option<&'static str>,
-    /// Kong: `kong.service.response.status`.
+    /// nginx: `upstream_status`.
     pub(crate) service_status: Option<u32>,
 }
 
@@ -92,6 +92,7 @@ impl Stream {
             request: headers,
             properties: request.properties.iter().cloned().collect(),
             target: request.path.clone(),
+            protocol: request.protocol,
             ..Stream::unseen(dialect, &request.peer)
         }
     }
@@ -111,6 +112,7 @@ impl Stream {
             owed: Calls::default(),
             properties: BTreeMap::new(),
             target: String::new(),
+            protocol: "HTTP/1.1",
         }
     }
 
@@ -179,7 +181,6 @@ impl Facts {
             ResponseOrigin::Upstream => Facts {
                 details: Some("via_upstream".to_owned()),
                 upstream: Some(UPSTREAM_ADDRESS),
-                source: Some("service"),
                 service_status: status,
                 ..Facts::default()
             },
@@ -190,14 +191,12 @@ impl Facts {
                 ),
                 flags: FLAG_CONNECT_FAILURE,
                 upstream: Some(UPSTREAM_ADDRESS),
-                source: Some("error"),
                 ..Facts::default()
             },
             ResponseOrigin::Timeout => Facts {
                 details: Some("response_timeout".to_owned()),
                 flags: FLAG_UPSTREAM_TIMEOUT,
                 upstream: Some(UPSTREAM_ADDRESS),
-                source: Some("error"),
                 ..Facts::default()
             },
         };
@@ -220,7 +219,6 @@ impl Facts {
                     .collect::<Vec<_>>()
                     .join("_"),
             ),
-            source: Some("exit"),
             ..Facts::default()
         }
     }

@@ -18,12 +18,12 @@ const KONG_READ_ONLY: [&str; 3] = [":authority", ":scheme", ":status"];
 type Pairs = Vec<(String, Vec<u8>)>;
 
 pub(crate) fn get_pairs(guest: &mut Guest<'_>, map: u32, out: (u32, u32)) -> Called {
-    let Some((pairs, cut)) = readable(guest, map, |headers| {
+    let Some((pairs, cut, overruns)) = readable(guest, map, |headers| {
         let (pairs, cut) = headers.pairs();
         let owned = pairs
             .iter()
             .map(|(name, value)| ((*name).to_owned(), value.to_vec()));
-        (owned.collect::<Pairs>(), cut)
+        (owned.collect::<Pairs>(), cut, headers.overruns())
     })?
     else {
         // Envoy answers for a map that is not there with an empty one.
@@ -40,7 +40,16 @@ pub(crate) fn get_pairs(guest: &mut Guest<'_>, map: u32, out: (u32, u32)) -> Cal
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_slice()))
         .collect();
-    guest.give(&headers::encode(&borrowed), out.0, out.1)
+    let encoded = headers::encode(&borrowed);
+    if !overruns {
+        return guest.give(&encoded, out.0, out.1);
+    }
+    let left_out: usize = (pairs.iter())
+        .filter(|(name, _)| name.starts_with(':'))
+        .take(3)
+        .map(|(name, value)| headers::encoded_length(name, value))
+        .sum();
+    guest.give_past_the_end(&encoded, encoded.len() - left_out, out.0, out.1)
 }
 
 pub(crate) fn get_value(
@@ -117,6 +126,9 @@ pub(crate) fn set_pairs(guest: &mut Guest<'_>, map: u32, pairs: (u32, u32)) -> C
     let bytes = guest.read(pairs.0, pairs.1)?;
     let pairs = headers::decode(&bytes).ok_or(Refusal::Status(SERIALIZATION_FAILURE))?;
     let kong = guest.dialect() == Dialect::Kong;
+    if kong && map == REQUEST_HEADERS {
+        return set_request_pairs_on_kong(guest, &pairs);
+    }
     change(guest, map, |headers| {
         headers.clear();
         for (name, value) in &pairs {
@@ -124,6 +136,17 @@ pub(crate) fn set_pairs(guest: &mut Guest<'_>, map: u32, pairs: (u32, u32)) -> C
             if !kong {
                 headers.add(name, value);
             } else if !KONG_READ_ONLY.contains(&name.as_str()) {
+                headers.replace(name, value);
+            }
+        }
+    })
+}
+
+/// `:scheme` stops it halfway, and nothing of what was there before goes.
+fn set_request_pairs_on_kong(guest: &mut Guest<'_>, pairs: &Pairs) -> Called {
+    change(guest, REQUEST_HEADERS, |headers| {
+        for (name, value) in pairs.iter().take_while(|(name, _)| name != ":scheme") {
+            if !KONG_READ_ONLY.contains(&name.as_str()) {
                 headers.replace(name, value);
             }
         }

@@ -75,6 +75,7 @@ pub(crate) fn send_local_response(
 pub(crate) fn get_property(guest: &mut Guest<'_>, path: (u32, u32), out: (u32, u32)) -> Called {
     let path = dotted(guest.read_text(path.0, path.1)?);
     let dialect = guest.dialect();
+    let phase = guest.state().phase;
     let root_id = guest.shared().root_id.clone();
     let own = match path.as_str() {
         "plugin_name" | "plugin_root_id" => Some(root_id.into_bytes()),
@@ -83,7 +84,7 @@ pub(crate) fn get_property(guest: &mut Guest<'_>, path: (u32, u32), out: (u32, u
     };
     let found = match (own, guest.state().stream(), dialect) {
         (Some(value), Some(_), _) | (Some(value), None, Dialect::Envoy) => Property::Value(value),
-        (None, Some(stream), _) => properties::of_stream(dialect, stream, &path),
+        (None, Some(stream), _) => properties::of_stream(dialect, phase, stream, &path),
         (_, None, Dialect::Envoy) => Property::Unknown,
         (_, None, Dialect::Kong) => {
             return Err(Refusal::Crash(format!(
@@ -94,6 +95,10 @@ pub(crate) fn get_property(guest: &mut Guest<'_>, path: (u32, u32), out: (u32, u
     match found {
         Property::Value(value) => guest.give(&value, out.0, out.1),
         Property::Absent => Err(Refusal::Status(NOT_FOUND)),
+        Property::Traps => Err(Refusal::Trap(format!("property \"{path}\" failed"))),
+        Property::Crashes => Err(Refusal::Crash(format!(
+            "property \"{path}\" asked for in {phase:?}"
+        ))),
         Property::Unknown => {
             if dialect == Dialect::Kong {
                 guest.note(

@@ -254,3 +254,42 @@ fn all_headers_can_be_set_at_once() {
         assert_eq!(exchange.upstream_header("x-old"), old, "{dialect:?}");
     }
 }
+
+#[test]
+fn kong_writes_a_list_of_98_headers_past_the_memory_that_it_asked_for() {
+    // The byte behind the list, as far as it was asked for, is marked first.
+    let list = format!(
+        "(drop (call $proxy_get_header_map_pairs (i32.const 0) (i32.const 16) (i32.const 20)))"
+    );
+    let behind = "(i32.add (i32.load (i32.const 16)) (i32.load (i32.const 20)))";
+    let body = format!("{list} (call $status (i64.ne (i64.load {behind}) (i64.const 0)))");
+    let filter = Filter::new().on("proxy_on_request_headers", &body);
+    let overruns = |dialect, headers: usize| {
+        let mut host = filter.start(dialect);
+        let request = (0..headers).fold(Request::get("/"), |r, n| r.header(&format!("x-{n}"), "v"));
+        host.request(0, request).unwrap();
+        said(&host) == ["01"]
+    };
+    // On Kong the host's name is a header, too.
+    assert!(!overruns(Dialect::Kong, 96) && overruns(Dialect::Kong, 97));
+    assert!(!overruns(Dialect::Envoy, 97));
+}
+
+#[test]
+fn of_request_headers_that_are_set_together_kong_takes_those_before_the_scheme_and_keeps_the_old_ones()
+ {
+    let mut filter = Filter::new();
+    let pairs = filter.pairs(&[("x-a", "new"), (":scheme", "http"), ("x-b", "new")]);
+    let set = status(&format!(
+        "(call $proxy_set_header_map_pairs (i32.const 0) {pairs})"
+    ));
+    let mut host = filter
+        .on("proxy_on_request_headers", &set)
+        .start(Dialect::Kong);
+    let request = Request::get("/").header("x-a", "old").header("x-c", "old");
+    let exchange = host.request(0, request).unwrap();
+    let upstream = |name| exchange.upstream_header(name);
+    assert_eq!(upstream("x-a"), Some(&b"new"[..]));
+    assert_eq!(upstream("x-b"), None);
+    assert_eq!(upstream("x-c"), Some(&b"old"[..]));
+}

@@ -102,25 +102,17 @@ fn a_client_that_goes_leaves_no_status_on_envoy_and_499_on_kong() {
 }
 
 #[test]
-fn kongs_log_says_who_answered() {
-    let paths = [
-        "kong.response.source",
-        "kong.service.response.status",
-        "response.code",
-    ];
-    let log = |response, end| settled(Dialect::Kong, &paths, Some(response), end);
+fn kongs_log_says_by_nginxs_variables_who_answered() {
+    let paths = ["ngx.upstream_status", "response.code"];
+    let log = |response, end| settled(Dialect::Kong, &paths, response, end);
+    let upstream = |status| Some(Response::upstream(status));
+    assert_eq!(log(upstream(503), End::Complete), ["503", "503"]);
     assert_eq!(
-        log(Response::upstream(503), End::Complete),
-        ["service", "503", "503"]
+        log(Some(Response::other_filter(403)), End::Complete),
+        ["01", "403"]
     );
-    assert_eq!(
-        log(Response::other_filter(403), End::Complete),
-        ["exit", "01", "403"]
-    );
-    assert_eq!(
-        log(Response::upstream(200), End::UpstreamReset),
-        ["service", "200", "200"]
-    );
+    assert_eq!(log(upstream(200), End::UpstreamReset), ["200", "200"]);
+    assert_eq!(log(None, End::ClientGone), ["-", "499"]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What loads, what starts, and in which order.
 
 use super::support::*;
-use crate::{Dialect, Host, LogLevel, StartError};
+use crate::{Dialect, End, Host, LogLevel, Request, Response, StartError};
 
 fn refusal(filter: &Filter, dialect: Dialect) -> Option<String> {
     match Host::builder(dialect).build(&filter.build(), b"{}") {
@@ -130,24 +130,80 @@ fn initialisation_runs_before_everything() {
 fn a_rejected_configuration_carries_the_log() {
     let mut filter = Filter::new();
     let body = filter.log("limits[0].rate: 0 is not positive") + "(return (i32.const 0))";
-    let filter = filter.on("proxy_on_configure", &body);
-    for dialect in Dialect::BOTH {
-        match Host::builder(dialect).build(&filter.build(), b"{}") {
-            Err(StartError::Rejected { logs }) => {
-                assert_eq!(logs.len(), 1);
-                assert_eq!(logs[0].text, "limits[0].rate: 0 is not positive");
-                assert_eq!(logs[0].level, LogLevel::Info);
-            }
-            other => panic!("{other:?}"),
-        }
+    let module = filter.on("proxy_on_configure", &body).build();
+    let started = |dialect| Host::builder(dialect).build(&module, b"{}");
+    let kong = started(Dialect::Kong).unwrap();
+    let refused = [
+        started(Dialect::Envoy).unwrap_err(),
+        kong.open_door(0).unwrap().clone(),
+    ];
+    for refused in refused {
+        let StartError::Rejected { logs } = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(logs.len(), 1);
+        assert_eq!(logs[0].text, "limits[0].rate: 0 is not positive");
+        assert_eq!(logs[0].level, LogLevel::Info);
     }
+}
+
+#[test]
+fn kong_lets_everything_pass_where_a_filter_refused_its_configuration_or_trapped_in_it() {
+    let refuses = Filter::new().on("proxy_on_request_headers", PAUSE);
+    for body in ["(return (i32.const 0))", "unreachable"] {
+        let module = refuses.clone().on("proxy_on_configure", body).build();
+        let builder = Host::builder(Dialect::Kong).workers(2);
+        let mut host = builder.build(&module, b"{}").unwrap();
+        assert!(host.open_door(1).is_some());
+        let request = Request::get("/").header("x-service-token", "forged");
+        let mut exchange = host.request(1, request).unwrap();
+        assert!(exchange.unfiltered);
+        assert_eq!(
+            exchange.upstream_header("x-service-token"),
+            Some(&b"forged"[..])
+        );
+        host.respond(&mut exchange, Response::upstream(200))
+            .unwrap();
+        let finished = host.finish(exchange, End::Complete).unwrap();
+        assert_eq!(finished.response.unwrap().status, 200);
+        host.tick(1).unwrap();
+    }
+}
+
+#[test]
+fn a_kong_that_reloads_into_a_refused_configuration_opens_its_door_and_one_that_it_takes_closes_it()
+{
+    // Refuses a configuration of three bytes.
+    let body = "(if (i32.eq (local.get 1) (i32.const 3)) (then (return (i32.const 0))))";
+    let mut host = Filter::new()
+        .on("proxy_on_configure", body)
+        .start(Dialect::Kong);
+    host.reload(b"bad").unwrap();
+    assert!(get(&mut host).unfiltered);
+    host.reload(b"good").unwrap();
+    assert!(!get(&mut host).unfiltered);
+}
+
+#[test]
+fn a_filter_can_tell_the_gateways_apart_while_it_is_configured() {
+    let mut filter = Filter::new().import(
+        "wasi_snapshot_preview1",
+        "fd_fdstat_get",
+        "(param i32 i32) (result i32)",
+    );
+    let known = filter.log("ok");
+    let body =
+        format!("(call $status (call $fd_fdstat_get (i32.const 1) (i32.const 200))) {known}");
+    let filter = filter.on("proxy_on_configure", &body);
+    assert_eq!(said(&filter.start(Dialect::Envoy)), ["00", "ok"]);
+    assert_eq!(said(&filter.start(Dialect::Kong)), ["08", "ok"]);
 }
 
 #[test]
 fn a_trap_during_the_start_is_told_with_the_log() {
     let filter = Filter::new().on("proxy_on_configure", "unreachable");
     match Host::builder(Dialect::Envoy).build(&filter.build(), b"{}") {
-        Err(StartError::Trapped { message, logs }) => {
+        Err(StartError::Trapped { message, logs, .. }) => {
             assert!(message.contains("unreachable"), "{message}");
             assert!(logs.iter().any(|line| line.from_host));
         }

@@ -49,7 +49,9 @@ const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
     ("proxy_on_vm_start", 2, Some(1)),
     ("proxy_on_configure", 2, Some(1)),
     ("proxy_on_request_headers", 3, Some(0)),
+    ("proxy_on_request_body", 3, Some(0)),
     ("proxy_on_response_headers", 3, Some(0)),
+    ("proxy_on_response_body", 3, Some(0)),
     ("proxy_on_http_call_response", 5, None),
     ("proxy_on_tick", 1, None),
     ("proxy_on_done", 1, Some(1)),
@@ -58,7 +60,7 @@ const CALLBACKS: &[(&str, usize, Option<u32>)] = &[
 ];
 
 /// A filter under construction. The callbacks that Kong needs are there from the start.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Filter {
     data: Vec<u8>,
     bodies: Vec<(String, String)>,
@@ -74,7 +76,9 @@ impl Filter {
             .on("proxy_on_vm_start", "")
             .on("proxy_on_configure", "")
             .on("proxy_on_request_headers", "")
+            .on("proxy_on_request_body", "")
             .on("proxy_on_response_headers", "")
+            .on("proxy_on_response_body", "")
             .on("proxy_on_done", "")
             .on("proxy_on_log", "")
             .on("proxy_on_delete", "")
@@ -214,9 +218,11 @@ impl Filter {
     }
 
     pub(crate) fn start_with(&self, builder: HostBuilder) -> Host {
-        builder
+        let host = builder
             .build(&self.build(), b"{}")
-            .expect("the filter starts")
+            .expect("the filter starts");
+        assert_eq!(host.open_door(0), None);
+        host
     }
 
     fn wat(&self) -> String {
