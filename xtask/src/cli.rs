@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{bench, build, demo, docker, fuzz, load, qdrant, schema, test, token, tools};
+use crate::{bench, build, demo, docker, fuzz, load, mutants, qdrant, schema, test, token, tools};
 
 /// Builds, tests and shows the filters.
 #[derive(Debug, Parser)]
@@ -29,6 +29,8 @@ enum Command {
     Test(test::Args),
     /// Try inputs that nobody thought of on what reads tokens, key sets and descriptions.
     Fuzz(fuzz::Args),
+    /// Change the code, one place after another, and see whether a test notices; it takes hours.
+    Mutants(mutants::Args),
     /// Measure what it costs to check a token, native and in Envoy.
     Bench(bench::Args),
     /// Load a gateway with fifty users, and show where its limits are.
@@ -68,6 +70,7 @@ impl Cli {
             Command::Schema(args) => schema::run(&args, &workspace)?,
             Command::Test(args) => return test::run(&args, &workspace),
             Command::Fuzz(args) => fuzz::run(&args, &workspace, &mut test::Tally::default())?,
+            Command::Mutants(args) => mutants::run(&args, &workspace)?,
             Command::Bench(args) => bench::run(&args, &workspace)?,
             Command::Load(args) => load::run(&args, &workspace)?,
             Command::Token(args) => token::run(&args)?,

@@ -16,6 +16,7 @@ pub mod filters;
 pub mod fuzz;
 pub mod load;
 pub mod meta;
+pub mod mutants;
 pub mod port;
 pub mod qdrant;
 pub mod schema;

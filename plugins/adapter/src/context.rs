@@ -304,9 +304,10 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Stat
             HeaderEdit::Clear { name } => match host {
                 Host::Envoy => abi::remove_header(map, name),
                 // On Kong a header that is removed still reaches the upstream. Emptied it does so
-                // too, and a backend that takes `_` for `-` would join it with the one that is ours.
+                // too, and a backend that folds its name would join it with the one that is ours.
                 Host::Kong => {
-                    let folds = name.contains('_');
+                    let folds = |byte: u8| byte != b'-' && !byte.is_ascii_alphanumeric();
+                    let folds = name.bytes().any(folds);
                     let emptied = abi::replace_header(map, name, b"");
                     emptied.and(if folds {
                         Err(abi::Status::NOT_FOUND)

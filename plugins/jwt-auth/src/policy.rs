@@ -93,6 +93,14 @@ impl JwtAuth {
             let refusal = Refusal::from(Reason::AmbiguousPath);
             return Err(refusal.with_detail("fault", ambiguous.reason()));
         }
+        let no_host = match request.host() {
+            Ok(None) if self.rules.name_hosts() => Some("no_host"),
+            Ok(Some(_) | None) => None,
+            Err(ambiguous) => Some(ambiguous.reason()),
+        };
+        if let Some(fault) = no_host {
+            return Err(Refusal::from(Reason::AmbiguousHost).with_detail("fault", fault));
+        }
         if self.providers.identities().came_twice(request.headers()) {
             return Err(Reason::DuplicateIdentity.into());
         }

@@ -30,6 +30,8 @@ macro_rules! reasons {
 reasons! {
     /// Two parsers could read the path differently.
     AmbiguousPath = "ambiguous_path",
+    /// What it names as its host is none, or there are two, or none where rules tell hosts apart.
+    AmbiguousHost = "ambiguous_host",
     /// The client sent a header of ours twice; on Kong the second one could not be overwritten.
     DuplicateIdentity = "duplicate_identity",
     /// No rule matches.
@@ -94,6 +96,8 @@ reasons! {
 enum Answer {
     /// The request's path is no path.
     AmbiguousPath,
+    /// The request's host is no host.
+    AmbiguousHost,
     /// The request is not one that can be decided on, though no fault of a token.
     BadRequest,
     /// 400 `invalid_request`.
@@ -123,6 +127,7 @@ impl Reason {
     const fn answer(self) -> Answer {
         match self {
             Self::AmbiguousPath => Answer::AmbiguousPath,
+            Self::AmbiguousHost => Answer::AmbiguousHost,
             Self::DuplicateIdentity => Answer::BadRequest,
             Self::NoRule => Answer::Forbidden,
             Self::SeveralTokens => Answer::InvalidRequest,
@@ -168,6 +173,7 @@ impl Answer {
     const fn problem(self) -> Problem {
         let (status, kind, title) = match self {
             Self::AmbiguousPath => (400, "ambiguous-path", "Ambiguous request path"),
+            Self::AmbiguousHost => (400, "ambiguous-host", "Ambiguous host"),
             Self::BadRequest | Self::InvalidRequest => (400, "invalid-request", "Invalid request"),
             Self::Unauthenticated => (401, "unauthenticated", "Authentication required"),
             Self::InvalidToken => (401, "invalid-token", "Invalid token"),
@@ -188,6 +194,7 @@ impl Answer {
     fn challenge(self, realm: &str, scope: &str) -> Option<String> {
         let error = match self {
             Self::AmbiguousPath
+            | Self::AmbiguousHost
             | Self::BadRequest
             | Self::Forbidden
             | Self::TooManyRequests

@@ -53,6 +53,11 @@ impl Rules {
         Ok(Self(rules))
     }
 
+    /// Whether one of them is about some hosts, and no others.
+    pub(crate) fn name_hosts(&self) -> bool {
+        self.0.iter().any(|(matching, _)| matching.names_hosts())
+    }
+
     /// What the first rule that matches says.
     pub(crate) fn find(&self, request: &Request<'_>) -> Option<&Access> {
         let mut rules = self.0.iter();

@@ -70,16 +70,14 @@ impl<'a> HeaderEdits<'a> {
     }
 }
 
-/// Whether a backend could fold `sent` into the header `ours`: alike but for case and `_` for `-`
-/// (CGI, WSGI and Rack fold the latter).
+/// Whether a backend could fold `sent` into the header `ours`: alike but for case and for what is neither a letter nor a
+/// digit. CGI, WSGI and Rack take `_` for `-`; PHP and others take a dot, and whatever else a name may hold (RFC 9110
+/// section 5.6.2), for it as well.
 #[must_use]
 pub fn spelled_like(sent: &[u8], ours: &str) -> bool {
-    let fold = |byte: u8| {
-        if byte == b'_' {
-            b'-'
-        } else {
-            byte.to_ascii_lowercase()
-        }
+    let fold = |byte: u8| match byte {
+        letter if letter.is_ascii_alphanumeric() => letter.to_ascii_lowercase(),
+        _ => b'-',
     };
     sent.len() == ours.len()
         && sent
@@ -116,14 +114,29 @@ mod tests {
             ("X-Service-Token", "forged"),
             ("x_service-token", "forged"),
             ("x-service-tokens", "other"),
+            ("X.Service~Token", "forged"),
         ]);
         let mut edits = HeaderEdits::none();
-        assert_eq!(clear_spellings(&headers, "x-service-token", &mut edits), 2);
+        assert_eq!(clear_spellings(&headers, "x-service-token", &mut edits), 3);
+        let clear = |name| HeaderEdit::Clear {
+            name: Cow::Borrowed(name),
+        };
         assert_eq!(
             edits.as_slice(),
-            [HeaderEdit::Clear {
-                name: Cow::Borrowed("x_service-token")
-            }]
+            [clear("x_service-token"), clear("X.Service~Token")]
         );
+    }
+
+    #[test]
+    fn whatever_is_no_letter_and_no_digit_may_be_folded() {
+        for byte in (b'!'..=b'~').filter(|byte| !byte.is_ascii_alphanumeric()) {
+            let sent = [b"X", &[byte][..], b"User2"].concat();
+            assert!(spelled_like(&sent, "x-user2"), "{}", char::from(byte));
+            let ours = String::from_utf8(sent).unwrap().to_ascii_lowercase();
+            assert!(spelled_like(b"x-user2", &ours), "{ours}");
+        }
+        for other in ["x-user3", "xuser2", "x--user2", "x-user2-", "xxuser2"] {
+            assert!(!spelled_like(other.as_bytes(), "x-user2"), "{other}");
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! that could still be read in two ways is not a path at all.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 
 /// A path without its query, in the one form that rules are matched against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +70,24 @@ impl<'a> CanonicalPath<'a> {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// The path without a slash at its end: to most backends the same.
+    #[must_use]
+    pub fn without_slash_at_end(&self) -> &str {
+        without_slash_at_end(&self.0)
+    }
 }
+
+/// A path without a slash at its end; `/` stays.
+pub(crate) fn without_slash_at_end(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        Some("") | None => path,
+        Some(rest) => rest,
+    }
+}
+
+/// What a path holds encoded only (RFC 3986 section 3.3), and clients send bare all the same: both mean one path.
+const NEVER_BARE: [char; 10] = ['"', '<', '>', '[', ']', '^', '`', '{', '|', '}'];
 
 fn decode_unreserved(path: &[u8]) -> Result<Cow<'_, str>, AmbiguousPath> {
     if path
@@ -80,13 +98,24 @@ fn decode_unreserved(path: &[u8]) -> Result<Cow<'_, str>, AmbiguousPath> {
     }
     // Only ASCII is left, so this can't fail.
     let text = std::str::from_utf8(path).map_err(|_| AmbiguousPath::ForbiddenByte)?;
-    if !text.contains('%') {
+    let other = |byte: char| byte == '%' || NEVER_BARE.contains(&byte);
+    if !text.contains(other) {
         return Ok(Cow::Borrowed(text));
     }
     let mut decoded = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, encoded)) = rest.split_once('%') {
+    while let Some(at) = rest.find(other) {
+        let (before, from) = rest.split_at(at);
         decoded.push_str(before);
+        let Some(encoded) = from.strip_prefix('%') else {
+            let (bare, after) = from.split_at(1);
+            for byte in bare.bytes() {
+                // Writing into a String does not fail.
+                let _ = write!(decoded, "%{byte:02X}");
+            }
+            rest = after;
+            continue;
+        };
         let digits = encoded.get(..2).ok_or(AmbiguousPath::InvalidEncoding)?;
         if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
             return Err(AmbiguousPath::InvalidEncoding);
@@ -145,6 +174,10 @@ mod tests {
         assert_eq!(canonical("/").as_deref(), Ok("/"));
         assert_eq!(canonical("/a/").as_deref(), Ok("/a/"));
         assert_eq!(canonical("/a%3Ab%2c/%40").as_deref(), Ok("/a:b,/@"));
+        assert_eq!(
+            canonical("/a[b]/{c}%5b").as_deref(),
+            Ok("/a%5Bb%5D/%7Bc%7D%5B")
+        );
     }
 
     #[test]

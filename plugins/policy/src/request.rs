@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::net::IpAddr;
 
-use crate::{AmbiguousPath, CanonicalPath, Headers, Origin};
+use crate::{AmbiguousHost, AmbiguousPath, CanonicalPath, Headers, Origin, host, preflight};
 
 /// Where a request came from. Asked for only when a policy needs it, since it costs a host call.
 pub trait PeerAddress {
@@ -92,21 +92,21 @@ impl<'a> Request<'a> {
             .unwrap_or("")
     }
 
-    /// The host without its port. Kong shows its own server name under `:authority`, so that
-    /// `host` goes first where it is there. `None` when it is missing or there are two.
-    #[must_use]
-    pub fn host(&self) -> Option<&'a str> {
-        let host = match self.headers.single("host") {
-            Ok(Some(host)) => host,
-            Ok(None) => self.headers.single(":authority").ok().flatten()?,
-            Err(_) => return None,
+    /// The host without its port; `Ok(None)` when none is named. Kong shows its own server name under `:authority`, so
+    /// that `host` goes first where it is there.
+    ///
+    /// # Errors
+    /// [`AmbiguousHost`] when two parsers could read it differently.
+    pub fn host(&self) -> Result<Option<&'a str>, AmbiguousHost> {
+        let single = |name| {
+            let line = self.headers.single(name);
+            line.map_err(|_| AmbiguousHost::Duplicated)
         };
-        let host = std::str::from_utf8(host).ok()?;
-        let name = match host.strip_prefix('[') {
-            Some(_) => host.split_inclusive(']').next()?,
-            None => host.split_once(':').map_or(host, |(name, _)| name),
+        let line = match single("host")? {
+            Some(host) => Some(host),
+            None => single(":authority")?,
         };
-        Some(name.strip_suffix('.').unwrap_or(name))
+        line.map(host::parse).transpose()
     }
 
     /// The request target as it came, query included.
@@ -137,13 +137,18 @@ impl<'a> Request<'a> {
             .map_err(|e| *e)
     }
 
-    /// Whether this is a CORS preflight (Fetch standard, section 3.2.2): no credentials can be in
-    /// it, and the request that it asks about is checked on its own.
+    /// Whether this is a CORS preflight, as a browser sends it (Fetch standard, sections 3.2.2 and 4.8): with no
+    /// credentials and no body, since the request that it asks about is checked on its own. Anything more is an ordinary
+    /// request whose method is OPTIONS.
     #[must_use]
     pub fn is_cors_preflight(&self) -> bool {
+        let single = |name| self.headers.single(name).ok().flatten();
+        let absent = |name: &&str| self.headers.get(name).is_none();
         self.method() == "OPTIONS"
-            && self.headers.get("origin").is_some()
-            && self.headers.get("access-control-request-method").is_some()
+            && single("origin").is_some_and(preflight::is_origin)
+            && single("access-control-request-method").is_some_and(preflight::is_method)
+            && preflight::NEVER_SENT.iter().all(absent)
+            && single("content-length").is_none_or(|length| length == b"0")
     }
 
     /// Whether the client speaks gRPC and so needs its refusal as a `grpc-status`.
@@ -188,23 +193,27 @@ mod tests {
     }
 
     #[test]
-    fn the_host_header_goes_before_the_authority_and_loses_its_port() {
-        let host = |pairs: &[(&str, &str)]| with(pairs, |r| r.host().map(str::to_owned));
+    fn the_host_header_goes_before_the_authority() {
+        let host = |pairs: &[(&str, &str)]| with(pairs, |r| r.host().map(|h| h.map(str::to_owned)));
+        let named = |name: &str| Ok(Some(name.to_owned()));
+        assert_eq!(host(&[(":authority", "a.example:80")]), named("a.example"));
         assert_eq!(
-            host(&[(":authority", "a.example:80")]).as_deref(),
-            Some("a.example")
+            host(&[(":authority", "kong:8000"), ("host", "B.example.")]),
+            named("B.example")
         );
         assert_eq!(
-            host(&[(":authority", "kong:8000"), ("host", "B.example.")]).as_deref(),
-            Some("B.example")
+            host(&[("host", "a"), ("host", "b")]),
+            Err(AmbiguousHost::Duplicated)
         );
-        assert_eq!(host(&[("host", "[::1]:80")]).as_deref(), Some("[::1]"));
-        assert_eq!(host(&[("host", "a"), ("host", "b")]), None);
-        assert_eq!(host(&[]), None);
+        assert_eq!(
+            host(&[(":authority", "a"), ("host", "x@a")]),
+            Err(AmbiguousHost::Malformed)
+        );
+        assert_eq!(host(&[]), Ok(None));
     }
 
     #[test]
-    fn only_a_full_preflight_is_one() {
+    fn a_preflight_is_what_a_browser_sends_and_nothing_more() {
         let preflight = [
             (":method", "OPTIONS"),
             ("origin", "http://localhost:3103"),
@@ -215,6 +224,53 @@ mod tests {
             let mut pairs = preflight.to_vec();
             pairs.remove(missing);
             assert!(!with(&pairs, |r| r.is_cors_preflight()), "{pairs:?}");
+        }
+        let also = |more: (&'static str, &'static str)| {
+            let pairs = [&preflight[..], &[more]].concat();
+            with(&pairs, |r| r.is_cors_preflight())
+        };
+        for more in [
+            ("access-control-request-headers", "authorization"),
+            ("content-length", "0"),
+            ("user-agent", "Mozilla/5.0"),
+        ] {
+            assert!(also(more), "{more:?}");
+        }
+        for more in [
+            ("authorization", "Bearer x"),
+            ("Cookie", "session=1"),
+            ("proxy-authorization", "Basic x"),
+            ("content-length", "1"),
+            ("content-length", "x"),
+            ("transfer-encoding", "chunked"),
+            ("content-type", "application/json"),
+            ("origin", "http://other.example"),
+            ("access-control-request-method", "POST"),
+        ] {
+            assert!(!also(more), "{more:?}");
+        }
+        for (name, value, plausible) in [
+            ("origin", "null", true),
+            ("origin", "https://a.example", true),
+            ("origin", "http://[::1]:8080", true),
+            ("origin", "chrome-extension://abcdef", true),
+            ("origin", "", false),
+            ("origin", "a.example", false),
+            ("origin", "https://a.example/", false),
+            ("origin", "https://", false),
+            ("origin", "https://u@a.example", false),
+            ("origin", "https://a.example, https://b.example", false),
+            ("access-control-request-method", "PATCH", true),
+            ("access-control-request-method", "", false),
+            ("access-control-request-method", "GET, POST", false),
+            ("access-control-request-method", "G@T", false),
+        ] {
+            let pairs = preflight.map(|pair| match pair.0 == name {
+                true => (name, value),
+                false => pair,
+            });
+            let is = with(&pairs, |r| r.is_cors_preflight());
+            assert_eq!(is, plausible, "{name}: {value}");
         }
     }
 

@@ -169,7 +169,7 @@ impl Fingerprint {
                 }
                 KeyPart::Path => {
                     match source.request.path() {
-                        Ok(path) => field(&mut hasher, path.as_str().as_bytes()),
+                        Ok(path) => field(&mut hasher, path.without_slash_at_end().as_bytes()),
                         // All of them together: none is let slip by writing it in another way.
                         Err(ambiguous) => field(&mut hasher, ambiguous.reason().as_bytes()),
                     }
@@ -180,11 +180,16 @@ impl Fingerprint {
                     true
                 }
                 KeyPart::Host => match source.request.host() {
-                    Some(host) => {
+                    Ok(Some(host)) => {
                         field(&mut hasher, host.to_ascii_lowercase().as_bytes());
-                        !host.is_empty()
+                        true
                     }
-                    None => false,
+                    Ok(None) => false,
+                    // All of them together: none is let slip by writing it in another way.
+                    Err(ambiguous) => {
+                        field(&mut hasher, ambiguous.reason().as_bytes());
+                        true
+                    }
                 },
                 KeyPart::Route => match source.request.route() {
                     Some(route) => {

@@ -198,7 +198,9 @@ impl ServiceToken {
         match (self.mode, rule) {
             (Mode::Shadow, None) => return (nothing, None),
             _ if sent.is_refused() => {
-                return (Verdict::Refuse(BAD_REQUEST.reply(request)), None);
+                let reply = BAD_REQUEST.reply(request);
+                let why = sent.reason().unwrap_or_default();
+                return (Verdict::Refuse(reply.because(Self::NAME, why)), None);
             }
             (_, None) => {
                 let mut edits = HeaderEdits::none();

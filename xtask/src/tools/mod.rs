@@ -4,6 +4,7 @@
 
 mod backends;
 mod cargo_fuzz;
+mod cargo_mutants;
 mod crates_io;
 mod envoy;
 mod node;
@@ -21,6 +22,7 @@ use crate::command::capture;
 
 pub use backends::{Variables, node_backend, python_backend};
 pub use cargo_fuzz::cargo_fuzz;
+pub use cargo_mutants::cargo_mutants;
 pub use envoy::{envoy, envoy_of_pypi};
 pub use node::node;
 pub use schemas::kubernetes_models;

@@ -1,10 +1,13 @@
 //! `match`: which requests a rule, a limit, a breaker or an injection is about.
 
+use std::net::Ipv6Addr;
+
 use serde::Deserialize;
 
-use crate::Request;
 use crate::config::text::text_type;
 use crate::config::{NonEmpty, Path};
+use crate::path::without_slash_at_end;
+use crate::{Request, host};
 
 /// Which requests something is about. All given parts must hold; none given: every request.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -17,9 +20,39 @@ pub struct Match {
     pub paths: Option<NonEmpty<PathPattern>>,
     /// Any of these methods.
     pub methods: Option<NonEmpty<Method>>,
+    /// Whether a slash at a path's end makes it another path.
+    #[serde(default)]
+    pub trailing_slash: TrailingSlash,
+    /// Whether capitals make a path another path.
+    #[serde(default)]
+    pub case: Case,
 }
 
-/// What a path that two parsers could read differently counts as.
+/// Whether a slash at a path's end makes it another path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TrailingSlash {
+    /// `/a` and `/a/` are one path, as they are to most backends.
+    #[default]
+    Same,
+    /// They are two, for a backend that tells them apart.
+    Distinct,
+}
+
+/// Whether capitals make a path another path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Case {
+    /// `/a` and `/A` are two paths.
+    #[default]
+    Sensitive,
+    /// They are one, for a backend to which they are: Express by default, IIS.
+    Ignore,
+}
+
+/// What a path or a host that two parsers could read differently counts as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IfAmbiguous {
     /// As one that matches: for limits, which nobody may slip past.
@@ -77,8 +110,14 @@ impl Match {
     #[must_use]
     pub fn matches(&self, request: &Request<'_>, ambiguous: IfAmbiguous) -> bool {
         self.method_matches(request)
-            && self.host_matches(request)
+            && self.host_matches(request, ambiguous)
             && self.path_matches(request, ambiguous)
+    }
+
+    /// Whether it tells hosts apart.
+    #[must_use]
+    pub const fn names_hosts(&self) -> bool {
+        self.hosts.is_some()
     }
 
     fn method_matches(&self, request: &Request<'_>) -> bool {
@@ -91,14 +130,15 @@ impl Match {
             .any(|method| method.0 == request.method())
     }
 
-    fn host_matches(&self, request: &Request<'_>) -> bool {
+    fn host_matches(&self, request: &Request<'_>, ambiguous: IfAmbiguous) -> bool {
         let Some(hosts) = &self.hosts else {
             return true;
         };
-        let Some(host) = request.host() else {
-            return false;
-        };
-        hosts.as_slice().iter().any(|pattern| pattern.matches(host))
+        match request.host() {
+            Ok(Some(host)) => hosts.as_slice().iter().any(|pattern| pattern.matches(host)),
+            // Which one the backend takes it for is not known; without one, which is its default.
+            Ok(None) | Err(_) => ambiguous == IfAmbiguous::Matches,
+        }
     }
 
     fn path_matches(&self, request: &Request<'_>, ambiguous: IfAmbiguous) -> bool {
@@ -106,36 +146,63 @@ impl Match {
             return true;
         };
         match request.path() {
-            Ok(path) => paths
-                .as_slice()
-                .iter()
-                .any(|pattern| pattern.matches(path.as_str())),
+            Ok(path) => {
+                let path = match self.trailing_slash {
+                    TrailingSlash::Same => path.without_slash_at_end(),
+                    TrailingSlash::Distinct => path.as_str(),
+                };
+                let mut paths = paths.as_slice().iter();
+                paths.any(|pattern| pattern.matches(path, self.trailing_slash, self.case))
+            }
             Err(_) => ambiguous == IfAmbiguous::Matches,
         }
     }
 }
 
 impl PathPattern {
-    fn matches(&self, path: &str) -> bool {
+    /// `path`: as it is to be compared, with or without a slash at its end.
+    fn matches(&self, path: &str, slash: TrailingSlash, case: Case) -> bool {
         match self {
-            Self::Exact(exact) => exact.as_str() == path,
+            Self::Exact(exact) => match slash {
+                TrailingSlash::Same => case.same(without_slash_at_end(exact.as_str()), path),
+                TrailingSlash::Distinct => case.same(exact.as_str(), path),
+            },
             Self::Prefix(PrefixPath(prefix)) => {
                 prefix == "/"
                     || path
-                        .strip_prefix(prefix.as_str())
-                        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+                        .split_at_checked(prefix.len())
+                        .is_some_and(|(head, rest)| {
+                            case.same(prefix, head) && (rest.is_empty() || rest.starts_with('/'))
+                        })
             }
             Self::Template(TemplatePath(segments)) => {
+                let segments = match (slash, segments.split_last()) {
+                    (TrailingSlash::Same, Some((Segment::Literal(last), rest)))
+                        if last.is_empty() && !rest.is_empty() =>
+                    {
+                        rest
+                    }
+                    (TrailingSlash::Same | TrailingSlash::Distinct, _) => segments,
+                };
                 let mut parts = path.split('/').skip(1);
                 let fits = segments
                     .iter()
                     .all(|segment| match (segment, parts.next()) {
                         (Segment::Any, Some(part)) => !part.is_empty(),
-                        (Segment::Literal(literal), Some(part)) => literal == part,
+                        (Segment::Literal(literal), Some(part)) => case.same(literal, part),
                         (_, None) => false,
                     });
                 fits && parts.next().is_none()
             }
+        }
+    }
+}
+
+impl Case {
+    fn same(self, one: &str, other: &str) -> bool {
+        match self {
+            Self::Sensitive => one == other,
+            Self::Ignore => one.eq_ignore_ascii_case(other),
         }
     }
 }
@@ -154,7 +221,8 @@ impl PrefixPath {
 
 impl TemplatePath {
     fn parse(text: &str) -> Result<Self, String> {
-        Path::parse(text)?;
+        // Each `{name}` stands for a segment like any other.
+        Path::parse(&text.replace(['{', '}'], "_"))?;
         let segment = |part: &str| match part
             .strip_prefix('{')
             .and_then(|rest| rest.strip_suffix('}'))
@@ -187,9 +255,9 @@ impl HostPattern {
             Some(name) => (name, true),
             None => (lower.as_str(), false),
         };
-        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]:".contains(&byte);
-        let bracketed = name.starts_with('[') && name.ends_with(']');
-        if name.is_empty() || !name.bytes().all(fits) || (name.contains(':') && !bracketed) {
+        // To the letter what a request's host can be.
+        let canonical = host::parse(name.as_bytes()) == Ok(name);
+        if !canonical || (below && name.starts_with('[')) {
             return Err(format!(
                 "{text:?} is not a host; expected a name without a port, or *.suffix"
             ));
@@ -203,6 +271,8 @@ impl HostPattern {
 
     fn matches(&self, host: &str) -> bool {
         match self {
+            // One address may be written in several ways.
+            Self::Exact(exact) if exact.starts_with('[') => address(exact) == address(host),
             Self::Exact(exact) => exact.eq_ignore_ascii_case(host),
             Self::Below(suffix) => host
                 .len()
@@ -213,6 +283,11 @@ impl HostPattern {
                 }),
         }
     }
+}
+
+fn address(host: &str) -> Option<Ipv6Addr> {
+    let address = host.strip_prefix('[')?.strip_suffix(']')?;
+    address.parse().ok()
 }
 
 impl Method {
@@ -270,10 +345,111 @@ mod tests {
             "/collections//points",
             "/collections/points",
             "/collections/a/b/points",
-            "/collections/a/points/",
+            "/collections/a/points//",
+            "/collections/a",
         ] {
             assert!(!matches(rule, "GET", "h", path), "{path}");
         }
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_the_same_path_unless_a_backend_tells_it_apart() {
+        for (pattern, path) in [
+            (r#"{"exact":"/admin"}"#, "/admin"),
+            (r#"{"exact":"/admin/"}"#, "/admin"),
+            (r#"{"prefix":"/admin"}"#, "/admin"),
+            (r#"{"template":"/users/{id}/secret"}"#, "/users/1/secret"),
+            (r#"{"template":"/users/{id}/"}"#, "/users/1"),
+        ] {
+            let both = format!(r#"{{"paths":[{pattern}]}}"#);
+            let slash = format!("{path}/");
+            for path in [path, &slash, &format!("{slash}?q=1")] {
+                assert!(matches(&both, "GET", "h", path), "{pattern} {path}");
+            }
+            let distinct = format!(r#"{{"paths":[{pattern}],"trailing_slash":"distinct"}}"#);
+            let found = [path, &slash].map(|path| matches(&distinct, "GET", "h", path));
+            let expected = match (pattern.contains("prefix"), pattern.contains("/\"")) {
+                (true, _) => [true, true],
+                (false, true) => [false, true],
+                (false, false) => [true, false],
+            };
+            assert_eq!(found, expected, "{pattern}");
+        }
+        for distinct in ["", r#","trailing_slash":"distinct""#] {
+            let root = format!(r#"{{"paths":[{{"exact":"/"}}]{distinct}}}"#);
+            assert!(matches(&root, "GET", "h", "/") && !matches(&root, "GET", "h", "/a"));
+        }
+    }
+
+    #[test]
+    fn capitals_make_another_path_unless_a_backend_ignores_them() {
+        for pattern in [
+            r#"{"exact":"/Admin"}"#,
+            r#"{"prefix":"/Admin"}"#,
+            r#"{"template":"/Admin/{x}"}"#,
+        ] {
+            let path = if pattern.contains("template") {
+                "/aDMIN/x"
+            } else {
+                "/aDMIN"
+            };
+            let exact = format!(r#"{{"paths":[{pattern}]}}"#);
+            let ignoring = format!(r#"{{"paths":[{pattern}],"case":"ignore"}}"#);
+            assert!(!matches(&exact, "GET", "h", path), "{pattern}");
+            assert!(matches(&ignoring, "GET", "h", path), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_looks_like_a_pattern_is_refused_with_what_was_meant() {
+        for (wrong, meant) in [
+            (r#"{"prefix":"/admin/*"}"#, "`prefix: /admin`"),
+            (r#"{"prefix":"/admin*"}"#, "`prefix: /admin`"),
+            (r#"{"exact":"/admin/**"}"#, "`prefix: /admin`"),
+            (r#"{"exact":"/*"}"#, "`prefix: /`"),
+            (
+                r#"{"exact":"/users/{id}/secret"}"#,
+                "`template: /users/{id}/secret`",
+            ),
+            (r#"{"prefix":"/users/{id}"}"#, "`template: /users/{id}`"),
+            (
+                r#"{"exact":"/users/:id/secret"}"#,
+                "`template: /users/{id}/secret`",
+            ),
+            (
+                r#"{"exact":"/users/<int:id>"}"#,
+                "`template: /users/{int_id}`",
+            ),
+            (
+                r#"{"exact":"/users/*/secret"}"#,
+                "`template: /users/{name}/secret`",
+            ),
+            (r#"{"template":"/users/:id"}"#, "`template: /users/{id}`"),
+        ] {
+            let rule = format!(r#"{{"paths":[{wrong}]}}"#);
+            let error = serde_json::from_str::<Match>(&rule)
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(meant), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_host_is_one_for_limits_and_none_for_credentials() {
+        let rule: Match = serde_json::from_str(r#"{"hosts":["admin.test"]}"#).unwrap();
+        for host in [Some("x@admin.test"), Some("admin%2etest"), None] {
+            let headers = Headers::from_pairs(host.map(|host| (":authority", host)));
+            let matches = |ambiguous| rule.matches(&Request::new(&headers, &Nobody), ambiguous);
+            assert!(matches(IfAmbiguous::Matches), "{host:?}");
+            assert!(!matches(IfAmbiguous::Misses), "{host:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_the_same_host_however_it_is_written() {
+        let rule = r#"{"hosts":["[2001:db8::1]"]}"#;
+        assert!(matches(rule, "GET", "[2001:DB8:0:0::1]:80", "/"));
+        assert!(!matches(rule, "GET", "[2001:db8::2]", "/"));
     }
 
     #[test]
@@ -284,7 +460,7 @@ mod tests {
             ("a.rag.local", true),
             ("rag.local", false),
             ("evilrag.local", false),
-            (".rag.local", false),
+            ("x.y.rag.local", true),
         ] {
             assert_eq!(matches(rule, "GET", host, "/"), expected, "{host}");
         }

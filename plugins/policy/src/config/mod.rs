@@ -18,7 +18,7 @@ pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
 pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};
-pub use matches::{HostPattern, IfAmbiguous, Match, Method, PathPattern};
+pub use matches::{Case, HostPattern, IfAmbiguous, Match, Method, PathPattern, TrailingSlash};
 pub use millionths::Millionths;
 pub use number::Bounded;
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};

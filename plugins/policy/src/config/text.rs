@@ -1,6 +1,6 @@
 //! Words: names, headers, paths, variables.
 
-use crate::CanonicalPath;
+use crate::{CanonicalPath, spelled_like};
 
 /// Implements `Deserialize` by the type's `parse(&str) -> Result<Self, String>`, and its schema:
 /// the type, what is expected in words, and the schema's own rules. The crate that uses it depends
@@ -145,7 +145,10 @@ impl WritableHeader {
 
     fn parse(text: &str) -> Result<Self, String> {
         let HeaderName(name) = HeaderName::parse(text)?;
-        if Self::FRAMING.contains(&name.as_str()) {
+        if Self::FRAMING
+            .iter()
+            .any(|framing| spelled_like(framing.as_bytes(), &name))
+        {
             return Err(format!(
                 "{text:?} frames or routes the request and can't be written"
             ));
@@ -162,6 +165,11 @@ impl WritableHeader {
 
 impl Path {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        if let Some(meant) = meant_by_pattern(text) {
+            return Err(format!(
+                "{text:?} is compared to the letter and would never match; expected {meant}"
+            ));
+        }
         match CanonicalPath::parse(text.as_bytes()) {
             Ok(path) if path.as_str() == text => Ok(Self(text.to_owned())),
             Ok(path) => Err(format!(
@@ -177,6 +185,34 @@ impl Path {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What was meant by a path that is written as routers write patterns; `None` where it is a path. Nothing of that is a
+/// part of a path in its canonical form, but for `*`, and for `:` at a segment's beginning.
+fn meant_by_pattern(text: &str) -> Option<String> {
+    let is_pattern = |part: &str| part.starts_with(':') || part.contains(['*', '{', '}', '<', '>']);
+    if !text.split('/').any(is_pattern) {
+        return None;
+    }
+    let below = text.trim_end_matches('*');
+    if below.len() < text.len() && !below.split('/').any(is_pattern) {
+        let prefix = match below.trim_end_matches('/') {
+            "" => "/",
+            prefix => prefix,
+        };
+        return Some(format!("`prefix: {prefix}`"));
+    }
+    let segment = |part: &str| {
+        if !is_pattern(part) {
+            return part.to_owned();
+        }
+        let word = |byte: char| byte.is_ascii_alphanumeric() || byte == '_';
+        let name = part.trim_matches(|byte| !word(byte));
+        let name = name.replace(|byte| !word(byte), "_");
+        format!("{{{}}}", if name.is_empty() { "name" } else { &name })
+    };
+    let segments: Vec<String> = text.split('/').map(segment).collect();
+    Some(format!("`template: {}`", segments.join("/")))
 }
 
 impl EnvName {
