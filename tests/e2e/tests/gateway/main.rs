@@ -75,6 +75,7 @@ mod jwks_scene;
 mod jwks_verify_budget;
 mod jwt_auth;
 mod rate_limit;
+mod rate_limit_address;
 mod rate_limit_hot_key;
 mod rate_limit_migration;
 mod rate_limit_route;
