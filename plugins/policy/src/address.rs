@@ -1,20 +1,64 @@
 //! The client's address: the connection's peer, or what trusted proxies say that it is.
 
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use crate::{Request, config, forwarded};
 
+/// The peer of a connection that has no address: one over a unix socket. It is the unspecified
+/// address, which no other connection has.
+pub const UNIX_PEER: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 /// Reads a peer as the gateways write one: `10.0.0.1:1234` and `[::1]:1234` (Envoy), `10.0.0.1`
-/// and `::1` (Kong). IPv4 addresses mapped into IPv6 come out as IPv4.
+/// and `::1` (Kong). IPv4 addresses mapped into IPv6 come out as IPv4, zones are left out. A unix
+/// socket, which Envoy writes as its path or its `@name` and Kong as `unix:`, is [`UNIX_PEER`].
 #[must_use]
 pub fn parse_peer(text: &str) -> Option<IpAddr> {
-    let address = match text.parse::<SocketAddr>() {
-        Ok(socket) => socket.ip(),
-        Err(_) => text.parse::<IpAddr>().ok()?,
+    let is_unix = || text.starts_with("unix:") || text.starts_with('@') || text.contains('/');
+    parse_node(text).or_else(|| is_unix().then_some(UNIX_PEER))
+}
+
+/// Reads an address as proxies write one: with a port or without, IPv6 in brackets or not, with a
+/// zone or without. nginx writes `unix:` for a client on a unix socket.
+pub(crate) fn parse_node(text: &str) -> Option<IpAddr> {
+    let address = match text.strip_prefix('[') {
+        Some(text) => {
+            let (address, rest) = text.split_once(']')?;
+            let port = rest.strip_prefix(':');
+            if !rest.is_empty() && !port.is_some_and(is_port) {
+                return None;
+            }
+            IpAddr::V6(parse_v6(address)?)
+        }
+        None if text == "unix:" => return Some(UNIX_PEER),
+        None => match text.split_once(':') {
+            Some((address, port)) if !port.contains(':') => {
+                if !is_port(port) {
+                    return None;
+                }
+                IpAddr::V4(address.parse::<Ipv4Addr>().ok()?)
+            }
+            Some(_) => IpAddr::V6(parse_v6(text)?),
+            None => IpAddr::V4(text.parse::<Ipv4Addr>().ok()?),
+        },
     };
     Some(address.to_canonical())
+}
+
+/// The zone (RFC 4007 section 11) says by which link the address was seen, and is left out.
+fn parse_v6(text: &str) -> Option<Ipv6Addr> {
+    let (address, zone) = text.split_once('%').unwrap_or((text, "any"));
+    address.parse().ok().filter(|_| !zone.is_empty())
+}
+
+/// A number, or one that is hidden behind a name (RFC 7239 section 6).
+fn is_port(text: &str) -> bool {
+    let hidden = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match text.strip_prefix('_') {
+        Some(name) => !name.is_empty() && name.bytes().all(hidden),
+        None => (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
+    }
 }
 
 /// How the client's address is found.
@@ -23,6 +67,16 @@ pub struct ClientAddress {
     trusted: Vec<IpNet>,
     header: String,
     ipv6_prefix: u8,
+}
+
+/// What was found of a client's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundAddress {
+    /// The address; `None` where the gateway does not tell the peer.
+    pub address: Option<IpAddr>,
+    /// What a trusted proxy wrote could not be read, and the address is that of the last hop that
+    /// can be trusted: all clients behind it are one.
+    pub unreadable: bool,
 }
 
 impl ClientAddress {
@@ -37,13 +91,29 @@ impl ClientAddress {
     /// up to there falls back to the last hop that can be trusted.
     #[must_use]
     pub fn of(&self, request: &Request<'_>) -> Option<IpAddr> {
-        let peer = request.peer()?.to_canonical();
-        Some(self.group(self.behind_proxies(request, peer)))
+        self.find(request).address
     }
 
-    fn behind_proxies(&self, request: &Request<'_>, peer: IpAddr) -> IpAddr {
+    /// The same, with whether all that was needed could be read.
+    #[must_use]
+    pub fn find(&self, request: &Request<'_>) -> FoundAddress {
+        let Some(peer) = request.peer() else {
+            return FoundAddress {
+                address: None,
+                unreadable: false,
+            };
+        };
+        let (address, unreadable) = self.behind_proxies(request, peer.to_canonical());
+        FoundAddress {
+            address: Some(self.group(address)),
+            unreadable,
+        }
+    }
+
+    /// The address, and whether the header could not be read up to it.
+    fn behind_proxies(&self, request: &Request<'_>, peer: IpAddr) -> (IpAddr, bool) {
         if !self.is_trusted(peer) {
-            return peer;
+            return (peer, false);
         }
         let lines: Vec<&[u8]> = request.headers().values(&self.header).collect();
         let lines = lines.iter().rev();
@@ -52,18 +122,21 @@ impl ClientAddress {
             Box::new(lines.flat_map(|line| forwarded::hops(line).into_iter().rev()))
         } else {
             let hops = lines.flat_map(|line| line.rsplit(|byte| *byte == b','));
-            Box::new(hops.map(|hop| parse_peer(std::str::from_utf8(hop).ok()?.trim())))
+            let hops = hops.map(<[u8]>::trim_ascii);
+            // A list may have empty members (RFC 9110 section 5.6.1.2).
+            let hops = hops.filter(|hop| !hop.is_empty());
+            Box::new(hops.map(|hop| parse_node(std::str::from_utf8(hop).ok()?)))
         };
         for hop in hops.take(Self::MOST_HOPS) {
             let Some(address) = hop else {
-                return nearest;
+                return (nearest, true);
             };
             nearest = address;
             if !self.is_trusted(address) {
-                return address;
+                return (address, false);
             }
         }
-        nearest
+        (nearest, false)
     }
 
     fn is_trusted(&self, address: IpAddr) -> bool {
@@ -124,8 +197,9 @@ mod tests {
             format!(r#"{{"trusted_proxies": ["10.0.0.0/8", "fd00::/8"], "header": "{header}"}}"#);
         let config: config::ClientAddressConfig = serde_json::from_str(&config).unwrap();
         let headers = Headers::from_pairs(lines.iter().map(|line| (header, *line)));
-        let found = ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)));
-        found.unwrap().to_string()
+        let found = ClientAddress::from(config).find(&Request::new(&headers, &Peer(peer)));
+        let unreadable = if found.unreadable { " unreadable" } else { "" };
+        format!("{}{unreadable}", found.address.unwrap())
     }
 
     #[test]
@@ -139,7 +213,43 @@ mod tests {
         ] {
             assert_eq!(parse_peer(text).unwrap().to_string(), expected);
         }
-        assert_eq!(parse_peer("/tmp/socket"), None);
+        for text in ["", "localhost", "10.0.0.1:x", "[::1", "[10.0.0.1]"] {
+            assert_eq!(parse_peer(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn proxies_write_addresses_in_more_ways_than_gateways() {
+        for (text, expected) in [
+            ("[2001:db8::1]", "2001:db8::1"),
+            ("[2001:db8::1]:_hidden", "2001:db8::1"),
+            ("fe80::1%eth0", "fe80::1"),
+            ("[fe80::1%eth0]:80", "fe80::1"),
+            ("[fe80::1%25eth0]", "fe80::1"),
+            ("192.0.2.1:443", "192.0.2.1"),
+            ("192.0.2.1:_x", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("[::ffff:192.0.2.1]:1", "192.0.2.1"),
+            ("unix:", "::"),
+        ] {
+            let address = parse_node(text).map(|address| address.to_string());
+            assert_eq!(address.as_deref(), Some(expected), "{text}");
+        }
+        for text in [
+            "unknown",
+            "_hidden",
+            "192.0.2.1:",
+            "192.0.2.1:123456",
+            "192.0.2.1:_",
+            "192.0.2",
+            "fe80::1%",
+            "[2001:db8::1]x",
+            "[2001:db8::1]:",
+            "2001:db8::1::",
+            "/run/x",
+        ] {
+            assert_eq!(parse_node(text), None, "{text}");
+        }
     }
 
     #[test]
@@ -164,11 +274,16 @@ mod tests {
     fn garbage_falls_back_to_the_last_hop_that_can_be_trusted() {
         assert_eq!(
             address("10.0.0.1:9", &["198.51.100.7, unknown"]),
-            "10.0.0.1"
+            "10.0.0.1 unreadable"
         );
         assert_eq!(
             address("10.0.0.1:9", &["198.51.100.7, unknown, 10.0.0.2"]),
-            "10.0.0.2"
+            "10.0.0.2 unreadable"
+        );
+        assert_eq!(
+            address("10.0.0.1:9", &["unknown, 198.51.100.7"]),
+            "198.51.100.7",
+            "what is not needed is not read"
         );
         assert_eq!(address("10.0.0.1:9", &[]), "10.0.0.1");
         assert_eq!(address("10.0.0.1:9", &["10.0.0.3"]), "10.0.0.3");
@@ -192,17 +307,86 @@ mod tests {
             ),
             (&["FOR=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::"),
             (&["for=\"192.0.2.1:80\""], "192.0.2.1"),
-            (&["for=1.1.1.1, for=unknown"], "10.0.0.1"),
-            (&["for=1.1.1.1, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
-            (&["for=1.1.1.1, for=\"2.2.2.2"], "10.0.0.1"),
-            (&["for=1.1.1.1, proto=https"], "10.0.0.1"),
-            (&["for=\"1.1.1.1, for=2.2.2.2\""], "10.0.0.1"),
+            (&["for=1.1.1.1, for=unknown"], "10.0.0.1 unreadable"),
+            (&["for=1.1.1.1, for=_hidden, for=10.0.0.2"], "10.0.0.2 unreadable"),
+            (&["for=1.1.1.1, for=\"2.2.2.2"], "10.0.0.1 unreadable"),
+            (&["for=1.1.1.1, proto=https"], "10.0.0.1 unreadable"),
+            (&["for=\"1.1.1.1, for=2.2.2.2\""], "10.0.0.1 unreadable"),
             (&["by=\"a,for=9.9.9.9\";for=192.0.2.60"], "192.0.2.60"),
-            (&["for=1.1.1.1;for=2.2.2.2"], "10.0.0.1"),
+            (&["for=1.1.1.1;for=2.2.2.2"], "10.0.0.1 unreadable"),
             (&[""], "10.0.0.1"),
+            (&["for=\"[2001:db8::1]\""], "2001:db8::"),
+            (&["for=\"[fe80::1%eth0]:80\""], "fe80::"),
+            (&["for=198.51.100.7,, for=10.0.0.2,"], "198.51.100.7"),
         ] {
             assert_eq!(address(lines), expected, "{lines:?}");
         }
+    }
+
+    #[test]
+    fn every_form_of_an_address_and_empty_members_are_understood() {
+        for (line, expected) in [
+            ("[2001:db8::1]", "2001:db8::"),
+            ("[2001:db8:1::1]:443", "2001:db8:1::"),
+            ("fe80::1%eth0", "fe80::"),
+            ("198.51.100.7:5000", "198.51.100.7"),
+            ("198.51.100.7,,10.0.0.2", "198.51.100.7"),
+            ("198.51.100.7, , ", "198.51.100.7"),
+            (", ,", "10.0.0.1"),
+            ("1.1.1.1, 198.51.100.7:x", "10.0.0.1 unreadable"),
+        ] {
+            assert_eq!(address("10.0.0.1:9", &[line]), expected, "{line}");
+        }
+        let many = format!("198.51.100.7{}", ",".repeat(100));
+        assert_eq!(address("10.0.0.1:9", &[&many]), "198.51.100.7");
+        let long = format!("198.51.100.7{}", ",10.0.0.2".repeat(32));
+        assert_eq!(address("10.0.0.1:9", &[&long]), "10.0.0.2");
+    }
+
+    /// With `use_remote_address` Envoy appends the peer to the header before filters see it; for a
+    /// peer on the loopback it appends the address of its own node in its stead.
+    #[test]
+    fn behind_a_proxy_on_its_own_host_envoy_appends_its_node_unless_it_is_told_not_to() {
+        let found = |trusted: &str, peer: &'static str, line: &str| {
+            let config = format!(r#"{{"trusted_proxies": {trusted}}}"#);
+            let config: config::ClientAddressConfig = serde_json::from_str(&config).unwrap();
+            let headers = Headers::from_pairs([("x-forwarded-for", line)]);
+            let found = ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)));
+            found.unwrap().to_string()
+        };
+        let (loopback, both) = (r#"["127.0.0.0/8"]"#, r#"["127.0.0.0/8", "172.17.0.2"]"#);
+        for (trusted, peer, line, expected) in [
+            // use_remote_address alone: all clients are the node.
+            (loopback, "127.0.0.1:9", "198.51.100.7,172.17.0.2", "172.17.0.2"),
+            // The node is a trusted proxy, too.
+            (both, "127.0.0.1:9", "198.51.100.7,172.17.0.2", "198.51.100.7"),
+            // skip_xff_append.
+            (loopback, "127.0.0.1:9", "198.51.100.7", "198.51.100.7"),
+            // xff_num_trusted_hops: 1. Envoy shows the client as the peer.
+            ("[]", "198.51.100.7:0", "198.51.100.7,172.17.0.2", "198.51.100.7"),
+            // What a client wrote itself stands further left in each of them.
+            (both, "127.0.0.1:9", "9.9.9.9,198.51.100.7,172.17.0.2", "198.51.100.7"),
+            (loopback, "127.0.0.1:9", "9.9.9.9,198.51.100.7", "198.51.100.7"),
+        ] {
+            assert_eq!(found(trusted, peer, line), expected, "{trusted} {line}");
+        }
+    }
+
+    #[test]
+    fn a_peer_on_a_unix_socket_is_one_client_or_a_proxy_that_is_trusted() {
+        let found = |trusted: &str, peer: &'static str| {
+            let config = format!(r#"{{"trusted_proxies": [{trusted}]}}"#);
+            let config: config::ClientAddressConfig = serde_json::from_str(&config).unwrap();
+            let headers = Headers::from_pairs([("x-forwarded-for", "198.51.100.7, unix:")]);
+            ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)))
+        };
+        for peer in ["unix:", "unix:/run/gateway.sock", "/run/gateway.sock", "@gateway", "@"] {
+            assert_eq!(found("", peer), Some(UNIX_PEER), "{peer}");
+            assert_eq!(found(r#""10.0.0.0/8""#, peer), Some(UNIX_PEER), "{peer}");
+            let client = found(r#""unix""#, peer).unwrap().to_string();
+            assert_eq!(client, "198.51.100.7", "{peer}");
+        }
+        assert_eq!(found(r#""unix""#, "10.0.0.1"), "10.0.0.1".parse().ok());
     }
 
     #[test]

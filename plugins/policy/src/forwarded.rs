@@ -2,16 +2,17 @@
 
 use std::net::IpAddr;
 
-use crate::parse_peer;
+use crate::address::parse_node;
 
 /// In lower case.
 pub(crate) const HEADER: &str = "forwarded";
 
 /// The address in the `for` of each hop of a line, from left to right; `None` where there is none
-/// that can be read, or two.
+/// that can be read, or two. Empty elements are none (RFC 9110 section 5.6.1.2).
 pub(crate) fn hops(line: &[u8]) -> Vec<Option<IpAddr>> {
-    let elements = split_unquoted(line, b',');
-    elements.into_iter().map(address).collect()
+    let elements = split_unquoted(line, b',').into_iter();
+    let elements = elements.filter(|element| !element.trim_ascii().is_empty());
+    elements.map(address).collect()
 }
 
 fn address(element: &[u8]) -> Option<IpAddr> {
@@ -30,11 +31,7 @@ fn address(element: &[u8]) -> Option<IpAddr> {
         Some(quoted) => quoted.strip_suffix('"')?,
         None => text,
     };
-    // Without a port, an IPv6 address still has its brackets.
-    let bare = text
-        .strip_prefix('[')
-        .and_then(|text| text.strip_suffix(']'));
-    parse_peer(bare.unwrap_or(text))
+    parse_node(text)
 }
 
 /// The parts of a line between those of these bytes that are not quoted.

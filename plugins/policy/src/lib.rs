@@ -29,13 +29,15 @@ mod time;
 
 pub mod config;
 
-pub use address::{ClientAddress, parse_peer};
+pub use address::{ClientAddress, FoundAddress, UNIX_PEER, parse_peer};
 pub use call::{BodyError, CallReply, HttpCall, NoReply};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use host::AmbiguousHost;
 pub use origin::Origin;
-pub use parameters::{cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value};
+pub use parameters::{
+    cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value, unquoted,
+};
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{
     Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
@@ -43,7 +45,10 @@ pub use policy::{
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
 pub use request::{PeerAddress, Request, Response};
-pub use slot::{Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, create, read, update};
+pub use slot::{
+    Layout, Reader, Seen, SlotError, SlotKey, Step, Writer, colliding, create, look, read, update,
+    update_from,
+};
 pub use store::{
     CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,
     Stored, Version,

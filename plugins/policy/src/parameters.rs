@@ -35,6 +35,13 @@ pub fn cookie_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
     (sent.trim_ascii_end() == name.as_bytes()).then(|| value.trim_ascii_start())
 }
 
+/// A value without the quotes around it: a cookie's are no part of its value to most backends.
+#[must_use]
+pub fn unquoted(value: &[u8]) -> &[u8] {
+    let inner = value.strip_prefix(b"\"");
+    inner.and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
+}
+
 /// Bytes with what is percent-encoded in them decoded. What is no encoding stays as it is.
 #[must_use]
 pub fn percent_decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
@@ -88,6 +95,13 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(cookies("key=1; Key=2;key = 3 ;keys=4; key"), ["1", "3"]);
+    }
+
+    #[test]
+    fn quotes_are_cut_where_there_are_two() {
+        for (sent, value) in [("\"v\"", "v"), ("\"\"", ""), ("\"v", "\"v"), ("\"", "\""), ("v", "v")] {
+            assert_eq!(unquoted(sent.as_bytes()), value.as_bytes(), "{sent}");
+        }
     }
 
     #[test]

@@ -110,12 +110,69 @@ pub enum Step<L, R> {
 /// that with a handful of workers a second round is rare and a tenth is unheard of.
 const ATTEMPTS: usize = 64;
 
+/// A slot as it was read, which a change can start from.
+#[derive(Clone, Debug)]
+pub struct Seen<L> {
+    record: Option<L>,
+    expected: Expected,
+}
+
+impl<L> Seen<L> {
+    /// What it held; `None` when it was never written.
+    #[must_use]
+    pub const fn record(&self) -> Option<&L> {
+        self.record.as_ref()
+    }
+}
+
+/// Reads a slot that is to be changed later, by [`update_from`].
+///
+/// # Errors
+/// [`SlotError`].
+pub fn look<L: Layout>(store: &dyn SharedStore, key: &SlotKey) -> Result<Seen<L>, SlotError> {
+    let mut broken: Option<(Stored, usize)> = None;
+    for _ in 0..ATTEMPTS {
+        let stored = match store.get(&key.name) {
+            Ok(stored) => stored,
+            Err(StoreError::Conflict) => continue,
+            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
+        };
+        let Some(stored) = stored else {
+            return Ok(Seen {
+                record: None,
+                expected: Expected::Absent,
+            });
+        };
+        let expected = Expected::Version(stored.version);
+        match open(key, &stored.bytes) {
+            Opened::Record(record) => {
+                let record = Some(record);
+                return Ok(Seen { record, expected });
+            }
+            Opened::Foreign => return Err(SlotError::Foreign),
+            // Torn, or broken for good: that it stays the same tells.
+            Opened::Broken => {
+                let times = match &broken {
+                    Some((before, times)) if *before == stored => times.saturating_add(1),
+                    _ => 1,
+                };
+                if times == BROKEN_FOR_GOOD {
+                    let record = None;
+                    return Ok(Seen { record, expected });
+                }
+                broken = Some((stored, times));
+            }
+        }
+    }
+    Err(SlotError::Contended)
+}
+
 /// Reads a slot; `None` when it was never written.
 ///
 /// # Errors
 /// [`SlotError`].
 pub fn read<L: Layout>(store: &dyn SharedStore, key: &SlotKey) -> Result<Option<L>, SlotError> {
-    Ok(fetch(store, key)?.0)
+    Ok(look(store, key)?.record)
 }
 
 /// Writes a slot that was never written; one that was stays as it is.
@@ -142,51 +199,31 @@ pub fn create<L: Layout>(
 pub fn update<L: Layout, R>(
     store: &dyn SharedStore,
     key: &SlotKey,
+    change: impl FnMut(Option<&L>) -> Step<L, R>,
+) -> Result<R, SlotError> {
+    update_from(store, key, look(store, key)?, change)
+}
+
+/// The same from what was read before. It is read again only if another was faster.
+///
+/// # Errors
+/// Those of [`update`].
+pub fn update_from<L: Layout, R>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+    mut seen: Seen<L>,
     mut change: impl FnMut(Option<&L>) -> Step<L, R>,
 ) -> Result<R, SlotError> {
-    for _ in 0..ATTEMPTS {
-        let (record, expected) = fetch::<L>(store, key)?;
-        let (record, result) = match change(record.as_ref()) {
+    for attempt in 1..=ATTEMPTS {
+        let (record, result) = match change(seen.record()) {
             Step::Keep(result) => return Ok(result),
             Step::Write(record, result) => (record, result),
         };
-        match store.set(&key.name, &seal(key, &record), expected) {
+        match store.set(&key.name, &seal(key, &record), seen.expected) {
             Ok(()) => return Ok(result),
-            Err(StoreError::Conflict) => {}
+            Err(StoreError::Conflict) if attempt == ATTEMPTS => {}
+            Err(StoreError::Conflict) => seen = look(store, key)?,
             Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
-        }
-    }
-    Err(SlotError::Contended)
-}
-
-fn fetch<L: Layout>(
-    store: &dyn SharedStore,
-    key: &SlotKey,
-) -> Result<(Option<L>, Expected), SlotError> {
-    let mut broken: Option<(Stored, usize)> = None;
-    for _ in 0..ATTEMPTS {
-        let stored = match store.get(&key.name) {
-            Ok(stored) => stored,
-            Err(StoreError::Conflict) => continue,
-            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
-        };
-        let Some(stored) = stored else {
-            return Ok((None, Expected::Absent));
-        };
-        match open(key, &stored.bytes) {
-            Opened::Record(record) => return Ok((Some(record), Expected::Version(stored.version))),
-            Opened::Foreign => return Err(SlotError::Foreign),
-            // Torn, or broken for good: that it stays the same tells.
-            Opened::Broken => {
-                let times = match &broken {
-                    Some((before, times)) if *before == stored => times.saturating_add(1),
-                    _ => 1,
-                };
-                if times == BROKEN_FOR_GOOD {
-                    return Ok((None, Expected::Version(stored.version)));
-                }
-                broken = Some((stored, times));
-            }
         }
     }
     Err(SlotError::Contended)
@@ -291,7 +328,7 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::cell::RefCell;
+    use std::cell::{Cell, RefCell};
 
     use super::*;
     use crate::Version;
@@ -308,8 +345,9 @@ mod tests {
         }
     }
 
-    /// Answers reads from a script; accepts each write whose version is the last one's.
+    /// Answers reads from a script; accepts each write once it has refused so many.
     struct Scripted {
+        refusals: Cell<u32>,
         reads: RefCell<Vec<Result<Option<Stored>, StoreError>>>,
         written: RefCell<Vec<(Vec<u8>, Expected)>>,
     }
@@ -319,12 +357,18 @@ mod tests {
         }
         fn set(&self, _: &str, value: &[u8], expected: Expected) -> Result<(), StoreError> {
             self.written.borrow_mut().push((value.to_vec(), expected));
+            let left = self.refusals.get();
+            self.refusals.set(left.saturating_sub(1));
+            if left > 0 {
+                return Err(StoreError::Conflict);
+            }
             Ok(())
         }
     }
     fn scripted(mut reads: Vec<Result<Option<Stored>, StoreError>>) -> Scripted {
         reads.reverse();
         Scripted {
+            refusals: Cell::default(),
             reads: RefCell::new(reads),
             written: RefCell::default(),
         }
@@ -359,6 +403,34 @@ mod tests {
         });
         assert_eq!(seen, Ok(None));
         assert_eq!(store.written.borrow()[0].1, Expected::Version(Version(3)));
+    }
+
+    #[test]
+    fn a_change_starts_from_what_was_seen_and_reads_again_only_where_another_was_faster() {
+        let key = SlotKey::new::<Count>("a");
+        let five = seal(&key, &Count(5));
+        let add = |count: Option<&Count>| {
+            let count = count.map_or(0, |count| count.0) + 1;
+            Step::Write(Count(count), count)
+        };
+        let seen = || Seen {
+            record: Some(Count(3)),
+            expected: Expected::Version(Version(7)),
+        };
+        let store = scripted(vec![]);
+        assert_eq!(update_from(&store, &key, seen(), add), Ok(4));
+        assert_eq!(store.written.borrow()[0].1, Expected::Version(Version(7)));
+
+        let store = scripted(vec![stored(&five, 9)]);
+        store.refusals.set(1);
+        assert_eq!(update_from(&store, &key, seen(), add), Ok(6));
+        assert_eq!(store.written.borrow()[1].1, Expected::Version(Version(9)));
+
+        let store = scripted(vec![]);
+        store.refusals.set(u32::MAX);
+        let lost = update_from(&store, &key, seen(), add);
+        assert_eq!(lost, Err(SlotError::Contended));
+        assert_eq!(store.written.borrow().len(), ATTEMPTS);
     }
 
     #[test]

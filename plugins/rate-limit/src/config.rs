@@ -7,6 +7,7 @@ use portcullis_policy::config::{
 use serde::Deserialize;
 
 use crate::KeyPart;
+use crate::range::{Range, ranges, shares};
 
 /// Configuration of `rate_limit`.
 #[derive(Clone, Debug, Deserialize)]
@@ -15,7 +16,7 @@ use crate::KeyPart;
 pub struct Config {
     /// The limits. A request must be admitted by all that match it.
     pub limits: NonEmpty<LimitConfig>,
-    /// Keys held at once. Beyond that the idlest make room.
+    /// Keys held at once, by all limits together. Beyond its share a limit's idlest make room.
     #[serde(default = "default_capacity")]
     pub capacity: Bounded<1, 1_000_000, u32>,
     /// Headers that tell a client where it stands.
@@ -72,6 +73,9 @@ pub struct LimitConfig {
     /// Requests that take something else; the first that matches counts.
     #[serde(default)]
     pub costs: List<CostConfig>,
+    /// Keys that this limit holds at once, out of the plugin's `capacity`. Default: an even share of
+    /// what the limits with one of their own leave.
+    pub capacity: Option<Bounded<1, 1_000_000, u32>>,
     /// What becomes of a request that lacks a part of the key.
     #[serde(default)]
     pub when_key_missing: WhenKeyMissing,
@@ -105,7 +109,8 @@ pub enum Algorithm {
     TokenBucket,
 }
 
-/// What becomes of a request that lacks a part of a limit's key.
+/// What becomes of a request that lacks a part of a limit's key. One that has several values for a
+/// part is refused with `deny`; else all such requests share one count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
@@ -204,6 +209,20 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// The slots of each limit.
+    pub(crate) fn ranges(&self) -> Result<Vec<Range>, ConfigError> {
+        let limits = self.limits.as_slice();
+        let is_constant = |part: &KeyPart| *part == KeyPart::Constant;
+        let own = |limit: &LimitConfig| {
+            let has_one_key = limit.key.as_slice().iter().all(is_constant);
+            (limit.capacity.map(Bounded::get), has_one_key)
+        };
+        let own: Vec<_> = limits.iter().map(own).collect();
+        let slots = shares(self.capacity.get(), &own)?;
+        let named = limits.iter().map(|limit| limit.name.as_str()).zip(slots);
+        Ok(ranges(&named.collect::<Vec<_>>()))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

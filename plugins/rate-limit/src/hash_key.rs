@@ -48,3 +48,37 @@ pub(crate) fn shared_hash_key(
         None => Step::Write(SharedKey(drawn), drawn),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{EntropyUnavailable, SharedData};
+    use portcullis_sim::{Dialect, SeededEntropy, Zone, ZoneStore};
+
+    use super::*;
+
+    struct NoEntropy;
+    impl Entropy for NoEntropy {
+        fn fill(&self, _: &mut [u8]) -> Result<(), EntropyUnavailable> {
+            Err(EntropyUnavailable)
+        }
+    }
+
+    fn drawn(zone: &Zone, entropy: &dyn Entropy, secs: u64) -> HashKey {
+        let store = SharedData(ZoneStore::new(zone, None));
+        shared_hash_key(&store, entropy, Timestamp::from_unix_secs(secs)).unwrap()
+    }
+
+    #[test]
+    fn the_first_worker_draws_the_key_for_all_from_entropy_and_from_the_time() {
+        let zone = || Zone::new(Dialect::Kong);
+        let seed = |seed: u64| SeededEntropy::new(seed);
+        let key = drawn(&zone(), &seed(1), 1);
+        assert_eq!(drawn(&zone(), &seed(1), 1), key);
+        assert_ne!(drawn(&zone(), &seed(2), 1), key);
+        assert_ne!(drawn(&zone(), &seed(1), 2), key);
+        assert_ne!(drawn(&zone(), &NoEntropy, 1), drawn(&zone(), &NoEntropy, 2));
+        let shared = zone();
+        let first = drawn(&shared, &seed(1), 1);
+        assert_eq!(drawn(&shared, &seed(2), 2), first);
+    }
+}

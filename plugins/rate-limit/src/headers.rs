@@ -5,6 +5,7 @@
 //! `rate-limiting` plugin and many clients use.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::fmt::Write as _;
 
 use crate::config::HeaderStyle;
@@ -22,6 +23,24 @@ pub(crate) struct Standing<'a> {
     pub(crate) remaining: u32,
     /// Seconds until the window ends.
     pub(crate) reset: u64,
+    /// Seconds until a request is admitted that this limit refused; 0 where it did not.
+    pub(crate) wait: u64,
+}
+
+impl Standing<'_> {
+    /// What is shown as the reset. Where a request was refused it is when such a one is admitted:
+    /// `Retry-After` is the longest of these, and so not earlier than any.
+    const fn shown_reset(&self) -> u64 {
+        if self.wait > 0 { self.wait } else { self.reset }
+    }
+
+    /// The less, the nearer it is to refusing: first what has refused, for the longest time; then what
+    /// has the fewest left. Of equals the one that takes longer.
+    fn distance(&self) -> impl Ord + use<> {
+        let remaining = if self.wait > 0 { 0 } else { self.remaining };
+        let longest = (self.shown_reset(), self.window);
+        (Reverse(self.wait), remaining, Reverse(longest))
+    }
 }
 
 /// A header's name and value.
@@ -29,21 +48,22 @@ pub(crate) type Header = (Cow<'static, str>, String);
 
 /// The headers for all limits that a request was counted by.
 pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Header> {
-    let Some(nearest) = standings.iter().min_by_key(|standing| standing.remaining) else {
+    let Some(nearest) = standings.iter().min_by_key(|standing| standing.distance()) else {
         return Vec::new();
     };
     let mut headers = Vec::with_capacity(7);
     if matches!(style, HeaderStyle::Ietf | HeaderStyle::Both) {
         let mut policy = String::with_capacity(64);
         let mut state = String::with_capacity(64);
-        for Standing {
-            name,
-            quota,
-            window,
-            remaining,
-            reset,
-        } in standings
-        {
+        for standing in standings {
+            let Standing {
+                name,
+                quota,
+                window,
+                remaining,
+                ..
+            } = standing;
+            let reset = standing.shown_reset();
             let comma = if policy.is_empty() { "" } else { ", " };
             // Writing into a String does not fail.
             let _ = write!(policy, "{comma}\"{name}\";q={quota};w={window}");
@@ -63,13 +83,13 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
         ));
         headers.push((
             Cow::Borrowed("x-ratelimit-reset"),
-            nearest.reset.to_string(),
+            nearest.shown_reset().to_string(),
         ));
         for (window, limit, remaining) in NAMED_WINDOWS {
             let of_window = standings
                 .iter()
                 .filter(|standing| standing.window == window);
-            if let Some(nearest) = of_window.min_by_key(|standing| standing.remaining) {
+            if let Some(nearest) = of_window.min_by_key(|standing| standing.distance()) {
                 headers.push((Cow::Borrowed(limit), nearest.quota.to_string()));
                 headers.push((Cow::Borrowed(remaining), nearest.remaining.to_string()));
             }
@@ -118,6 +138,7 @@ mod tests {
         window: 60,
         remaining: 40,
         reset: 30,
+        wait: 0,
     };
     const PER_USER: Standing<'_> = Standing {
         name: "per_user",
@@ -125,6 +146,7 @@ mod tests {
         window: 90,
         remaining: 3,
         reset: 80,
+        wait: 0,
     };
 
     fn shown(style: HeaderStyle) -> Vec<String> {
@@ -152,5 +174,37 @@ mod tests {
         assert_eq!(shown(HeaderStyle::Legacy), legacy);
         assert_eq!(shown(HeaderStyle::Both), [&ietf[..], &legacy[..]].concat());
         assert!(shown(HeaderStyle::None).is_empty());
+    }
+
+    #[test]
+    fn the_limit_that_refuses_for_longest_is_the_nearest_and_its_reset_is_the_wait() {
+        let short = Standing {
+            name: "short",
+            quota: 1,
+            window: 1,
+            remaining: 0,
+            reset: 1,
+            wait: 1,
+        };
+        let (long, free) = (
+            Standing { name: "long", quota: 2, window: 3600, reset: 3600, wait: 1800, ..short },
+            Standing { name: "free", wait: 0, ..short },
+        );
+        let tied = Standing { wait: 1, ..long };
+        for (standings, limit, reset) in [
+            ([short, long, free], "2", "1800"),
+            ([free, long, short], "2", "1800"),
+            ([short, tied, free], "2", "1"),
+            ([tied, short, free], "2", "1"),
+            ([Standing { wait: 0, ..short }, Standing { wait: 0, ..long }, free], "2", "3600"),
+            ([free, Standing { remaining: 9, ..short }, free], "1", "1"),
+        ] {
+            let headers = headers(HeaderStyle::Both, &standings);
+            let value = |name: &str| &headers.iter().find(|(known, _)| known == name).unwrap().1;
+            assert_eq!(value("x-ratelimit-limit"), limit, "{standings:?}");
+            assert_eq!(value("x-ratelimit-reset"), reset, "{standings:?}");
+            let t = format!(";t={reset}");
+            assert!(value("ratelimit").contains(&t), "{standings:?}");
+        }
     }
 }

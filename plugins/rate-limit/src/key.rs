@@ -1,17 +1,18 @@
 //! What tells clients apart.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
 use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
-use portcullis_policy::{
-    ClientAddress, Request, cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value,
-};
+use portcullis_policy::{ClientAddress, FoundAddress, Request};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::config::Algorithm;
+use crate::config::{Algorithm, WhenKeyMissing};
 use crate::quota::Quota;
+use crate::value::{self, Comma, Value};
 
 /// A part of a limit's key.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +29,10 @@ pub enum KeyPart {
     Route,
     /// Nothing: all requests have it in common.
     Constant,
-    /// A header's value: `header:<name>`.
+    /// A header's value: `header:<name>`. A comma parts two values.
     Header(String),
+    /// A header's line: `header_line:<name>`. Commas are a part of it.
+    HeaderLine(String),
     /// A parameter of the query: `query:<name>`.
     Query(String),
     /// A cookie: `cookie:<name>`.
@@ -49,8 +52,10 @@ pub(crate) type HashKey = [u8; 16];
 /// Why a request has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoKey {
-    /// It lacks a part.
-    Missing,
+    /// It lacks the part at this place of the key.
+    Missing(usize),
+    /// It has several values there, and is to have one.
+    Several(usize),
     /// The gateway does not tell the client's address.
     AddressUnknown,
 }
@@ -63,7 +68,7 @@ pub(crate) struct Source<'a, 'r> {
     /// Where a `jwt_auth` before this filter writes claims.
     pub(crate) claim_headers: &'a [(ClaimPath, String)],
     /// Found once for all limits: it costs a host call.
-    pub(crate) address: std::cell::OnceCell<Option<IpAddr>>,
+    pub(crate) address: &'a OnceCell<FoundAddress>,
 }
 
 impl Source<'_, '_> {
@@ -96,6 +101,10 @@ impl KeyPart {
                 let name = HeaderName::from_text(name).ok();
                 name.map(|name| Self::Header(name.as_str().to_owned()))
             }
+            Some(("header_line", name)) => {
+                let name = HeaderName::from_text(name).ok();
+                name.map(|name| Self::HeaderLine(name.as_str().to_owned()))
+            }
             Some(("query", name)) => named(name).map(Self::Query),
             Some(("cookie", name)) => named(name).map(Self::Cookie),
             Some(("claim", path)) => return ClaimPath::from_text(path).map(Self::Claim),
@@ -104,9 +113,29 @@ impl KeyPart {
         part.ok_or_else(|| {
             format!(
                 "{text:?} is not a key; expected client_address, path, method, host, route, \
-                 constant, header:<name>, query:<name>, cookie:<name> or claim:<path>"
+                 constant, header:<name>, header_line:<name>, query:<name>, cookie:<name> or \
+                 claim:<path>"
             )
         })
+    }
+}
+
+/// As a configuration names it.
+impl fmt::Display for KeyPart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ClientAddress => f.write_str("client_address"),
+            Self::Path => f.write_str("path"),
+            Self::Method => f.write_str("method"),
+            Self::Host => f.write_str("host"),
+            Self::Route => f.write_str("route"),
+            Self::Constant => f.write_str("constant"),
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::HeaderLine(name) => write!(f, "header_line:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Claim(path) => write!(f, "claim:{}", path.as_str()),
+        }
     }
 }
 
@@ -128,15 +157,16 @@ impl schemars::JsonSchema for KeyPart {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "string",
-            "description": "client_address, path, method, host, route, constant, header:<name>, query:<name>, cookie:<name> or claim:<path>",
-            "pattern": "^(client_address|path|method|host|route|constant|(header|query|cookie|claim):.+)$"
+            "description": "client_address, path, method, host, route, constant, header:<name>, header_line:<name>, query:<name>, cookie:<name> or claim:<path>",
+            "pattern": "^(client_address|path|method|host|route|constant|(header|header_line|query|cookie|claim):.+)$"
         })
     }
 }
 
 impl Fingerprint {
-    /// The fingerprint of `source` under a limit; parts that are missing are left out when
-    /// `without_missing`. The window is a part of it, since counts are numbered by windows, so that
+    /// The fingerprint of `source` under a limit. A part that is missing is left out where that is
+    /// shared; one that has several values counts as that and no more, so that all such requests
+    /// share one count. The window is a part of it, since counts are numbered by windows, so that
     /// those of another length mean nothing; and so is whether it counts in windows at all.
     pub(crate) fn of(
         limit: &str,
@@ -144,88 +174,26 @@ impl Fingerprint {
         parts: &[KeyPart],
         source: &Source<'_, '_>,
         hash_key: &HashKey,
-        without_missing: bool,
+        when_missing: WhenKeyMissing,
     ) -> Result<Self, NoKey> {
         let mut hasher = SipHasher24::new_with_key(hash_key);
         // Each field with its length before it, so that no two keys run into one.
         field(&mut hasher, limit.as_bytes());
         hasher.write_u64(quota.window.as_nanos());
         hasher.write_u8(u8::from(quota.algorithm == Algorithm::TokenBucket));
-        for part in parts {
-            let found = match part {
-                KeyPart::ClientAddress => {
-                    let address = source
-                        .address
-                        .get_or_init(|| source.client_address.of(source.request));
-                    match address.ok_or(NoKey::AddressUnknown)? {
-                        IpAddr::V4(address) => field(&mut hasher, &address.octets()),
-                        IpAddr::V6(address) => field(&mut hasher, &address.octets()),
-                    }
-                    true
+        for (place, part) in parts.iter().enumerate() {
+            let mark = match part.write(source, &mut hasher)? {
+                Part::Missing if when_missing != WhenKeyMissing::Share => {
+                    return Err(NoKey::Missing(place));
                 }
-                KeyPart::Header(name) => {
-                    let values = source.request.headers().values(name);
-                    fields(&mut hasher, values.map(Cow::Borrowed))
+                Part::Missing => 0,
+                Part::Found => 1,
+                Part::Several if when_missing == WhenKeyMissing::Deny => {
+                    return Err(NoKey::Several(place));
                 }
-                KeyPart::Path => {
-                    match source.request.path() {
-                        Ok(path) => field(&mut hasher, path.without_slash_at_end().as_bytes()),
-                        // All of them together: none is let slip by writing it in another way.
-                        Err(ambiguous) => field(&mut hasher, ambiguous.reason().as_bytes()),
-                    }
-                    true
-                }
-                KeyPart::Method => {
-                    field(&mut hasher, source.request.method().as_bytes());
-                    true
-                }
-                KeyPart::Host => match source.request.host() {
-                    Ok(Some(host)) => {
-                        field(&mut hasher, host.to_ascii_lowercase().as_bytes());
-                        true
-                    }
-                    Ok(None) => false,
-                    // All of them together: none is let slip by writing it in another way.
-                    Err(ambiguous) => {
-                        field(&mut hasher, ambiguous.reason().as_bytes());
-                        true
-                    }
-                },
-                KeyPart::Route => match source.request.route() {
-                    Some(route) => {
-                        field(&mut hasher, route.as_bytes());
-                        true
-                    }
-                    None => false,
-                },
-                KeyPart::Constant => true,
-                KeyPart::Query(name) => {
-                    let pairs = query_pairs(source.request.target());
-                    let values = pairs.filter_map(|pair| query_value(pair, name));
-                    fields(&mut hasher, values.map(percent_decoded))
-                }
-                KeyPart::Cookie(name) => {
-                    let lines = source.request.headers().values("cookie");
-                    let pairs = lines.flat_map(cookie_pairs);
-                    let values = pairs.filter_map(|pair| cookie_value(pair, name));
-                    fields(&mut hasher, values.map(Cow::Borrowed))
-                }
-                KeyPart::Claim(path) => {
-                    if let Some(header) = source.claim_header(path) {
-                        let values = source.request.headers().values(header);
-                        fields(&mut hasher, values.map(Cow::Borrowed))
-                    } else {
-                        let claim = source.claims.and_then(|claims| claims.claim(path));
-                        let text = claim.and_then(scalar_text);
-                        let value = text.as_ref().map(|text| Cow::Borrowed(text.as_bytes()));
-                        fields(&mut hasher, value.into_iter())
-                    }
-                }
+                Part::Several => 2,
             };
-            if !found && !without_missing {
-                return Err(NoKey::Missing);
-            }
-            hasher.write_u8(u8::from(found));
+            hasher.write_u8(mark);
         }
         Ok(Self(hasher.finish128().as_bytes()))
     }
@@ -248,24 +216,97 @@ impl Fingerprint {
         last as usize
     }
 
-    /// Which of `slots` slots the key lives in.
+    /// Which of `slots` slots the key lives in (a jump consistent hash, Lamping and Veach 2014): with
+    /// another number of slots as few keys as can be live elsewhere.
     pub(crate) fn slot(&self, slots: u32) -> u32 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
-        let number = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
-        let slot = number.checked_rem(u64::from(slots)).unwrap_or(0);
+        let mut state = u64::from_le_bytes([a, b, c, d, e, f, g, h]);
+        let (mut slot, mut next) = (0_u64, 0_u64);
+        while next < u64::from(slots) {
+            slot = next;
+            state = state
+                .wrapping_mul(2_862_933_555_777_941_757)
+                .wrapping_add(1);
+            // `next` grows with each round: the divisor is 2^31 at most.
+            let divisor = (state >> 33).saturating_add(1);
+            let raised = slot.saturating_add(1).saturating_mul(1 << 31);
+            next = raised.checked_div(divisor).unwrap_or(u64::MAX);
+        }
         u32::try_from(slot).unwrap_or(0)
     }
 }
 
-/// Whether one of the values is not empty. Empty ones are as good as none: otherwise a client that
-/// sends one, two or three of them would have as many keys.
-fn fields<'v>(hasher: &mut SipHasher24, values: impl Iterator<Item = Cow<'v, [u8]>>) -> bool {
-    let mut found = false;
-    for value in values.filter(|value| !value.is_empty()) {
-        field(hasher, &value);
-        found = true;
+/// What a request has of a part.
+enum Part {
+    Missing,
+    Found,
+    Several,
+}
+
+impl KeyPart {
+    /// Hashes what `source` has of this part.
+    fn write(&self, source: &Source<'_, '_>, hasher: &mut SipHasher24) -> Result<Part, NoKey> {
+        let request = source.request;
+        let value = match self {
+            Self::ClientAddress => {
+                let found = source
+                    .address
+                    .get_or_init(|| source.client_address.find(request));
+                match found.address.ok_or(NoKey::AddressUnknown)? {
+                    IpAddr::V4(address) => field(hasher, &address.octets()),
+                    IpAddr::V6(address) => field(hasher, &address.octets()),
+                }
+                return Ok(Part::Found);
+            }
+            Self::Constant => return Ok(Part::Found),
+            Self::Path => match request.path() {
+                Ok(path) => one(path.without_slash_at_end().as_bytes()),
+                // All of them together: none is let slip by writing it in another way.
+                Err(ambiguous) => one(ambiguous.reason().as_bytes()),
+            },
+            Self::Method => {
+                field(hasher, request.method().as_bytes());
+                return Ok(Part::Found);
+            }
+            Self::Host => match request.host() {
+                Ok(Some(host)) => Value::One(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
+                Ok(None) => Value::None,
+                // All of them together, too.
+                Err(ambiguous) => one(ambiguous.reason().as_bytes()),
+            },
+            Self::Route => match request.route() {
+                Some(route) => Value::One(Cow::Owned(route.into_bytes())),
+                None => Value::None,
+            },
+            Self::Header(name) => value::header(request.headers(), name, Comma::Parts),
+            Self::HeaderLine(name) => value::header(request.headers(), name, Comma::Belongs),
+            Self::Query(name) => value::query(request.target(), name),
+            Self::Cookie(name) => value::cookie(request.headers(), name),
+            Self::Claim(path) => match source.claim_header(path) {
+                Some(header) => value::header(request.headers(), header, Comma::Belongs),
+                None => {
+                    let claim = source.claims.and_then(|claims| claims.claim(path));
+                    match claim.and_then(scalar_text) {
+                        Some(text) => Value::One(Cow::Owned(text.into_owned().into_bytes())),
+                        None => Value::None,
+                    }
+                }
+            },
+        };
+        Ok(match value {
+            // An empty one is as good as none.
+            Value::One(value) if !value.is_empty() => {
+                field(hasher, &value);
+                Part::Found
+            }
+            Value::None | Value::One(_) => Part::Missing,
+            Value::Several => Part::Several,
+        })
     }
-    found
+}
+
+const fn one(value: &[u8]) -> Value<'_> {
+    Value::One(Cow::Borrowed(value))
 }
 
 fn field(hasher: &mut SipHasher24, bytes: &[u8]) {

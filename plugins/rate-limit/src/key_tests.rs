@@ -15,6 +15,15 @@ fn fingerprint(
     parts: &[&str],
     headers: &[(&str, &str)],
 ) -> Result<Fingerprint, NoKey> {
+    fingerprint_when(WhenKeyMissing::Skip, limit, parts, headers)
+}
+
+fn fingerprint_when(
+    when_missing: WhenKeyMissing,
+    limit: &str,
+    parts: &[&str],
+    headers: &[(&str, &str)],
+) -> Result<Fingerprint, NoKey> {
     let parts: Vec<KeyPart> = parts
         .iter()
         .map(|part| KeyPart::parse(part).unwrap())
@@ -26,7 +35,7 @@ fn fingerprint(
         client_address: &client_address,
         claims: None,
         claim_headers: &[],
-        address: Default::default(),
+        address: &OnceCell::new(),
     };
     let quota = Quota {
         algorithm: Algorithm::FixedWindow,
@@ -34,7 +43,7 @@ fn fingerprint(
         window: Span::from_secs(60),
         burst: 1,
     };
-    Fingerprint::of(limit, &quota, &parts, &source, &[7; 16], false)
+    Fingerprint::of(limit, &quota, &parts, &source, &[7; 16], when_missing)
 }
 
 #[test]
@@ -60,13 +69,68 @@ fn limits_parts_and_values_do_not_run_into_one_another() {
 }
 
 #[test]
+fn a_part_that_is_missing_is_not_the_next_one() {
+    let of = |headers: &[(&str, &str)]| {
+        let parts = ["header:a", "header:b"];
+        fingerprint_when(WhenKeyMissing::Share, "l", &parts, headers).unwrap()
+    };
+    assert_eq!(of(&[("a", "x")]), of(&[("a", "x"), ("b", "")]));
+    assert_ne!(of(&[("a", "x")]), of(&[("b", "x")]));
+    assert_ne!(of(&[]), of(&[("b", "x")]));
+}
+
+#[test]
+fn several_values_where_one_belongs_are_one_key_for_each_of_the_others() {
+    let parts = ["client_address", "header:x-api-key", "cookie:k"];
+    let two = |n: u32| {
+        let key = format!("j{n}");
+        fingerprint("l", &parts, &[("x-api-key", "REAL"), ("X_Api_Key", &key), ("cookie", "k=v")])
+    };
+    let several = two(0).unwrap();
+    assert!((1..100).all(|n| two(n) == Ok(several)));
+    let joined = [("x-api-key", "REAL, j1"), ("cookie", "k=\"v\"")];
+    assert_eq!(fingerprint("l", &parts, &joined), Ok(several));
+    assert_ne!(fingerprint("l", &parts, &[("x-api-key", "REAL"), ("cookie", "k=v")]), Ok(several));
+    let other = [("x-api-key", "REAL, j1"), ("cookie", "k=w")];
+    assert_ne!(fingerprint("l", &parts, &other), Ok(several));
+    for (when, expected) in [
+        (WhenKeyMissing::Share, Ok(several)),
+        (WhenKeyMissing::Deny, Err(NoKey::Several(1))),
+    ] {
+        assert_eq!(fingerprint_when(when, "l", &parts, &joined), expected);
+    }
+}
+
+#[test]
+fn another_number_of_slots_moves_as_few_keys_as_can_be_and_all_slots_are_used() {
+    let key = |n: u64| {
+        let mut hasher = SipHasher24::new();
+        hasher.write_u64(n);
+        Fingerprint(hasher.finish128().as_bytes())
+    };
+    for (fewer, more) in [(1, 2), (8, 16), (2_730, 4_096)] {
+        let mut used = std::collections::BTreeMap::<u32, u32>::new();
+        for n in 0..40_960 {
+            let (before, after) = (key(n).slot(fewer), key(n).slot(more));
+            assert!(before < fewer && after < more);
+            assert!(after == before || after >= fewer, "moved to a slot that was there");
+            *used.entry(after).or_default() += 1;
+        }
+        assert_eq!(used.len(), more as usize);
+        let fair = 40_960 / more;
+        assert!(used.values().all(|keys| *keys < 4 * fair + 4), "{fair}");
+    }
+    assert_eq!(key(1).slot(0), 0);
+}
+
+#[test]
 fn an_absent_or_empty_part_is_missing() {
-    assert_eq!(fingerprint("l", &["header:a"], &[]), Err(NoKey::Missing));
+    assert_eq!(fingerprint("l", &["header:a"], &[]), Err(NoKey::Missing(0)));
     assert_eq!(
         fingerprint("l", &["header:a"], &[("a", "")]),
-        Err(NoKey::Missing)
+        Err(NoKey::Missing(0))
     );
-    assert_eq!(fingerprint("l", &["claim:sub"], &[]), Err(NoKey::Missing));
+    assert_eq!(fingerprint("l", &["claim:sub"], &[]), Err(NoKey::Missing(0)));
     assert!(fingerprint("l", &["client_address"], &[]).is_ok());
 }
 
@@ -92,5 +156,24 @@ fn what_is_not_a_key_is_named() {
                     .contains(&format!("{wrong:?}")),
             "{wrong}"
         );
+    }
+}
+
+#[test]
+fn a_part_is_named_as_it_is_written() {
+    for part in [
+        "client_address",
+        "path",
+        "method",
+        "host",
+        "route",
+        "constant",
+        "header:x-api-key",
+        "header_line:x-dn",
+        "query:k",
+        "cookie:Sid",
+        "claim:a.b",
+    ] {
+        assert_eq!(KeyPart::parse(part).unwrap().to_string(), part);
     }
 }

@@ -2,13 +2,16 @@
 //!
 //! Counts live in a fixed number of fixed-size slots of shared data ([`table`]), so that memory is
 //! bounded by configuration whatever clients send, and are changed by compare-and-swap only, so
-//! that no interleaving of workers admits more than a quota.
+//! that no interleaving of workers admits more than a quota. All limits are looked at before one is
+//! charged ([`ask`]), so that a request that is refused leaves nothing behind.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 #[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
 #[macro_use]
 extern crate portcullis_sim;
 
+mod ask;
+mod bucket;
 mod config;
 mod failure;
 mod hash_key;
@@ -17,7 +20,9 @@ mod key;
 mod limit;
 mod policy;
 mod quota;
+mod range;
 mod table;
+mod value;
 
 pub use config::{Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing};
 pub use key::KeyPart;

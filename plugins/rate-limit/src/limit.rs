@@ -1,17 +1,19 @@
 //! One limit as it is configured: whom it counts, and what it charges.
 
-use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
-use portcullis_policy::{
-    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Span, Timestamp,
-};
+use std::cell::Cell;
 
+use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
+use portcullis_policy::{Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp};
+
+use crate::bucket::Charged;
 use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing};
 use crate::failure::Failure;
 use crate::headers::Standing;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source};
 use crate::policy::NAME;
-use crate::quota::Quota;
-use crate::table::{Charged, Table};
+use crate::quota::{Decision, Quota};
+use crate::range::Range;
+use crate::table::{Asked, Plan, Table};
 
 /// One limit.
 #[derive(Debug)]
@@ -27,7 +29,10 @@ pub(crate) struct Limit {
     cost: u32,
     window_secs: u64,
     when_key_missing: WhenKeyMissing,
+    table: Table,
     metrics: Metrics,
+    /// Whether the log has been told that requests are skipped.
+    told_skipped: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -35,26 +40,57 @@ struct Metrics {
     allowed: Counter,
     limited: Counter,
     shadow_limited: Counter,
+    skipped: Counter,
     evictions: Counter,
 }
 
 /// What a request was charged, or found exhausted.
 #[derive(Debug)]
 pub(crate) struct Charge {
-    key: Fingerprint,
-    cost: u32,
+    asked: Asked,
     charged: Charged,
 }
 
-/// How a limit answers.
+/// A request as a limit looked at it, not charged yet.
 #[derive(Debug)]
-pub(crate) enum Answer {
-    /// It does not count this request.
+pub(crate) struct Look {
+    asked: Asked,
+    plan: Plan,
+}
+
+/// Under what a limit counts a request.
+#[derive(Debug)]
+pub(crate) enum Keyed {
+    /// It does not count it.
     Skipped,
-    Admitted(Charge),
-    /// Nothing is left; come again after that time.
-    Exhausted(Charge, Span),
-    KeyMissing,
+    /// It refuses it, for this reason.
+    Refused(NoKey),
+    Under(Fingerprint),
+}
+
+impl Charge {
+    pub(crate) const fn is_admitted(&self) -> bool {
+        self.charged.decision.charged.is_some()
+    }
+}
+
+impl Look {
+    pub(crate) const fn is_admitted(&self) -> bool {
+        self.plan.charged.decision.charged.is_some()
+    }
+
+    /// Whether it is a refusal that has to be written all the same, after a clock was set back.
+    pub(crate) const fn is_refusal_to_write(&self) -> bool {
+        !self.is_admitted() && self.plan.writes()
+    }
+
+    /// What would be charged, without doing so.
+    pub(crate) fn uncharged(&self) -> Charge {
+        Charge {
+            asked: self.asked,
+            charged: self.plan.charged.clone(),
+        }
+    }
 }
 
 impl Limit {
@@ -63,6 +99,7 @@ impl Limit {
         config: LimitConfig,
         plugin: Mode,
         before_auth: bool,
+        range: Range,
         metrics: &mut MetricRegistry,
     ) -> Result<Self, ConfigError> {
         let key = config.key.into_vec();
@@ -93,16 +130,19 @@ impl Limit {
                 allowed: counter("allowed"),
                 limited: counter("limited"),
                 shadow_limited: counter("shadow_limited"),
+                skipped: counter("skipped"),
                 evictions: counter("evictions"),
             },
             name,
             matches: config.matches,
             key,
+            table: Table::new(range, quota.longest()),
             quota,
             costs,
             cost,
             window_secs: config.window.span().as_secs_ceil(),
             when_key_missing: config.when_key_missing,
+            told_skipped: Cell::new(false),
         })
     }
 
@@ -112,37 +152,54 @@ impl Limit {
         self.mode != Mode::Off && self.matches.matches(request, IfAmbiguous::Matches)
     }
 
-    /// Charges one request.
-    pub(crate) fn ask(
+    /// Under what it counts a request.
+    pub(crate) fn key(
         &self,
         source: &Source<'_, '_>,
-        table: &Table,
         hash_key: &HashKey,
         ports: &Ports<'_>,
-    ) -> Result<Answer, Failure> {
-        let share = self.when_key_missing == WhenKeyMissing::Share;
-        let key = Fingerprint::of(&self.name, &self.quota, &self.key, source, hash_key, share);
-        let key = match key {
-            Ok(key) => key,
-            Err(NoKey::AddressUnknown) => return Err(Failure::Address),
-            Err(NoKey::Missing) if self.when_key_missing == WhenKeyMissing::Deny => {
-                return Ok(Answer::KeyMissing);
+    ) -> Result<Keyed, Failure> {
+        let when_missing = self.when_key_missing;
+        let key = Fingerprint::of(
+            &self.name,
+            &self.quota,
+            &self.key,
+            source,
+            hash_key,
+            when_missing,
+        );
+        match key {
+            Ok(key) => Ok(Keyed::Under(key)),
+            Err(NoKey::AddressUnknown) => Err(Failure::Address),
+            Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
+                self.tell_skipped(part, source.request, ports);
+                Ok(Keyed::Skipped)
             }
-            Err(NoKey::Missing) => return Ok(Answer::Skipped),
-        };
-        let now = ports.clock.now().map_err(|_| Failure::Clock)?;
-        let cost = self.cost_of(source.request);
-        let charged = table
-            .charge(ports.store, key, &self.quota, cost, now)
-            .map_err(Failure::Slot)?;
-        if charged.evicted {
-            ports.telemetry.count(self.metrics.evictions);
+            Err(missing) => Ok(Keyed::Refused(missing)),
         }
-        let charge = Charge { key, cost, charged };
-        Ok(match charged.decision.charged {
-            Some(_) => Answer::Admitted(charge),
-            None => Answer::Exhausted(charge, charged.decision.retry_after),
-        })
+    }
+
+    /// Looks at what a request would be charged.
+    pub(crate) fn look(
+        &self,
+        key: Fingerprint,
+        request: &Request<'_>,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<Look, SlotError> {
+        let cost = self.cost_of(request);
+        let asked = Asked { key, cost, now };
+        let plan = self.table.look(ports.store, &self.quota, asked)?;
+        Ok(Look { asked, plan })
+    }
+
+    /// Charges a request that was looked at. If another worker was faster it may be refused.
+    pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
+        let Look { asked, plan } = look;
+        let charged = self
+            .table
+            .commit(ports.store, &self.quota, asked, plan)?;
+        Ok(Charge { asked, charged })
     }
 
     /// A path with two readings costs as much as the dearest that it may be.
@@ -158,37 +215,40 @@ impl Limit {
     }
 
     /// Gives back what a request was charged.
-    pub(crate) fn give_back(
-        &self,
-        charge: &Charge,
-        table: &Table,
-        ports: &Ports<'_>,
-    ) -> Result<(), SlotError> {
-        // Without the time nothing drips out of a bucket again: it is as if it had been long ago.
-        let now = ports.clock.now();
-        let now = now.unwrap_or(Timestamp::from_unix_nanos(u64::MAX));
-        let at = (charge.cost, now);
-        table.give_back(ports.store, charge.key, &charge.charged, &self.quota, at)
+    pub(crate) fn give_back(&self, charge: &Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
+        let Charge { asked, charged } = charge;
+        self.table
+            .give_back(ports.store, &self.quota, *asked, charged)
     }
 
     /// Counts a request that passes.
-    pub(crate) fn count_allowed(&self, ports: &Ports<'_>) {
+    pub(crate) fn count_allowed(&self, charge: &Charge, ports: &Ports<'_>) {
         ports.telemetry.count(self.metrics.allowed);
+        if charge.charged.evicted {
+            ports.telemetry.count(self.metrics.evictions);
+        }
     }
 
-    /// Counts and logs a request that does not pass, or in shadow would not.
-    pub(crate) fn tell_refusal(
+    /// Counts a request that does not pass, or in shadow would not.
+    pub(crate) fn count_refused(&self, ports: &Ports<'_>) {
+        ports.telemetry.count(match self.mode {
+            Mode::Enforce => self.metrics.limited,
+            Mode::Shadow | Mode::Off => self.metrics.shadow_limited,
+        });
+    }
+
+    /// Logs a request that does not pass, or in shadow would not.
+    pub(crate) fn log_refused(
         &self,
         reason: &str,
         problem: Problem,
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) {
-        let (event, counter) = match self.mode {
-            Mode::Enforce => ("refused", self.metrics.limited),
-            Mode::Shadow | Mode::Off => ("shadow_refused", self.metrics.shadow_limited),
+        let event = match self.mode {
+            Mode::Enforce => "refused",
+            Mode::Shadow | Mode::Off => "shadow_refused",
         };
-        ports.telemetry.count(counter);
         let line = LogLine::new(NAME, event)
             .with("reason", reason)
             .with("limit", &self.name)
@@ -198,30 +258,55 @@ impl Limit {
         ports.telemetry.log(line.with_id_of(request));
     }
 
-    /// The same limit's standing once `charge` is given back.
-    pub(crate) fn standing_without(&self, charge: &Charge) -> Option<Standing<'_>> {
-        let standing = self.standing(charge)?;
-        let most = self.quota.largest_cost();
-        let remaining = standing.remaining.saturating_add(charge.cost).min(most);
-        Some(Standing {
-            remaining,
-            ..standing
-        })
+    /// Counts a request that lacks the part at `place`. The log hears of the first one: a limit that
+    /// never counts anything is most likely a mistake.
+    fn tell_skipped(&self, place: usize, request: &Request<'_>, ports: &Ports<'_>) {
+        ports.telemetry.count(self.metrics.skipped);
+        if self.told_skipped.replace(true) {
+            return;
+        }
+        let part = self.key.get(place).map(KeyPart::to_string);
+        let line = LogLine::new(NAME, "skipped")
+            .with("reason", "key_missing")
+            .with("limit", &self.name)
+            .with("part", part.unwrap_or_default());
+        ports.telemetry.log(line.with_id_of(request));
     }
 
-    /// How long a count of this limit can matter.
-    pub(crate) fn longest(&self) -> Span {
-        self.quota.longest()
+    /// Seconds until a request that was refused is admitted, one at least; `None` for one that was
+    /// not, or in shadow, which refuses nobody.
+    pub(crate) fn wait(&self, charge: &Charge) -> Option<u64> {
+        let refuses = self.mode == Mode::Enforce && !charge.is_admitted();
+        refuses.then(|| charge.charged.decision.retry_after.as_secs_ceil().max(1))
     }
 
-    /// Where the client stands; `None` in shadow, of which it is not to know.
+    /// Seconds in a window.
+    pub(crate) const fn window_secs(&self) -> u64 {
+        self.window_secs
+    }
+
+    /// Where the client stands after a request that passed; `None` in shadow, of which it is not to
+    /// know.
     pub(crate) fn standing(&self, charge: &Charge) -> Option<Standing<'_>> {
+        self.standing_at(&charge.charged.decision, 0)
+    }
+
+    /// Where the client stands after a request that was refused, by this limit or by another, so
+    /// that nothing is charged.
+    pub(crate) fn standing_uncharged(&self, charge: &Charge) -> Option<Standing<'_>> {
+        let before = charge.charged.before;
+        let (decision, _) = self.quota.charge(before, 0, charge.asked.now);
+        self.standing_at(&decision, self.wait(charge).unwrap_or(0))
+    }
+
+    fn standing_at(&self, decision: &Decision, wait: u64) -> Option<Standing<'_>> {
         (self.mode == Mode::Enforce).then(|| Standing {
             name: &self.name,
             quota: self.quota.quota,
             window: self.window_secs,
-            remaining: charge.charged.decision.remaining,
-            reset: charge.charged.decision.reset.as_secs_ceil(),
+            remaining: decision.remaining,
+            reset: decision.reset.as_secs_ceil(),
+            wait,
         })
     }
 }

@@ -1,36 +1,37 @@
-//! Asks the limits, all or nothing.
+//! The policy: its limits, what they share, and what clients are shown of them.
 
 use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, CountedConflicts, Counter, HeaderEdits, HostFailure, LocalReply, LogLine,
-    Policy, Ports, Problem, Request, Response, Setup, Span, Verdict,
+    ClientAddress, CountedConflicts, Counter, FoundAddress, HeaderEdits, HostFailure, LocalReply,
+    LogLine, Policy, Ports, Problem, Request, Response, Setup, Verdict,
 };
 
 use crate::config::{Config, CorsPreflight, HeaderStyle};
 use crate::failure::{Errors, Failure};
-use crate::hash_key::shared_hash_key;
+use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Standing, headers, is_of_a_limit};
-use crate::key::{HashKey, Source};
-use crate::limit::{Answer, Charge, Limit};
-use crate::table::Table;
+use crate::key::HashKey;
+use crate::limit::{Charge, Limit};
+use crate::range::{Range, lay_out, slot_names};
 
 pub(crate) const NAME: &str = "rate_limit";
 
 /// The `rate_limit` plugin.
 pub struct RateLimit {
-    limits: Vec<Limit>,
-    table: Table,
+    pub(crate) limits: Vec<Limit>,
+    ranges: Vec<Range>,
     headers: HeaderStyle,
-    client_address: ClientAddress,
-    claim_headers: Vec<(ClaimPath, String)>,
+    pub(crate) client_address: ClientAddress,
+    pub(crate) claim_headers: Vec<(ClaimPath, String)>,
     cors_preflight: CorsPreflight,
     mode: Mode,
     on_error: OnError,
     hash_key: Cell<Option<HashKey>>,
-    errors: Errors,
+    pub(crate) errors: Errors,
     conflicts: Counter,
+    pub(crate) address_unreadable: Counter,
 }
 
 /// Which limits are asked.
@@ -45,20 +46,11 @@ pub enum Stage {
 /// What one request was charged, each by the place of its limit.
 #[derive(Debug, Default)]
 pub struct Flow {
-    charges: Vec<(usize, Charge)>,
-    replied: bool,
+    pub(crate) charges: Vec<(usize, Charge)>,
+    /// Found once for both stages.
+    pub(crate) address: OnceCell<FoundAddress>,
+    pub(crate) replied: bool,
 }
-
-const QUOTA_EXCEEDED: Problem = Problem {
-    status: 429,
-    kind: "quota-exceeded",
-    title: "Too many requests",
-};
-const KEY_MISSING: Problem = Problem {
-    status: 400,
-    kind: "rate-limit-key-missing",
-    title: "The request lacks what it is counted by",
-};
 
 impl RateLimit {
     /// A policy whose configuration may name `before_auth` limits and, if there is a `jwt_auth`
@@ -73,22 +65,19 @@ impl RateLimit {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         config.check_claims(has_claims)?;
+        let ranges = config.ranges()?;
         let mut limits = Vec::new();
-        for (place, limit) in config.limits.into_vec().into_iter().enumerate() {
+        let placed = config.limits.into_vec().into_iter().zip(&ranges);
+        for (place, (limit, range)) in placed.enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
-            let limit = Limit::new(limit, config.mode, before_auth, setup.metrics)
+            let limit = Limit::new(limit, config.mode, before_auth, *range, setup.metrics)
                 .map_err(|error| error.within(&format!("limits[{place}]")))?;
             limits.push(limit);
         }
         let claim_headers = config.claim_headers.into_vec().into_iter();
-        let longest = limits
-            .iter()
-            .map(Limit::longest)
-            .max()
-            .unwrap_or(Span::ZERO);
         Ok(Self {
             limits,
-            table: Table::new(config.capacity.get(), longest),
+            ranges,
             headers: config.headers,
             client_address: config.client_address.into(),
             claim_headers: claim_headers
@@ -100,6 +89,7 @@ impl RateLimit {
             hash_key: Cell::new(None),
             errors: Errors::announce(setup.metrics),
             conflicts: setup.metrics.counter("rate_limit_conflicts"),
+            address_unreadable: setup.metrics.counter("rate_limit_address_unreadable"),
         })
     }
 
@@ -130,66 +120,9 @@ impl RateLimit {
         answer
     }
 
-    fn ask_limits(
-        &self,
-        stage: Stage,
-        request: &Request<'_>,
-        claims: Option<&dyn Claims>,
-        flow: &mut Flow,
-        ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
-        let source = Source {
-            request,
-            client_address: &self.client_address,
-            claims,
-            claim_headers: &self.claim_headers,
-            address: OnceCell::new(),
-        };
-        let before = flow.charges.len();
-        for (place, limit) in self.limits.iter().enumerate() {
-            if limit.before_auth != (stage == Stage::BeforeAuth) || !limit.counts(request) {
-                continue;
-            }
-            let answer = self
-                .hash_key(ports)
-                .and_then(|key| limit.ask(&source, &self.table, &key, ports));
-            let refusal = match answer {
-                Ok(Answer::Skipped) => None,
-                Ok(Answer::Admitted(charge)) => {
-                    flow.charges.push((place, charge));
-                    None
-                }
-                Ok(Answer::Exhausted(charge, retry_after)) => {
-                    limit.tell_refusal("quota_exceeded", QUOTA_EXCEEDED, request, ports);
-                    (limit.mode == Mode::Enforce)
-                        .then(|| self.exhausted(limit, &charge, retry_after, request, flow))
-                }
-                Ok(Answer::KeyMissing) => {
-                    limit.tell_refusal("key_missing", KEY_MISSING, request, ports);
-                    (limit.mode == Mode::Enforce)
-                        .then(|| KEY_MISSING.reply(request).because(NAME, "key_missing"))
-                }
-                Err(failure) => self
-                    .failed(failure, limit.mode, ports)
-                    .map(|problem| problem.reply(request).because(NAME, failure.reason())),
-            };
-            if let Some(reply) = refusal {
-                self.give_back(flow, ports);
-                flow.replied = true;
-                return Err(reply);
-            }
-        }
-        for (place, _) in flow.charges.iter().skip(before) {
-            if let Some(limit) = self.limits.get(*place) {
-                limit.count_allowed(ports);
-            }
-        }
-        Ok(())
-    }
-
     /// The keys of shared data that this policy uses.
     pub fn slot_names(&self) -> impl Iterator<Item = String> {
-        self.table.slot_names()
+        slot_names(&self.ranges).chain([HASH_KEY_NAME.to_owned()])
     }
 
     /// Adds to another plugin's refusal where the client stands with the limits that counted it.
@@ -199,62 +132,38 @@ impl RateLimit {
         self.shown(reply, &self.standings(flow))
     }
 
-    fn shown(&self, reply: LocalReply, standings: &[Standing<'_>]) -> LocalReply {
+    pub(crate) fn shown(&self, reply: LocalReply, standings: &[Standing<'_>]) -> LocalReply {
         headers(self.headers, standings)
             .into_iter()
             .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 
-    fn exhausted(
+    /// Counts a failure; `Some` where the request is refused for it. `mode`: of whatever it failed at.
+    pub(crate) fn failed(
         &self,
-        limit: &Limit,
-        charge: &Charge,
-        retry_after: Span,
-        request: &Request<'_>,
-        flow: &Flow,
-    ) -> LocalReply {
-        // What the others were charged is given back before the client hears of it.
-        let others = flow
-            .charges
-            .iter()
-            .filter_map(|(place, charge)| self.limits.get(*place)?.standing_without(charge));
-        let standings: Vec<_> = others.chain(limit.standing(charge)).collect();
-        let retry_after = retry_after.as_secs_ceil().max(1).to_string();
-        let reply = QUOTA_EXCEEDED
-            .reply(request)
-            .because(NAME, &limit.name)
-            .with("retry-after", retry_after);
-        self.shown(reply, &standings)
-    }
-
-    /// `mode`: of whatever it failed at.
-    fn failed(&self, failure: Failure, mode: Mode, ports: &Ports<'_>) -> Option<Problem> {
+        failure: Failure,
+        mode: Mode,
+        ports: &Ports<'_>,
+    ) -> Option<Problem> {
         self.errors.count(failure, ports);
         let allowed = self.on_error == OnError::Allow && failure.is_our_own();
-        if allowed || mode != Mode::Enforce {
-            return None;
-        }
-        let problem = failure.problem();
-        let line = LogLine::new(NAME, "refused")
-            .with("reason", failure.reason())
-            .with("status", problem.status.to_string());
-        ports.telemetry.log(line);
-        Some(problem)
+        (!allowed && mode == Mode::Enforce).then(|| failure.problem())
     }
 
-    fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
+    /// Gives back all that a request was charged.
+    pub(crate) fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
         for (place, charge) in flow.charges.drain(..).rev() {
             let Some(limit) = self.limits.get(place) else {
                 continue;
             };
-            if let Err(error) = limit.give_back(&charge, &self.table, ports) {
+            if let Err(error) = limit.give_back(&charge, ports) {
                 // Nothing more can be done: the client stays charged for a request that was refused.
                 self.errors.count(Failure::Slot(error), ports);
             }
         }
     }
 
-    fn hash_key(&self, ports: &Ports<'_>) -> Result<HashKey, Failure> {
+    pub(crate) fn hash_key(&self, ports: &Ports<'_>) -> Result<HashKey, Failure> {
         if let Some(key) = self.hash_key.get() {
             return Ok(key);
         }
@@ -288,7 +197,7 @@ impl Policy for RateLimit {
         if self.mode != Mode::Off {
             // A failure shows again, and is counted, with the first request.
             let _ = self.hash_key(ports);
-            let _ = self.table.lay_out(ports.store);
+            let _ = lay_out(ports.store, &self.ranges);
         }
     }
 
@@ -345,6 +254,14 @@ impl Policy for RateLimit {
         }
         let failure = Failure::Host(failure);
         let problem = self.failed(failure, self.mode, ports)?;
+        ports.telemetry.log(refused_line(failure, problem));
         Some(problem.reply_blind().because(NAME, failure.reason()))
     }
+}
+
+/// The line of a request that is refused since the limiter failed.
+pub(crate) fn refused_line(failure: Failure, problem: Problem) -> LogLine {
+    LogLine::new(NAME, "refused")
+        .with("reason", failure.reason())
+        .with("status", problem.status.to_string())
 }

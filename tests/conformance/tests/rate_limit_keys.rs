@@ -27,7 +27,7 @@ fn a_bucket_gives_its_burst_at_once_and_then_a_token_at_a_time() {
             (seen.status(), seen.header("retry-after")),
             (429, Some("20"))
         );
-        assert_eq!(seen.header("ratelimit"), Some(r#""l";r=0;t=100"#));
+        assert_eq!(seen.header("ratelimit"), Some(r#""l";r=0;t=20"#));
         assert_eq!(seen.header("ratelimit-policy"), Some(r#""l";q=3;w=60"#));
         subject.advance_millis(19_999);
         assert_eq!(admitted(subject, 3, &get), 0);
@@ -198,5 +198,79 @@ fn a_client_behind_proxies_is_found_in_the_standard_header() {
             1,
             "both are the proxy's"
         );
+    });
+}
+
+#[test]
+fn several_values_where_one_belongs_share_one_count_however_they_are_written() {
+    let get = || Sent::get("/");
+    let junk = |n: usize| format!("j{n}");
+    type Kind = fn(Sent, &str) -> Sent;
+    let rows: [(&str, Kind); 9] = [
+        ("header:x-api-key", |sent, junk| sent.with("x-api-key", "REAL").with("x-api-key", junk)),
+        ("header:x-api-key", |sent, junk| sent.with("x-api-key", junk).with("x_api_key", "REAL")),
+        ("header:x-api-key", |sent, junk| sent.with("x.api.key", junk).with("x-api-key", "REAL")),
+        ("header:x-api-key", |sent, junk| sent.with("x-api-key", &format!("REAL, {junk}"))),
+        ("cookie:k", |sent, junk| sent.with("cookie", &format!("k=REAL; k={junk}"))),
+        ("cookie:k", |sent, junk| sent.with("cookie", "k=REAL").with("cookie", &format!("k={junk}"))),
+        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL&K={junk}"), ..sent }),
+        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL&k[]={junk}"), ..sent }),
+        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL;x={junk}"), ..sent }),
+    ];
+    for (part, kind) in rows {
+        for (when, passed, status) in [("skip", 3, 429), ("share", 3, 429), ("deny", 0, 400)] {
+            let config = limit(&format!(r#""key":["{part}"],"when_key_missing":"{when}""#));
+            everywhere::<RateLimit>(&config, |subject| {
+                let statuses = (0..8).map(|n| subject.ask(kind(get(), &junk(n))).status());
+                let statuses: Vec<u16> = statuses.collect();
+                let refused = statuses.iter().filter(|seen| **seen == status).count();
+                assert_eq!(refused, 8 - passed, "{part} {when}: {statuses:?}");
+            });
+        }
+    }
+}
+
+#[test]
+fn another_way_to_write_a_value_is_no_other_key() {
+    let get = || Sent::get("/");
+    for (part, spellings) in [
+        (
+            "header:x-api-key",
+            [get().with("x-api-key", "v"), get().with("X_API_KEY", "v"), get().with("x.api.key", "v")],
+        ),
+        (
+            "cookie:k",
+            [
+                get().with("cookie", "k=v"),
+                get().with("cookie", "a=b; k=\"v\""),
+                get().with("cookie", "k=%76"),
+            ],
+        ),
+        ("query:k", ["/?k=v", "/?%4B=%76", "/?x=y&k[]=v"].map(Sent::get)),
+        (
+            "header_line:x-dn",
+            [get().with("x-dn", "CN=a, O=b"), get().with("X-DN", "CN=a, O=b"), get().with("x_dn", "CN=a, O=b")],
+        ),
+    ] {
+        everywhere::<RateLimit>(&limit(&format!(r#""key":["{part}"]"#)), |subject| {
+            let mut passed = 0;
+            for sent in spellings.iter().cycle().take(9) {
+                passed += usize::from(subject.ask(sent.clone()).refused.is_none());
+            }
+            assert_eq!(passed, 3, "{part}");
+            assert_eq!(subject.metric("rate_limit_skipped.limit.l"), 0, "{part}");
+        });
+    }
+}
+
+#[test]
+fn what_is_skipped_is_counted_and_logged_once() {
+    everywhere::<RateLimit>(&limit(r#""key":["route"]"#), |subject| {
+        assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
+        assert_eq!(subject.metric("rate_limit_skipped.limit.l"), 7);
+        let lines = subject.logs();
+        let told: Vec<_> = lines.iter().filter(|line| line.contains("event=skipped")).collect();
+        assert_eq!(told.len(), 1, "{lines:?}");
+        assert!(told[0].ends_with("event=skipped reason=key_missing limit=l part=route"), "{told:?}");
     });
 }

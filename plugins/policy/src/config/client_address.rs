@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 use serde::Deserialize;
 
+use crate::UNIX_PEER;
 use crate::config::text::text_type;
 use crate::config::{Bounded, HeaderName, List};
 
@@ -11,7 +12,7 @@ use crate::config::{Bounded, HeaderName, List};
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ClientAddressConfig {
-    /// Networks whose word is believed.
+    /// Networks whose word is believed; `unix` for whoever connects over a unix socket.
     #[serde(default)]
     pub trusted_proxies: List<Cidr>,
     /// The header in which they say it.
@@ -41,17 +42,25 @@ const fn one_network() -> Bounded<1, 128, u8> {
     Bounded::new(64)
 }
 
-/// A network such as `10.0.0.0/8` or `fd00::/8`, or one address.
+/// A network such as `10.0.0.0/8` or `fd00::/8`, or one address; `unix` is that of [`UNIX_PEER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cidr(pub IpNet);
-text_type!(Cidr, "a network such as 10.0.0.0/8, or an address");
+text_type!(
+    Cidr,
+    "a network such as 10.0.0.0/8, an address, or unix for whoever connects over a unix socket"
+);
 
 impl Cidr {
     fn parse(text: &str) -> Result<Self, String> {
+        if text == "unix" {
+            return Ok(Self(IpNet::from(UNIX_PEER)));
+        }
         let net = match text.parse::<std::net::IpAddr>() {
             Ok(address) => IpNet::from(address),
             Err(_) => text.parse::<IpNet>().map_err(|_| {
-                format!("{text:?} is not a network; expected one such as 10.0.0.0/8 or fd00::/8")
+                format!(
+                    "{text:?} is not a network; expected one such as 10.0.0.0/8 or fd00::/8, or unix"
+                )
             })?,
         };
         if net.trunc() != net {
@@ -76,6 +85,7 @@ mod tests {
                 .unwrap_err()
                 .contains("10.0.0.0/8")
         );
-        assert!(Cidr::parse("10.0.0.0/33").is_err());
+        assert!(Cidr::parse("10.0.0.0/33").is_err() && Cidr::parse("unix:").is_err());
+        assert_eq!(Cidr::parse("unix"), Ok(Cidr(IpNet::from(UNIX_PEER))));
     }
 }

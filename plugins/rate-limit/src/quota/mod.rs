@@ -171,6 +171,16 @@ impl Quota {
         Timestamp::from_unix_nanos(used.at.saturating_add(windows).saturating_mul(self.nanos()))
     }
 
+    /// Whether nothing is used at `now`, as if the key had never been counted.
+    pub(crate) fn is_unused(&self, used: &Used, now: Timestamp) -> bool {
+        match self.algorithm {
+            Algorithm::FixedWindow | Algorithm::SlidingWindow => {
+                used.current == 0 && used.previous == 0
+            }
+            Algorithm::TokenBucket => used.at <= now.unix_nanos(),
+        }
+    }
+
     fn number(&self, now: Timestamp) -> u64 {
         now.unix_nanos().checked_div(self.nanos()).unwrap_or(0)
     }

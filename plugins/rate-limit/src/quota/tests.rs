@@ -88,6 +88,19 @@ fn a_clock_set_back_by_a_day_locks_nobody_out_for_longer_than_a_window_and_admit
 }
 
 #[test]
+fn one_window_back_is_still_held_and_two_are_not() {
+    for algorithm in WINDOWS {
+        let quota = quota(algorithm);
+        let start = Timestamp::from_unix_secs(START);
+        let (_, used) = quota.charge(Used::default(), 1, start);
+        let back = |secs: u64| start.before(Span::from_secs(secs));
+        for (secs, expected) in [(0, false), (1, false), (60, false), (61, true), (6000, true)] {
+            assert_eq!(quota.precedes(back(secs), &used), expected, "{algorithm:?} {secs}");
+        }
+    }
+}
+
+#[test]
 fn what_is_given_back_can_be_used_again_in_either_window() {
     let mut used = Used {
         at: 5,

@@ -1,6 +1,6 @@
 //! Single situations.
 
-use portcullis_policy::{Policy as _, Span};
+use portcullis_policy::{HostFailure, Policy as _, Span};
 use portcullis_rate_limit::RateLimit;
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
@@ -261,6 +261,225 @@ fn newcomers_in_a_full_slot_do_not_drive_one_another_out() {
         admitted <= 12,
         "{admitted} of two keys with a quota of 5 each"
     );
+}
+
+/// A refusal's header.
+fn header(answer: &Answer, name: &str) -> String {
+    let Answer::Refused(reply) = answer else {
+        panic!("not refused")
+    };
+    let found = reply.headers.iter().find(|(known, _)| known == name);
+    found.map_or(String::new(), |(_, value)| value.clone())
+}
+
+#[test]
+fn whoever_waits_for_the_longest_of_all_limits_that_refuse_is_admitted() {
+    let limits = [
+        r#"{"name":"second","key":["client_address"],"quota":1,"window":"1s","algorithm":"fixed_window"}"#,
+        r#"{"name":"hour","key":["client_address"],"quota":2,"window":"1h","algorithm":"fixed_window"}"#,
+    ];
+    for (dialect, order) in Dialect::BOTH.into_iter().flat_map(|d| [(d, [0, 1]), (d, [1, 0])]) {
+        let config = format!(
+            r#"{{"capacity":16,"limits":[{}]}}"#,
+            order.map(|place| limits[place]).join(",")
+        );
+        let world = World::new(dialect, 1);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let ask = || worker.request("192.0.2.1", &get("/")).0;
+        assert_eq!(ask().status(), 200);
+        let only_the_second = ask();
+        assert_eq!(header(&only_the_second, "retry-after"), "1");
+        assert_eq!(header(&only_the_second, "x-ratelimit-limit"), "1");
+        world.clock.advance(Span::from_secs(1));
+        assert_eq!(ask().status(), 200);
+        let both = ask();
+        assert_eq!(header(&both, "retry-after"), "3599");
+        assert_eq!(header(&both, "x-ratelimit-reset"), "3599");
+        assert_eq!(header(&both, "x-ratelimit-limit"), "2");
+        for part in [r#""second";r=0;t=1"#, r#""hour";r=0;t=3599"#] {
+            assert!(header(&both, "ratelimit").contains(part), "{part}");
+        }
+        let Answer::Refused(reply) = &both else {
+            panic!("not refused")
+        };
+        assert_eq!(reply.cause, "rate_limit{hour}");
+        let lines = worker.telemetry.lines();
+        assert_eq!(lines.len(), 2, "one for each refusal");
+        assert!(lines[1].contains("limit=hour"), "{lines:?}");
+        for (limit, refused) in [("second", 2), ("hour", 1)] {
+            let metric = format!("rate_limit_limited.limit.{limit}");
+            assert_eq!(worker.telemetry.metric(&metric), refused, "{limit}");
+        }
+        world.clock.advance(Span::from_secs(3_598));
+        assert_eq!(ask().status(), 429);
+        world.clock.advance(Span::from_secs(1));
+        assert_eq!(ask().status(), 200);
+    }
+}
+
+#[test]
+fn limits_that_are_only_tried_out_change_nothing_for_the_others() {
+    let shadow = r#"{"name":"tried","key":["header:k"],"quota":1,"window":"24h","when_key_missing":"deny","mode":"shadow"}"#;
+    let enforced = r#"{"name":"real","key":["client_address"],"quota":3,"window":"1h","algorithm":"fixed_window"}"#;
+    for limits in [[shadow, enforced], [enforced, shadow]] {
+        let config = format!(r#"{{"capacity":16,"limits":[{}]}}"#, limits.join(","));
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let keyed = [(":method", "GET"), (":path", "/"), ("k", "v")];
+        let statuses = [&keyed[..], &keyed, &get("/"), &keyed, &get("/")]
+            .map(|headers| worker.request("192.0.2.1", headers).0.status());
+        assert_eq!(statuses, [200, 200, 200, 429, 429]);
+        assert_eq!(worker.telemetry.metric("rate_limit_shadow_limited.limit.tried"), 4);
+        assert_eq!(worker.telemetry.metric("rate_limit_allowed.limit.tried"), 1);
+        assert_eq!(worker.telemetry.metric("rate_limit_limited.limit.real"), 2);
+    }
+}
+
+#[test]
+fn requests_that_are_skipped_are_counted_and_the_log_hears_of_the_first() {
+    let config = r#"{"capacity":16,"limits":[
+        {"name":"by_route","key":["client_address","route"],"quota":1,"window":"1m"},
+        {"name":"by_key","key":["header:x-api-key"],"quota":9,"window":"1m"}]}"#;
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Worker<RateLimit> = world.worker(config).unwrap();
+    for _ in 0..5 {
+        let headers = [(":method", "GET"), (":path", "/"), ("x-api-key", "k")];
+        assert_eq!(worker.request("192.0.2.1", &headers).0.status(), 200);
+    }
+    let with_id = [(":method", "GET"), (":path", "/"), ("x-request-id", "id-7")];
+    worker.request("192.0.2.1", &with_id);
+    for (limit, skipped) in [("by_route", 6), ("by_key", 1)] {
+        let metric = format!("rate_limit_skipped.limit.{limit}");
+        assert_eq!(worker.telemetry.metric(&metric), skipped, "{limit}");
+    }
+    assert_eq!(
+        worker.telemetry.lines(),
+        [
+            "plugin=rate_limit event=skipped reason=key_missing limit=by_route part=route",
+            "plugin=rate_limit event=skipped reason=key_missing limit=by_key part=header:x-api-key request_id=id-7",
+        ]
+    );
+}
+
+#[test]
+fn several_values_where_one_belongs_share_one_count_or_are_refused() {
+    for (missing, admitted, status) in [("skip", 3, 429), ("share", 3, 429), ("deny", 0, 400)] {
+        let config = format!(
+            r#"{{"capacity":64,"limits":[{{"name":"l","key":["header:x-api-key"],"quota":3,"window":"1m","when_key_missing":"{missing}"}}]}}"#
+        );
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let statuses = (0..9).map(|n| {
+            let junk = format!("j{n}");
+            let headers = [(":method", "GET"), (":path", "/"), ("x-api-key", "REAL"), ("x_api_key", &junk)];
+            worker.request("192.0.2.1", &headers).0.status()
+        });
+        let statuses: Vec<u16> = statuses.collect();
+        assert_eq!(statuses.iter().filter(|s| **s == 200).count(), admitted, "{missing}");
+        assert_eq!(statuses.last(), Some(&status), "{missing}");
+        let one = [(":method", "GET"), (":path", "/"), ("x-api-key", "REAL")];
+        assert_eq!(worker.request("192.0.2.1", &one).0.status(), 200, "{missing}");
+        if missing == "deny" {
+            let lines = worker.telemetry.lines();
+            assert!(lines[0].contains("reason=key_ambiguous"), "{lines:?}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_can_not_be_read_is_counted_once_a_request() {
+    let config = r#"{"capacity":16,"client_address":{"trusted_proxies":["10.0.0.0/8","unix"]},"limits":[
+        {"name":"a","key":["client_address"],"quota":9,"window":"1m"},
+        {"name":"b","key":["client_address"],"quota":9,"window":"1h"}]}"#;
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Worker<RateLimit> = world.worker(config).unwrap();
+    let ask = |peer: &str, line: &str| {
+        let headers = [(":method", "GET"), (":path", "/"), ("x-forwarded-for", line)];
+        worker.request(peer, &headers).0.status()
+    };
+    for (peer, line, unreadable) in [
+        ("10.0.0.1", "unknown", 1),
+        ("10.0.0.1", "[2001:db8::1]", 1),
+        ("unix:", "198.51.100.7, nonsense", 2),
+        ("192.0.2.1", "nonsense", 2),
+    ] {
+        assert_eq!(ask(peer, line), 200);
+        let metric = worker.telemetry.metric("rate_limit_address_unreadable");
+        assert_eq!(metric, unreadable, "{line}");
+    }
+}
+
+#[test]
+fn clients_of_a_unix_socket_are_counted() {
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Worker<RateLimit> = world.worker(&limit("fixed_window", 2)).unwrap();
+    let ask = || worker.request("/run/gateway.sock", &get("/")).0.status();
+    assert_eq!([ask(), ask(), ask()], [200, 200, 429]);
+}
+
+#[test]
+fn a_client_that_sends_too_many_headers_is_refused_whatever_on_error_says() {
+    for (failure, on_error, status) in [
+        (HostFailure::HeadersCut, "allow", Some(431)),
+        (HostFailure::HeadersCut, "deny", Some(431)),
+        (HostFailure::Headers, "allow", None),
+        (HostFailure::Headers, "deny", Some(503)),
+    ] {
+        let world = World::new(Dialect::Kong, 1);
+        let config = limit("fixed_window", 5).replacen('{', &format!("{{\"on_error\":\"{on_error}\","), 1);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let reply = worker.policy.on_host_failure(failure, &worker.ports());
+        assert_eq!(reply.map(|reply| reply.status), status, "{failure:?} {on_error}");
+    }
+}
+
+#[test]
+fn the_line_of_a_failure_names_the_request() {
+    let world = World::new(Dialect::Envoy, 1);
+    let config = limit("fixed_window", 5).replacen('{', "{\"on_error\":\"deny\",", 1);
+    let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+    worker.store.0.fail_after(Some(0));
+    let with_id = [(":method", "GET"), (":path", "/"), ("x-request-id", "id-7")];
+    assert_eq!(worker.request("192.0.2.1", &with_id).0.status(), 503);
+    assert_eq!(
+        worker.telemetry.lines(),
+        ["plugin=rate_limit event=refused reason=store_unavailable status=503 request_id=id-7"]
+    );
+}
+
+#[test]
+fn what_costs_nothing_and_what_is_refused_is_read_and_not_written() {
+    let config = limit("token_bucket", 2).replacen(
+        "\"quota\"",
+        r#""costs":[{"match":{"methods":["HEAD"]},"cost":0}],"quota""#,
+        1,
+    );
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+    let head = [(":method", "HEAD"), (":path", "/")];
+    let writes = worker.store.0.writes();
+    assert_eq!(worker.request("192.0.2.1", &head).0.status(), 200);
+    assert_eq!(worker.store.0.writes(), writes);
+    for _ in 0..2 {
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
+    }
+    assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 429);
+    assert_eq!(worker.request("192.0.2.1", &head).0.status(), 200);
+    assert_eq!(worker.store.0.writes(), writes + 2);
+}
+
+#[test]
+fn the_second_worker_finds_all_laid_out() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 1);
+        let config = limit("fixed_window", 5).replace("\"capacity\":16", "\"capacity\":65536");
+        let first: Worker<RateLimit> = world.worker(&config).unwrap();
+        assert_eq!(world.zone.len(), 8_192 + 2);
+        let second: Worker<RateLimit> = world.worker(&config).unwrap();
+        let calls = |worker: &Worker<RateLimit>| worker.store.0.reads() + worker.store.0.writes();
+        assert!(calls(&first) >= 8_192);
+        assert_eq!(calls(&second), 2, "the key of the hash, and that all is laid out");
+    }
 }
 
 #[test]

@@ -15,6 +15,8 @@ mod clocks;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod floods;
+#[cfg(test)]
 mod generate;
 #[cfg(test)]
 mod hot_key;

@@ -142,8 +142,28 @@ pub(crate) struct Limit {
     pub(crate) shadow: bool,
 }
 
-/// Where a client stands: limit, what is left, and seconds until the reset.
-pub(crate) type Standing = (String, i128, i128);
+impl Limit {
+    fn standing(&self, remaining: i128, reset: i128, refuses: bool) -> Standing {
+        Standing {
+            name: self.name.clone(),
+            window: (self.quota.window + SECOND - 1) / SECOND,
+            remaining,
+            reset,
+            refuses,
+        }
+    }
+}
+
+/// Where a client stands with a limit, in requests and whole seconds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Standing {
+    pub(crate) name: String,
+    pub(crate) window: i128,
+    pub(crate) remaining: i128,
+    /// Until the reset, or until a request is admitted that this limit refused.
+    pub(crate) reset: i128,
+    pub(crate) refuses: bool,
+}
 
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,32 +193,40 @@ impl Reference {
     /// A request at `now` of which each limit is asked what is given: all admit it, or none is
     /// charged.
     pub(crate) fn request(&mut self, asked: &[Option<Asked>], now: i128) -> Outcome {
+        let enforced = self.limits.iter().zip(asked).filter(|(limit, _)| !limit.shadow);
+        if enforced.into_iter().any(|(_, asked)| matches!(asked, Some(Asked::KeyMissing))) {
+            return Outcome::KeyMissing;
+        }
         let mut charges = Vec::new();
         let mut before = Vec::new();
         for (place, (limit, asked)) in self.limits.iter().zip(asked).enumerate() {
             let (key, cost) = match asked {
-                None => continue,
-                Some(Asked::KeyMissing) if limit.shadow => continue,
-                Some(Asked::KeyMissing) => return Outcome::KeyMissing,
+                None | Some(Asked::KeyMissing) => continue,
                 Some(Asked::Of { key, cost }) => ((place, key.clone()), *cost),
             };
-            let history = self.histories.entry(key.clone()).or_default();
+            let none = History::default();
+            let history = self.histories.get(&key).unwrap_or(&none);
             let remaining = limit.quota.remaining(history, now);
             let admitted = cost == 0 || remaining >= cost;
             if !limit.shadow {
-                let reset = limit.quota.reset(history, now);
-                before.push((limit.name.clone(), remaining, reset));
+                let reset = if admitted {
+                    limit.quota.reset(history, now)
+                } else {
+                    limit.quota.retry_after(history, cost, now)
+                };
+                before.push(limit.standing(remaining, reset, !admitted));
             }
             if admitted {
                 charges.push((key, cost));
-            } else if !limit.shadow {
-                let retry_after = limit.quota.retry_after(history, cost, now);
-                let standings = before;
-                return Outcome::Exhausted {
-                    retry_after,
-                    standings,
-                };
             }
+        }
+        let waits = before.iter().filter(|standing| standing.refuses);
+        if let Some(retry_after) = waits.map(|standing| standing.reset).max() {
+            let standings = before;
+            return Outcome::Exhausted {
+                retry_after,
+                standings,
+            };
         }
         let mut standings = Vec::new();
         for (key, cost) in charges {
@@ -209,11 +237,8 @@ impl Reference {
             }
             if !limit.shadow {
                 let remaining = limit.quota.remaining(history, now);
-                standings.push((
-                    limit.name.clone(),
-                    remaining,
-                    limit.quota.reset(history, now),
-                ));
+                let reset = limit.quota.reset(history, now);
+                standings.push(limit.standing(remaining, reset, false));
             }
         }
         Outcome::Passed(standings)

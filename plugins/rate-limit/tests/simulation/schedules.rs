@@ -19,7 +19,7 @@ pub(crate) struct Part {
 /// One worker after the other, against the reference.
 pub(crate) const SEQUENTIAL: Part = Part {
     test: "every_answer_is_the_one_of_the_reference",
-    share: 500,
+    share: 420,
 };
 /// Workers that interleave, without faults.
 pub(crate) const INTERLEAVED: Part = Part {
@@ -46,6 +46,16 @@ pub(crate) const FAILED: Part = Part {
     test: "failed_calls_are_counted_and_nothing_else_goes_beyond_the_quota",
     share: 30,
 };
+/// Floods of keys on one limit, while the others are to stay exact.
+pub(crate) const FLOODED: Part = Part {
+    test: "a_flood_on_one_limit_moves_no_other_and_what_is_refused_leaves_nothing_behind",
+    share: 60,
+};
+/// The same by workers that interleave.
+pub(crate) const FLOODED_AT_ONCE: Part = Part {
+    test: "interleaved_floods_leave_every_other_limit_exact",
+    share: 20,
+};
 /// Clocks that are set, and what is admitted in real time.
 pub(crate) const STEPS: Part = Part {
     test: "a_clock_that_is_set_admits_nothing_beyond_the_bound_of_real_time",
@@ -58,13 +68,15 @@ pub(crate) const LOCKOUT: Part = Part {
 };
 
 /// All of them.
-pub(crate) const ALL: [Part; 8] = [
+pub(crate) const ALL: [Part; 10] = [
     SEQUENTIAL,
     INTERLEAVED,
     LATE,
     TORN,
     LOST,
     FAILED,
+    FLOODED,
+    FLOODED_AT_ONCE,
     STEPS,
     LOCKOUT,
 ];

@@ -1,8 +1,10 @@
 //! Workers that come one after the other: every answer is the one of the reference, to the header.
 
+use std::collections::BTreeMap;
+
 use portcullis_policy::{Origin, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Answer, Dialect, Worker, World};
+use portcullis_sim::{Answer, Dialect, Worker, World, Zone};
 
 use crate::generate::{Generated, Sent, config};
 use crate::reference::{Outcome, Reference, SECOND, Standing};
@@ -13,39 +15,60 @@ const CAPACITY: u32 = 64;
 const REQUESTS: usize = 24;
 
 /// What is shown of standings: of all, and of the nearest.
-fn shown(headers: &[(String, String)]) -> (String, String) {
+#[derive(Debug, PartialEq)]
+struct Shown {
+    all: String,
+    remaining: String,
+    reset: String,
+}
+
+fn shown(headers: &[(String, String)]) -> Shown {
     let of = |name: &str| {
         let found = headers.iter().find(|(known, _)| known == name);
         found.map_or(String::new(), |(_, value)| value.clone())
     };
-    (of("ratelimit"), of("x-ratelimit-remaining"))
-}
-
-fn expected(standings: &[Standing]) -> (String, String) {
-    let all = standings
-        .iter()
-        .map(|(name, remaining, reset)| format!("\"{name}\";r={remaining};t={reset}"));
-    let nearest = standings.iter().map(|(_, remaining, _)| *remaining).min();
-    let all: Vec<String> = all.collect();
-    (
-        all.join(", "),
-        nearest.map_or(String::new(), |n| n.to_string()),
-    )
-}
-
-/// On a refusal what is given back shows in `r` and not yet in `t` of a bucket: only the last
-/// limit's `t` is compared, and all `r`.
-fn without_resets_of_others((all, nearest): (String, String)) -> (String, String) {
-    let mut parts: Vec<String> = all.split(", ").map(str::to_owned).collect();
-    let last = parts.len() - 1;
-    for part in &mut parts[..last] {
-        part.truncate(part.rfind(";t=").unwrap());
+    Shown {
+        all: of("ratelimit"),
+        remaining: of("x-ratelimit-remaining"),
+        reset: of("x-ratelimit-reset"),
     }
-    (parts.join(", "), nearest)
 }
 
-fn check(worker: &Worker<RateLimit>, sent: &Sent, outcome: Outcome) -> Result<(), String> {
-    let (answer, mut flow) = worker.request(sent.peer, &sent.all_headers());
+/// The nearest is the one that refuses for longest, else the one with the fewest left; of equals the
+/// one that takes longer.
+fn expected(standings: &[Standing]) -> Shown {
+    let all = standings.iter().map(|standing| {
+        let Standing {
+            name,
+            remaining,
+            reset,
+            ..
+        } = standing;
+        format!("\"{name}\";r={remaining};t={reset}")
+    });
+    // Of equals the first: the last one that is found from the end on.
+    let longest = |standing: &&Standing| (standing.reset, standing.window);
+    let refusing = standings.iter().filter(|standing| standing.refuses);
+    let fewest = standings.iter().map(|standing| standing.remaining).min();
+    let nearest = refusing.rev().max_by_key(longest).or_else(|| {
+        let nearest = standings.iter().filter(|s| Some(s.remaining) == fewest);
+        nearest.rev().max_by_key(longest)
+    });
+    let of = |of: fn(&Standing) -> i128| nearest.map_or(String::new(), |n| of(n).to_string());
+    Shown {
+        all: all.collect::<Vec<_>>().join(", "),
+        remaining: of(|nearest| nearest.remaining),
+        reset: of(|nearest| nearest.reset),
+    }
+}
+
+/// Whether a request is answered as the reference says, to the header.
+pub(crate) fn check(
+    worker: &Worker<RateLimit>,
+    sent: (&str, &[(&str, &str)]),
+    outcome: Outcome,
+) -> Result<(), String> {
+    let (answer, mut flow) = worker.request(sent.0, sent.1);
     let (found, wanted) = match (&answer, &outcome) {
         (Answer::Passed(_), Outcome::Passed(standings)) => {
             let headers = worker.respond(&mut flow, 200, Origin::Upstream);
@@ -68,10 +91,7 @@ fn check(worker: &Worker<RateLimit>, sent: &Sent, outcome: Outcome) -> Result<()
             if told != Some(retry_after.to_string()) {
                 return Err(format!("retry-after {told:?}, not {retry_after}"));
             }
-            (
-                without_resets_of_others(shown(&headers)),
-                without_resets_of_others(expected(standings)),
-            )
+            (shown(&headers), expected(standings))
         }
         (Answer::Refused(reply), Outcome::KeyMissing) if reply.status == 400 => return Ok(()),
         _ => return Err(format!("{answer:?}, not {outcome:?}")),
@@ -81,6 +101,12 @@ fn check(worker: &Worker<RateLimit>, sent: &Sent, outcome: Outcome) -> Result<()
     } else {
         Err(format!("{found:?}, not {wanted:?}"))
     }
+}
+
+/// All that is stored, with its versions.
+pub(crate) fn snapshot(zone: &Zone) -> BTreeMap<String, Option<(Vec<u8>, u32)>> {
+    let keys = zone.keys().into_iter();
+    keys.map(|key| (key.clone(), zone.get(&key))).collect()
 }
 
 /// The clock stands still, moves on a little, to a window's boundary, by windows or by up to a day.
@@ -125,9 +151,13 @@ fn every_answer_is_the_one_of_the_reference() {
             let asked: Vec<_> = limits.iter().map(|limit| limit.asked(&sent)).collect();
             let outcome = reference.request(&asked, now);
             let worker = &workers[draw.between(0, workers.len() as u64 - 1) as usize];
-            if let Err(error) = check(worker, &sent, outcome) {
+            let before = snapshot(&world.zone);
+            let refused = !matches!(outcome, Outcome::Passed(_));
+            if let Err(error) = check(worker, (sent.peer, &sent.all_headers()), outcome) {
                 panic!("request {request} ({sent:?}) at {now}, {dialect:?}: {error}\n{config}");
             }
+            let unchanged = snapshot(&world.zone) == before;
+            assert!(unchanged || !refused, "request {request} ({sent:?}): {config}");
         }
         for (worker, limit) in workers
             .iter()

@@ -1,0 +1,268 @@
+//! Asks the limits, all or nothing.
+//!
+//! First all limits are looked at, which writes nothing. If one refuses, that is the end of it: a
+//! request that is refused changes no count, takes no place and pushes nobody out, whatever the
+//! limits' order. Only then each is charged, starting from what was read, so that a request costs
+//! one read and one write for each limit. Where another worker was faster in between, a limit may
+//! refuse after all; then what was charged before it is given back.
+
+use std::cmp::Reverse;
+
+use portcullis_policy::config::{Claims, Mode};
+use portcullis_policy::{LocalReply, Ports, Problem, Request};
+
+use crate::failure::Failure;
+use crate::key::{Fingerprint, NoKey, Source};
+use crate::limit::{Charge, Keyed, Limit, Look};
+use crate::policy::{Flow, NAME, RateLimit, Stage, refused_line};
+
+const QUOTA_EXCEEDED: Problem = Problem {
+    status: 429,
+    kind: "quota-exceeded",
+    title: "Too many requests",
+};
+const KEY_MISSING: Problem = Problem {
+    status: 400,
+    kind: "rate-limit-key-missing",
+    title: "The request lacks what it is counted by",
+};
+const KEY_AMBIGUOUS: Problem = Problem {
+    status: 400,
+    kind: "rate-limit-key-ambiguous",
+    title: "The request says in several ways what it is counted by",
+};
+
+/// Something that stands for a limit, by its place.
+type At<'a, T> = (usize, &'a Limit, T);
+
+impl RateLimit {
+    /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
+    pub(crate) fn ask_limits(
+        &self,
+        stage: Stage,
+        request: &Request<'_>,
+        claims: Option<&dyn Claims>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        let before = flow.charges.len();
+        let keys = self.keys(stage, request, claims, flow, ports);
+        let asked = keys
+            .and_then(|keys| self.look(&keys, request, ports))
+            .and_then(|looks| self.charge(looks, request, flow, ports));
+        if let Err(reply) = asked {
+            self.give_back(flow, ports);
+            flow.replied = true;
+            return Err(reply);
+        }
+        for (place, charge) in flow.charges.iter().skip(before) {
+            if let Some(limit) = self.limits.get(*place) {
+                limit.count_allowed(charge, ports);
+            }
+        }
+        Ok(())
+    }
+
+    /// Under what each limit that counts the request counts it.
+    fn keys(
+        &self,
+        stage: Stage,
+        request: &Request<'_>,
+        claims: Option<&dyn Claims>,
+        flow: &Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Vec<At<'_, Fingerprint>>, LocalReply> {
+        let was_found = flow.address.get().is_some();
+        let source = Source {
+            request,
+            client_address: &self.client_address,
+            claims,
+            claim_headers: &self.claim_headers,
+            address: &flow.address,
+        };
+        let mut keys = Vec::new();
+        let mut refusal = None;
+        for (place, limit) in self.limits.iter().enumerate() {
+            if limit.before_auth != (stage == Stage::BeforeAuth) || !limit.counts(request) {
+                continue;
+            }
+            let key = self
+                .hash_key(ports)
+                .and_then(|hash_key| limit.key(&source, &hash_key, ports));
+            match key {
+                Ok(Keyed::Skipped) => {}
+                Ok(Keyed::Under(key)) => keys.push((place, limit, key)),
+                Ok(Keyed::Refused(why)) => {
+                    limit.count_refused(ports);
+                    let (reason, problem) = match why {
+                        NoKey::Several(_) => ("key_ambiguous", KEY_AMBIGUOUS),
+                        NoKey::Missing(_) | NoKey::AddressUnknown => ("key_missing", KEY_MISSING),
+                    };
+                    let enforced = limit.mode == Mode::Enforce;
+                    if !enforced || refusal.is_none() {
+                        limit.log_refused(reason, problem, request, ports);
+                    }
+                    if enforced && refusal.is_none() {
+                        refusal = Some(problem.reply(request).because(NAME, reason));
+                    }
+                }
+                Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
+            }
+        }
+        let found = flow.address.get();
+        if !was_found && found.is_some_and(|found| found.unreadable) {
+            ports.telemetry.count(self.address_unreadable);
+        }
+        refusal.map_or(Ok(keys), Err)
+    }
+
+    /// Looks at all limits, without charging one.
+    fn look<'a>(
+        &self,
+        keys: &[At<'a, Fingerprint>],
+        request: &Request<'_>,
+        ports: &Ports<'_>,
+    ) -> Result<Vec<At<'a, Look>>, LocalReply> {
+        let mut looks = Vec::with_capacity(keys.len());
+        let mut refusal = None;
+        for (place, limit, key) in keys {
+            let now = ports.clock.now().map_err(|_| Failure::Clock);
+            let look = now.and_then(|now| {
+                let look = limit.look(*key, request, now, ports);
+                look.map_err(Failure::Slot)
+            });
+            match look {
+                Ok(look) => looks.push((*place, *limit, look)),
+                Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
+            }
+        }
+        refusal.map_or(Ok(looks), Err)
+    }
+
+    /// Charges all limits that were looked at, unless one of them refuses.
+    fn charge(
+        &self,
+        looks: Vec<At<'_, Look>>,
+        request: &Request<'_>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        let refuses =
+            |(_, limit, look): &At<'_, Look>| limit.mode == Mode::Enforce && !look.is_admitted();
+        if looks.iter().any(refuses) {
+            return Err(self.exhausted(looks, Vec::new(), request, flow, ports));
+        }
+        let (enforced, shadow): (Vec<_>, Vec<_>) = looks
+            .into_iter()
+            .partition(|(_, limit, _)| limit.mode == Mode::Enforce);
+        let mut refusal = None;
+        let mut enforced = enforced.into_iter();
+        while let Some((place, limit, look)) = enforced.next() {
+            match limit.charge(look, ports) {
+                Ok(charge) if charge.is_admitted() => flow.charges.push((place, charge)),
+                Ok(charge) => {
+                    let looks = enforced.chain(shadow).collect();
+                    let refused = vec![(place, limit, charge)];
+                    return Err(self.exhausted(looks, refused, request, flow, ports));
+                }
+                Err(error) => {
+                    self.note(Failure::Slot(error), limit, request, ports, &mut refusal);
+                    if let Some(reply) = refusal {
+                        return Err(reply);
+                    }
+                }
+            }
+        }
+        // Last, so that what is only tried out never has to be given back.
+        for (place, limit, look) in shadow {
+            match limit.charge(look, ports) {
+                Ok(charge) if charge.is_admitted() => flow.charges.push((place, charge)),
+                Ok(_) => self.tell_shadow(limit, request, ports),
+                Err(error) => self.note(Failure::Slot(error), limit, request, ports, &mut refusal),
+            }
+        }
+        Ok(())
+    }
+
+    /// The refusal of a request that limits refuse: those of `looks` that do, and of `refused`. It
+    /// tells of the one that refuses for longest.
+    fn exhausted(
+        &self,
+        looks: Vec<At<'_, Look>>,
+        refused: Vec<At<'_, Charge>>,
+        request: &Request<'_>,
+        flow: &Flow,
+        ports: &Ports<'_>,
+    ) -> LocalReply {
+        let mut charges = refused;
+        for (place, limit, look) in looks {
+            if limit.mode != Mode::Enforce && !look.is_admitted() {
+                self.tell_shadow(limit, request, ports);
+            }
+            charges.push((place, limit, look.uncharged()));
+            if look.is_refusal_to_write() {
+                self.write_refusal(limit, look, ports);
+            }
+        }
+        charges.sort_by_key(|(place, _, _)| *place);
+        let waits = charges.iter().filter_map(|(_, limit, charge)| {
+            let wait = limit.wait(charge)?;
+            limit.count_refused(ports);
+            Some((wait, limit.window_secs(), *limit))
+        });
+        let longest = waits.min_by_key(|(wait, window, _)| Reverse((*wait, *window)));
+        let mut reply = QUOTA_EXCEEDED.reply(request);
+        if let Some((wait, _, limit)) = longest {
+            limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, request, ports);
+            reply = reply
+                .because(NAME, &limit.name)
+                .with("retry-after", wait.to_string());
+        }
+        // What this request was charged before is given back before the client hears of it.
+        let earlier = flow
+            .charges
+            .iter()
+            .filter_map(|(place, charge)| Some((self.limits.get(*place)?, charge)));
+        let of_stage = charges.iter().map(|(_, limit, charge)| (*limit, charge));
+        let standings: Vec<_> = earlier
+            .chain(of_stage)
+            .filter_map(|(limit, charge)| limit.standing_uncharged(charge))
+            .collect();
+        self.shown(reply, &standings)
+    }
+
+    /// After a clock was set back a refusal is written, too: from then on the counts of that time run.
+    fn write_refusal(&self, limit: &Limit, look: Look, ports: &Ports<'_>) {
+        let written = limit.charge(look, ports).and_then(|charge| {
+            // Another worker was faster, and it is admitted now.
+            limit.give_back(&charge, ports)
+        });
+        if let Err(error) = written {
+            self.errors.count(Failure::Slot(error), ports);
+        }
+    }
+
+    fn tell_shadow(&self, limit: &Limit, request: &Request<'_>, ports: &Ports<'_>) {
+        limit.count_refused(ports);
+        limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, request, ports);
+    }
+
+    /// Counts a failure at a limit; the first for which the request is refused is its refusal.
+    fn note(
+        &self,
+        failure: Failure,
+        limit: &Limit,
+        request: &Request<'_>,
+        ports: &Ports<'_>,
+        refusal: &mut Option<LocalReply>,
+    ) {
+        let Some(problem) = self.failed(failure, limit.mode, ports) else {
+            return;
+        };
+        if refusal.is_none() {
+            let line = refused_line(failure, problem);
+            ports.telemetry.log(line.with_id_of(request));
+            *refusal = Some(problem.reply(request).because(NAME, failure.reason()));
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Whose slots are where.
+
+use portcullis_policy::colliding;
+
+use super::*;
+use crate::hash_key::HASH_KEY_NAME;
+
+fn names(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("limit_{n}")).collect()
+}
+
+fn placed(names: &[String], slots: u32) -> Vec<Range> {
+    let limits: Vec<_> = names.iter().map(|name| (name.as_str(), slots)).collect();
+    ranges(&limits)
+}
+
+#[test]
+fn kong_takes_no_slot_for_another() {
+    let ranges = placed(&names(32), 3_907);
+    let all: Vec<String> = slot_names(&ranges).chain([HASH_KEY_NAME.to_owned()]).collect();
+    assert_eq!(all.len(), 32 * 3_907 + 2);
+    assert_eq!(colliding(all.iter().map(String::as_str)), None);
+}
+
+/// CRC32 (ISO-HDLC), bit by bit, without its last complement.
+fn crc_state(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(u32::MAX, |state, byte| {
+        (0..8).fold(state ^ u32::from(*byte), |state, _| match state & 1 {
+            0 => state >> 1,
+            _ => (state >> 1) ^ 0xedb8_8320,
+        })
+    })
+}
+
+/// The four bytes behind `prefix` that make its CRC32 that of `other`: there is one such text.
+fn twin(prefix: &str, other: &str) -> [u8; 4] {
+    let back = (0..32).fold(crc_state(other.as_bytes()), |state, _| {
+        if state & 0x8000_0000 == 0 {
+            state << 1
+        } else {
+            ((state ^ 0xedb8_8320) << 1) | 1
+        }
+    });
+    (back ^ crc_state(prefix.as_bytes())).to_le_bytes()
+}
+
+#[test]
+fn no_slot_that_can_be_named_is_taken_for_one_of_the_two_others() {
+    assert_eq!(!crc_state(b"123456789"), 0xcbf4_3926);
+    assert_eq!(twin("portcullis/rate_limit/", "portcullis/rate_limit/a-Z9"), *b"a-Z9");
+    for other in [HASH_KEY_NAME, LAID_OUT_NAME] {
+        for cut in ["", "portcullis/"] {
+            let of = |name: &'static str| name.strip_prefix(cut).unwrap();
+            let twin = twin(of("portcullis/rate_limit/"), of(other));
+            assert!(!twin.iter().all(|byte| DIGITS.contains(byte)), "{other}");
+        }
+    }
+}
+
+#[test]
+fn neither_order_nor_other_limits_move_a_limits_slots() {
+    let names = names(32);
+    let all = placed(&names, 100);
+    for (n, range) in all.iter().enumerate() {
+        assert_eq!(placed(&names[n..=n], 100), [*range]);
+        assert!(all[..n].iter().all(|other| !range.overlaps(other)));
+    }
+    let reversed: Vec<String> = names.iter().rev().cloned().collect();
+    let mut again = placed(&reversed, 100);
+    again.reverse();
+    assert_eq!(again, all);
+}
+
+#[test]
+fn limits_that_meet_on_the_ring_get_slots_of_their_own_in_any_order() {
+    // So large that some meet.
+    let names = names(32);
+    let all = placed(&names, 100_000);
+    for (n, range) in all.iter().enumerate() {
+        assert!(all[..n].iter().all(|other| !range.overlaps(other)), "{n}");
+    }
+    let alone = (0..32).map(|n| placed(&names[n..=n], 100_000)[0]);
+    assert!(alone.zip(&all).any(|(alone, placed)| alone != *placed));
+    let reversed: Vec<String> = names.iter().rev().cloned().collect();
+    let mut again = placed(&reversed, 100_000);
+    again.reverse();
+    assert_eq!(again, all);
+    assert_eq!(slot_name(0), "portcullis/rate_limit/0000");
+    assert_eq!(slot_name(RING), slot_name(0));
+}
+
+#[test]
+fn the_capacity_is_shared_evenly_by_those_without_one_of_their_own() {
+    let (shared, one) = ((None, false), (None, true));
+    for (capacity, own, slots) in [
+        (640, &[shared][..], &[80][..]),
+        (640, &[shared, shared], &[40, 40]),
+        (640, &[shared, one, shared], &[40, 1, 40]),
+        (640, &[shared, (Some(41), false), shared], &[38, 6, 38]),
+        (640, &[(Some(640), false)], &[80]),
+        // So few that a share of them is too few.
+        (64, &[shared, shared], &[8, 8]),
+        (16, &[shared, one, shared], &[2, 1, 2]),
+        (1, &[shared, shared, shared], &[1, 1, 1]),
+    ] {
+        assert_eq!(shares(capacity, own).unwrap(), slots, "{own:?}");
+    }
+    for own in [
+        &[(Some(40), false), (Some(25), false)][..],
+        &[(Some(64), false), shared],
+    ] {
+        let error = shares(64, own).unwrap_err().to_string();
+        assert!(error.starts_with("capacity: the limits' own"), "{error}");
+    }
+}
