@@ -16,6 +16,9 @@ pub struct Config {
     pub circuit_breaker: Option<portcullis_circuit_breaker::Config>,
     /// What the upstream is shown.
     pub service_token: Option<portcullis_service_token::Config>,
+    /// A path of the gateway's own that says whether it has all keys, answered before anything else.
+    /// It may stand in `jwt_auth` instead.
+    pub ready: Option<portcullis_jwt_auth::config::ReadyConfig>,
 }
 
 #[cfg(feature = "schema")]

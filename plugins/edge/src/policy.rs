@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_circuit_breaker::CircuitBreaker;
-use portcullis_jwt_auth::JwtAuth;
+use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
     CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports, Request,
@@ -20,6 +20,7 @@ pub struct Edge {
     rate_limit: Option<RateLimit>,
     circuit_breaker: Option<CircuitBreaker>,
     service_token: Option<ServiceToken>,
+    ready_path: Option<String>,
 }
 
 /// One request's state in each policy that has seen it.
@@ -42,6 +43,19 @@ impl Edge {
             None => Ok(()),
             Some(limits) => limits.ask(stage, request, claims, &mut flow.rate_limit, ports),
         }
+    }
+
+    /// Whether this gateway has all keys, for whoever asks at the path for that. It is no request of a
+    /// client's: no limit counts it.
+    fn answer_ready(&self, request: &Request<'_>, ports: &Ports<'_>) -> Option<LocalReply> {
+        let Some(path) = &self.ready_path else {
+            return self.jwt_auth.as_ref()?.answer_ready(request, ports);
+        };
+        let asked = ready::is_for(path, request);
+        asked.then(|| match &self.jwt_auth {
+            Some(jwt_auth) => jwt_auth.ready(ports),
+            None => ready::answer(std::iter::empty()),
+        })
     }
 
     /// Another plugin's answer, with where the client stands with the limits that counted it.
@@ -105,6 +119,15 @@ impl Policy for Edge {
     type Flow = Flow;
 
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
+        let in_jwt_auth = config
+            .jwt_auth
+            .as_ref()
+            .and_then(|config| config.ready.as_ref());
+        if config.ready.is_some() && in_jwt_auth.is_some() {
+            let rule = "it stands in `jwt_auth` too; expected it in one of the two places";
+            return Err(ConfigError::at("ready", rule));
+        }
+        let ready_path = config.ready.map(|ready| ready.path.as_str().to_owned());
         let jwt_auth = config.jwt_auth.map(|config| {
             JwtAuth::from_config(config, setup).map_err(|error| error.within(JwtAuth::NAME))
         });
@@ -139,6 +162,7 @@ impl Policy for Edge {
             rate_limit,
             circuit_breaker,
             service_token,
+            ready_path,
         };
         edge.check()?;
         Ok(edge)
@@ -195,6 +219,9 @@ impl Policy for Edge {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
+        if let Some(reply) = self.answer_ready(request, ports) {
+            return (Verdict::Refuse(reply), flow);
+        }
         let verdict = match self.decide(request, &mut flow, ports) {
             Ok(edits) => Verdict::Continue(edits),
             Err(reply) => Verdict::Refuse(reply),

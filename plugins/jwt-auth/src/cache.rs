@@ -247,6 +247,7 @@ mod tests {
             claims,
             expires: Timestamp::from_unix_secs(100),
             identity: [].into(),
+            has_unfit: false,
         })
     }
 
@@ -336,6 +337,7 @@ mod tests {
             claims: json!({}),
             expires: Timestamp::from_unix_secs(100),
             identity: [].into(),
+            has_unfit: false,
         });
         cache.put(b"ours", &caller(json!({"a": "b"})), &random);
         cache.put(b"theirs", &theirs, &random);

@@ -3,13 +3,16 @@
 //! They are the gateway's alone: on each request each of them is written or emptied, whatever the
 //! client sent under its name, or under a name that a backend could take for it.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use portcullis_policy::config::{ClaimPath, ConfigError, WritableHeader, scalar_text};
+use portcullis_policy::config::{ClaimPath, ConfigError, WritableHeader, json_text, scalar_text};
 use portcullis_policy::{HeaderEdits, Headers, clear_spellings, spelled_like};
 use serde_json::Value;
 
 use crate::claims::Caller;
+use crate::config::Lists;
 use crate::token::UntrustedToken;
 
 /// What of a token goes to a header.
@@ -19,15 +22,31 @@ pub(crate) struct Forward {
     pub(crate) claim: Option<ClaimPath>,
     /// The header's place.
     pub(crate) place: usize,
+    /// How it holds a list.
+    pub(crate) lists: Lists,
 }
 
 /// The identity headers of all providers, each at its place.
 #[derive(Debug, Default)]
 pub(crate) struct Identities(Vec<WritableHeader>);
 
-/// A claim can't be a header's value without being read as something else.
+/// What the identity headers are to hold, by their places.
+#[derive(Debug)]
+pub(crate) struct Values {
+    pub(crate) headers: Box<[Option<Box<str>>]>,
+    /// Whether a claim did not fit into its header, so that it is to be empty.
+    pub(crate) has_unfit: bool,
+}
+
+/// Why a claim does not go into its header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct UnsafeClaim;
+enum Fault {
+    /// It can't be a header's value without being read as something else: by nobody's doing but an
+    /// attacker's.
+    Unsafe,
+    /// It is a list with an entry that could not be told from two, or from none.
+    Unfit,
+}
 
 impl Identities {
     /// The place of a header.
@@ -59,17 +78,28 @@ impl Identities {
         names.find(|known| spelled_like(known.as_bytes(), header))
     }
 
-    /// The value that each header is to have; `None` where a claim is absent or empty.
-    pub(crate) fn values(
+    /// The value that each header is to have; `None` where a claim is absent, empty or does not fit.
+    ///
+    /// # Errors
+    /// The path of a claim that would be read as something else.
+    pub(crate) fn values<'f>(
         &self,
-        forwards: &[Forward],
+        forwards: &'f [Forward],
         token: &UntrustedToken<'_>,
-    ) -> Result<Box<[Option<Box<str>>]>, UnsafeClaim> {
+    ) -> Result<Values, &'f ClaimPath> {
         let mut values = vec![None; self.0.len()];
+        let mut has_unfit = false;
         for forward in forwards {
             let text = match &forward.claim {
                 Some(path) => match path.find(&token.claims) {
-                    Some(claim) => header_value(claim)?,
+                    Some(claim) => match header_value(claim, forward.lists) {
+                        Ok(text) => text,
+                        Err(Fault::Unsafe) => return Err(path),
+                        Err(Fault::Unfit) => {
+                            has_unfit = true;
+                            None
+                        }
+                    },
                     None => None,
                 },
                 // It was decoded: base64url, and nothing else.
@@ -79,7 +109,10 @@ impl Identities {
                 *value = text;
             }
         }
-        Ok(values.into_boxed_slice())
+        Ok(Values {
+            headers: values.into_boxed_slice(),
+            has_unfit,
+        })
     }
 
     /// Whether the client sent one of them twice, in any spellings, since Kong overwrites only the
@@ -125,41 +158,53 @@ impl Identities {
     }
 }
 
-fn header_value(claim: &Value) -> Result<Option<Box<str>>, UnsafeClaim> {
+fn header_value(claim: &Value, lists: Lists) -> Result<Option<Box<str>>, Fault> {
     let text = match claim {
         Value::Null => return Ok(None),
-        Value::Array(entries) if entries.iter().all(is_scalar) => list_text(entries)?,
-        // Headers hold text: what has a structure goes as its JSON, in base64url.
-        Value::Array(_) | Value::Object(_) => URL_SAFE_NO_PAD.encode(claim.to_string()),
-        Value::String(_) | Value::Number(_) | Value::Bool(_) => {
-            scalar_text(claim).unwrap_or_default().into_owned()
+        Value::Array(entries) if entries.is_empty() => return Ok(None),
+        Value::Array(entries) => match (lists, texts(entries)) {
+            (Lists::Json, _) => json_text(claim),
+            (Lists::Space, Some(texts)) => joined(&texts, " ")?,
+            (Lists::Comma, Some(texts)) => joined(&texts, ",")?,
+            (Lists::Space | Lists::Comma, None) => encoded(claim),
+        },
+        // A number may be an object, as it was written.
+        Value::Object(_) | Value::String(_) | Value::Number(_) | Value::Bool(_) => {
+            match scalar_text(claim) {
+                Some(text) => text.into_owned(),
+                None => encoded(claim),
+            }
         }
     };
     // Spaces at either end are lost on the way: " admin" would come out as "admin".
     if text.contains(char::is_control) || text.starts_with(' ') || text.ends_with(' ') {
-        return Err(UnsafeClaim);
+        return Err(Fault::Unsafe);
     }
     Ok((!text.is_empty()).then(|| text.into_boxed_str()))
 }
 
-const fn is_scalar(value: &Value) -> bool {
-    matches!(value, Value::String(_) | Value::Number(_) | Value::Bool(_))
+/// Headers hold text: what has a structure goes as its JSON, in base64url.
+fn encoded(claim: &Value) -> String {
+    URL_SAFE_NO_PAD.encode(json_text(claim))
 }
 
-fn list_text(entries: &[Value]) -> Result<String, UnsafeClaim> {
-    let mut text = String::new();
-    for (at, entry) in entries.iter().enumerate() {
-        let word = scalar_text(entry).unwrap_or_default();
-        // "a b" as one entry would come out as two.
-        if word.is_empty() || word.contains(' ') {
-            return Err(UnsafeClaim);
-        }
-        if at > 0 {
-            text.push(' ');
-        }
-        text.push_str(&word);
+/// The entries' texts; `None` where one has a structure.
+fn texts(entries: &[Value]) -> Option<Vec<Cow<'_, str>>> {
+    entries.iter().map(scalar_text).collect()
+}
+
+fn joined(texts: &[Cow<'_, str>], separator: &str) -> Result<String, Fault> {
+    if texts.iter().any(|text| text.contains(char::is_control)) {
+        return Err(Fault::Unsafe);
     }
-    Ok(text)
+    // "a b" as one entry would come out as two, and spaces around a comma are no part of an entry.
+    let unfit = |text: &Cow<'_, str>| {
+        text.is_empty() || text.contains(separator) || text.starts_with(' ') || text.ends_with(' ')
+    };
+    if texts.iter().any(unfit) {
+        return Err(Fault::Unfit);
+    }
+    Ok(texts.join(separator))
 }
 
 #[cfg(test)]
@@ -167,6 +212,7 @@ mod tests {
     use std::borrow::Cow;
 
     use portcullis_policy::HeaderEdit;
+    use portcullis_policy::config::number_as_written;
     use serde_json::json;
 
     use super::*;
@@ -175,8 +221,8 @@ mod tests {
         serde_json::from_value(json!(name)).unwrap()
     }
 
-    fn value(claim: Value) -> Result<Option<String>, UnsafeClaim> {
-        header_value(&claim).map(|value| value.map(String::from))
+    fn value(claim: Value) -> Result<Option<String>, Fault> {
+        header_value(&claim, Lists::Space).map(|value| value.map(String::from))
     }
 
     #[test]
@@ -186,6 +232,13 @@ mod tests {
             (json!("Zo\u{eb} M"), Some("Zo\u{eb} M")),
             (json!(7), Some("7")),
             (json!(true), Some("true")),
+            (number_as_written("1e3"), Some("1e3")),
+            (
+                number_as_written("1234567890123456789012345"),
+                Some("1234567890123456789012345"),
+            ),
+            (json!(["a", number_as_written("-0")]), Some("a -0")),
+            (json!({"a": number_as_written("1e3")}), Some("eyJhIjoxZTN9")),
             (json!(["a", 1, false]), Some("a 1 false")),
             (json!(""), None),
             (json!([]), None),
@@ -215,11 +268,61 @@ mod tests {
             json!(" admin"),
             json!("admin "),
             json!(" "),
-            json!(["a b"]),
             json!(["a", "b\n"]),
-            json!(["a", ""]),
+            json!(["a b", "b\n"]),
         ] {
-            assert_eq!(value(claim.clone()), Err(UnsafeClaim), "{claim}");
+            assert_eq!(value(claim.clone()), Err(Fault::Unsafe), "{claim}");
+        }
+    }
+
+    #[test]
+    fn a_list_goes_on_as_it_was_asked_for_or_not_at_all() {
+        let unfit = || Err(Fault::Unfit);
+        let text = |text: &str| Ok(Some(text.to_owned()));
+        for (claim, space, comma, json) in [
+            (
+                json!(["a", 1]),
+                text("a 1"),
+                text("a,1"),
+                text(r#"["a",1]"#),
+            ),
+            (
+                json!(["Domain Users", "x"]),
+                unfit(),
+                text("Domain Users,x"),
+                text(r#"["Domain Users","x"]"#),
+            ),
+            (json!(["a,b"]), text("a,b"), unfit(), text(r#"["a,b"]"#)),
+            (json!(["a", ""]), unfit(), unfit(), text(r#"["a",""]"#)),
+            (json!([" a"]), unfit(), unfit(), text(r#"[" a"]"#)),
+            (json!([]), Ok(None), Ok(None), Ok(None)),
+            (
+                json!(["a", ["b"]]),
+                text("WyJhIixbImIiXV0"),
+                text("WyJhIixbImIiXV0"),
+                text(r#"["a",["b"]]"#),
+            ),
+            (
+                json!(["a\nb"]),
+                Err(Fault::Unsafe),
+                Err(Fault::Unsafe),
+                text(r#"["a\nb"]"#),
+            ),
+            (
+                json!(["a\u{7f}"]),
+                Err(Fault::Unsafe),
+                Err(Fault::Unsafe),
+                Err(Fault::Unsafe),
+            ),
+        ] {
+            for (lists, expected) in [
+                (Lists::Space, space),
+                (Lists::Comma, comma),
+                (Lists::Json, json),
+            ] {
+                let found = header_value(&claim, lists).map(|value| value.map(String::from));
+                assert_eq!(found, expected, "{claim} {lists:?}");
+            }
         }
     }
 

@@ -33,6 +33,7 @@ mod token;
 mod verifier;
 
 pub mod config;
+pub mod ready;
 
 pub use config::Config;
 pub use policy::{Flow, JwtAuth};

@@ -14,6 +14,8 @@ pub(crate) struct Metrics {
     denied: Vec<Counter>,
     pub(crate) cache_hits: Counter,
     pub(crate) cache_misses: Counter,
+    /// Requests that passed with a header emptied whose claim did not fit, by the provider's place.
+    unfit: Vec<Counter>,
     /// By the provider's place; `None` for one whose keys are not fetched.
     jwks: Vec<Option<JwksMetrics>>,
 }
@@ -50,12 +52,18 @@ impl Metrics {
             denied,
             cache_hits: registry.counter("jwt_auth_cache_hits"),
             cache_misses: registry.counter("jwt_auth_cache_misses"),
+            unfit: names()
+                .map(|name| registry.counter(format!("jwt_auth_claim_unfit.provider.{name}")))
+                .collect(),
             jwks,
         }
     }
 
     pub(crate) fn count_allowed(&self, caller: &Caller, telemetry: &dyn Telemetry) {
         if let Some(counter) = self.allowed.get(caller.provider) {
+            telemetry.count(*counter);
+        }
+        if let (true, Some(counter)) = (caller.has_unfit, self.unfit.get(caller.provider)) {
             telemetry.count(*counter);
         }
     }

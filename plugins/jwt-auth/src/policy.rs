@@ -14,10 +14,11 @@ use crate::background::Background;
 use crate::budget::VerifyBudget;
 use crate::cache::TokenCache;
 use crate::claims::Caller;
-use crate::config::{Config, CorsPreflight, Realm, TokenForward};
+use crate::config::{Config, CorsPreflight, IfInvalid, Realm, TokenForward};
 use crate::extractor::{self, Candidate, Location, SeveralTokens};
 use crate::metrics::Metrics;
 use crate::provider::{Provider, Providers};
+use crate::ready;
 use crate::refusal::{self, Reason, Refusal};
 use crate::rejected::RejectedTokens;
 use crate::rules::{Access, Requirement, Rules};
@@ -36,6 +37,7 @@ pub struct JwtAuth {
     pub(crate) background: Background,
     mode: Mode,
     on_error: OnError,
+    ready_path: Option<String>,
     pub(crate) metrics: Metrics,
 }
 
@@ -61,6 +63,8 @@ impl Claims for Flow {
 enum Passage<'a> {
     /// Nobody asked who makes it, or nobody said.
     Open,
+    /// A token came that does not hold, where none is needed. It goes no further.
+    Anonymous(Vec<Location<'a>>),
     /// It is made by this caller.
     By(Verified<'a>, Vec<Verified<'a>>),
 }
@@ -113,6 +117,26 @@ impl JwtAuth {
         }
     }
 
+    /// The answer to a request for the path that says whether this gateway can judge every token;
+    /// `None` for any other.
+    #[must_use]
+    pub fn answer_ready(&self, request: &Request<'_>, ports: &Ports<'_>) -> Option<LocalReply> {
+        let asked = ready::is_for(self.ready_path.as_deref()?, request);
+        asked.then(|| self.ready(ports))
+    }
+
+    /// Whether this gateway can judge every token, as an answer. Without a clock no key can be
+    /// believed; a plugin that is off needs none.
+    #[must_use]
+    pub fn ready(&self, ports: &Ports<'_>) -> LocalReply {
+        let now = ports.clock.now().ok();
+        let lacks_keys = |provider: &&Provider| {
+            self.mode != Mode::Off && !now.is_some_and(|now| provider.is_ready(now))
+        };
+        let providers = self.providers.entries().iter();
+        ready::answer(providers.filter(lacks_keys).map(|provider| &*provider.name))
+    }
+
     fn identify<'a>(
         &'a self,
         requirement: &'a Requirement,
@@ -127,19 +151,33 @@ impl JwtAuth {
                 .map_err(|SeveralTokens| Refusal::from(Reason::SeveralTokens)),
             None => Ok(None),
         };
-        let first = next()?.flatten();
-        let mut others = Vec::new();
-        while let Some(other) = next()? {
-            others.push(other);
+        let mut candidates = Vec::new();
+        while let Some(candidate) = next()? {
+            candidates.push(candidate);
         }
-        if requirement.optional && first.is_none() && others.iter().all(Option::is_none) {
+        if requirement.optional.is_some() && candidates.iter().all(Option::is_none) {
             return Ok(Passage::Open);
         }
-        let first = self.verify(&first.ok_or(Reason::NoToken)?, request, ports)?;
-        let others = others
-            .into_iter()
-            .map(|other| self.verify(&other.ok_or(Reason::NoToken)?, request, ports));
-        let others = others.collect::<Result<Vec<_>, _>>()?;
+        let verified = candidates.iter().map(|candidate| {
+            let candidate = candidate.as_ref().ok_or(Reason::NoToken)?;
+            self.verify(candidate, request, ports)
+        });
+        let mut verified = match verified.collect::<Result<Vec<_>, _>>() {
+            Ok(verified) => verified.into_iter(),
+            Err(refusal)
+                if requirement.optional == Some(IfInvalid::Anonymous)
+                    && refusal.reason.is_invalid_token() =>
+            {
+                self.note(&refusal, Event::Anonymous, request, ports);
+                let tokens = candidates.iter().flatten();
+                return Ok(Passage::Anonymous(
+                    tokens.map(|candidate| candidate.location).collect(),
+                ));
+            }
+            Err(refusal) => return Err(refusal),
+        };
+        let first = verified.next().ok_or(Reason::NoToken)?;
+        let others: Vec<_> = verified.collect();
         match requirement.check(&first.caller.claims) {
             Ok(()) => {
                 for verified in std::iter::once(&first).chain(&others) {
@@ -203,18 +241,19 @@ impl JwtAuth {
         &'a self,
         request: &'a Request<'a>,
         callers: &[&Caller],
-        tokens: &[(&Caller, Location<'a>)],
+        stripped: &[Location<'a>],
     ) -> Verdict<'a> {
         let mut edits = HeaderEdits::none();
         let identities = self.providers.identities();
         identities.settle(request.headers(), callers, &mut edits);
-        let strips = |provider: &Provider| provider.token_forward == TokenForward::Strip;
-        let stripped = tokens
-            .iter()
-            .filter(|(caller, _)| self.provider(caller).is_none_or(strips));
-        let stripped: Vec<_> = stripped.map(|(_, location)| *location).collect();
-        extractor::strip(request, &stripped, &mut edits);
+        extractor::strip(request, stripped, &mut edits);
         Verdict::Continue(edits)
+    }
+
+    /// Whether a caller's token goes no further.
+    fn strips(&self, caller: &Caller) -> bool {
+        let strips = |provider: &Provider| provider.token_forward == TokenForward::Strip;
+        self.provider(caller).is_none_or(strips)
     }
 
     fn refuse<'a>(
@@ -224,10 +263,7 @@ impl JwtAuth {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
         let event = self.event(refusal.reason);
-        self.metrics.count_denied(refusal.reason, ports.telemetry);
-        ports
-            .telemetry
-            .log(refusal.log_line(Self::NAME, event.word(), request));
+        self.note(&refusal, event, request, ports);
         if event == Event::Refused {
             let reply = refusal.reply(self.realm.as_str(), request);
             return (Verdict::Refuse(reply), Flow::default());
@@ -236,6 +272,13 @@ impl JwtAuth {
         let callers: Vec<_> = refusal.caller.as_deref().into_iter().collect();
         let verdict = self.pass(request, &callers, &[]);
         (verdict, Flow(refusal.caller))
+    }
+
+    /// Counts and logs why a request is refused, or would be.
+    fn note(&self, refusal: &Refusal<'_>, event: Event, request: &Request<'_>, ports: &Ports<'_>) {
+        self.metrics.count_denied(refusal.reason, ports.telemetry);
+        let line = refusal.log_line(Self::NAME, event.word(), request);
+        ports.telemetry.log(line);
     }
 
     fn event(&self, reason: Reason) -> Event {
@@ -278,6 +321,7 @@ impl Policy for JwtAuth {
             cache: TokenCache::new(config.cache.tokens.get()),
             mode: config.mode,
             on_error: config.on_error,
+            ready_path: config.ready.map(|ready| ready.path.as_str().to_owned()),
         })
     }
 
@@ -313,6 +357,9 @@ impl Policy for JwtAuth {
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
+        if let Some(reply) = self.answer_ready(request, ports) {
+            return (Verdict::Refuse(reply), Flow::default());
+        }
         if self.mode == Mode::Off {
             return (Verdict::Continue(HeaderEdits::none()), Flow::default());
         }
@@ -321,9 +368,18 @@ impl Policy for JwtAuth {
             Ok(Passage::By(first, others)) => {
                 let all = || std::iter::once(&first).chain(&others);
                 let callers: Vec<&Caller> = all().map(|verified| &*verified.caller).collect();
-                let tokens = all().map(|verified| (&*verified.caller, verified.location));
-                let verdict = self.pass(request, &callers, &tokens.collect::<Vec<_>>());
+                let stripped = all().filter(|verified| self.strips(&verified.caller));
+                let stripped: Vec<_> = stripped.map(|verified| verified.location).collect();
+                let verdict = self.pass(request, &callers, &stripped);
                 (verdict, Flow(Some(first.caller)))
+            }
+            Ok(Passage::Anonymous(tokens)) => {
+                // In shadow nothing is taken away but what a client must not write.
+                let stripped = match self.mode {
+                    Mode::Enforce => tokens.as_slice(),
+                    Mode::Shadow | Mode::Off => &[],
+                };
+                (self.pass(request, &[], stripped), Flow::default())
             }
             Err(refusal) => self.refuse(request, refusal, ports),
         }
@@ -348,6 +404,8 @@ enum Event {
     Refused,
     ShadowRefused,
     AllowedOnError,
+    /// It passes as nobody's.
+    Anonymous,
 }
 
 impl Event {
@@ -356,6 +414,7 @@ impl Event {
             Self::Refused => "refused",
             Self::ShadowRefused => "shadow_refused",
             Self::AllowedOnError => "allowed_on_error",
+            Self::Anonymous => "anonymous",
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::config::{ConfigError, Duration, NonEmpty, UniqueMap};
+use portcullis_policy::config::{ByClaim, ClaimPath, ConfigError, Duration, NonEmpty, UniqueMap};
 use portcullis_policy::{Environment, Timestamp};
 
-use crate::claims::{Caller, RegisteredClaims};
+use crate::claims::{Audience, Caller, RegisteredClaims, first_mismatch};
 use crate::config::{
-    Algorithm, ForwardConfig, Identifier, ProviderConfig, SourceConfig, TokenForward,
+    Algorithm, Audiences, ClaimValue, ForwardConfig, ProviderConfig, SourceConfig, TokenForward,
 };
 use crate::extractor::Source;
 use crate::identity::{Forward, Identities};
@@ -27,6 +27,8 @@ pub(crate) struct Provider {
     algorithms: Vec<Algorithm>,
     keys: Keys,
     registered: RegisteredClaims,
+    /// What every token must show.
+    claims: Vec<(ClaimPath, Vec<ClaimValue>)>,
 }
 
 /// All issuers, each at its place, and the headers that they have between them.
@@ -80,15 +82,17 @@ impl Providers {
             algorithms,
             keys,
             registered: RegisteredClaims {
-                audiences: texts(config.audiences),
+                audience: audience(config.audiences, config.claims.is_empty())?,
                 leeway: config.leeway.span(),
                 max_lifetime: config.max_lifetime.map(Duration::span),
             },
+            claims: wanted(config.claims),
         })
     }
 
     fn forwards(&mut self, config: ForwardConfig) -> Result<Vec<Forward>, ConfigError> {
         let mut forwards: Vec<Forward> = Vec::new();
+        let lists = config.lists;
         let claims = config.claims.into_vec().into_iter().map(|(path, header)| {
             let at = format!("forward.claims.{}", path.as_str());
             (at, Some(path), header)
@@ -101,7 +105,11 @@ impl Providers {
                 let rule = "another claim goes to the same header; expected one of its own";
                 return Err(ConfigError::at(at, rule));
             }
-            forwards.push(Forward { claim, place });
+            forwards.push(Forward {
+                claim,
+                place,
+                lists,
+            });
         }
         Ok(forwards)
     }
@@ -153,12 +161,19 @@ impl Providers {
             .filter_map(|place| Some((*place, self.entries.get(*place)?)))
             .find(|(_, provider)| provider.issuer == issuer);
         let Some((place, provider)) = named else {
-            return Err(Refusal::from(Reason::UnknownIssuer).with_detail("iss", issuer));
+            let issuers = accepted.iter().filter_map(|place| self.entries.get(*place));
+            let issuers: Vec<&str> = issuers.map(|provider| &*provider.issuer).collect();
+            return Err(Refusal::from(Reason::UnknownIssuer)
+                .with_detail("iss", issuer)
+                .with_detail("expected", &issuers.join(" ")));
         };
         let identity = self
             .identities
             .values(&provider.forwards, &token)
-            .map_err(|_| Refusal::from(Reason::ClaimUnsafe).by_provider(&provider.name))?;
+            .map_err(|claim| {
+                let refusal = Refusal::from(Reason::ClaimUnsafe).by_provider(&provider.name);
+                refusal.with_detail("claim", claim.as_str())
+            })?;
         let verified = provider.verify(place, &token, verifier, occasion);
         let expires = verified.map_err(|refusal| refusal.by_provider(&provider.name))?;
         Ok(Caller {
@@ -166,7 +181,8 @@ impl Providers {
             provider_name: Rc::clone(&provider.name),
             claims: token.claims,
             expires,
-            identity,
+            identity: identity.headers,
+            has_unfit: identity.has_unfit,
         })
     }
 }
@@ -185,6 +201,10 @@ impl Provider {
             return Err(Refusal::from(Reason::Algorithm).with_detail("alg", algorithm.name()));
         }
         let expires = self.registered.check(&token.claims, occasion.now)?;
+        if let Some(claim) = first_mismatch(&self.claims, &token.claims) {
+            let refusal = Refusal::from(Reason::ProviderClaims);
+            return Err(refusal.with_detail("claim", claim.as_str()));
+        }
         let (ring, missing) = self.key_ring(occasion.now);
         let keys = match (ring.find(token), missing) {
             (Ok(keys), _) => keys,
@@ -213,6 +233,11 @@ impl Provider {
         Ok(ends.fold(expires, Timestamp::min))
     }
 
+    /// Whether all its keys are there, and not too old.
+    pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
+        self.keys.remote.iter().all(|set| set.usable(now).is_ok())
+    }
+
     /// The keys that can be used now, and why some can't be.
     fn key_ring(&self, now: Timestamp) -> (KeyRing, Option<NoKeys>) {
         let mut sets = vec![Rc::clone(&self.keys.fixed)];
@@ -239,9 +264,28 @@ fn sources(config: Option<NonEmpty<SourceConfig>>) -> Result<Vec<Source>, Config
     Ok(sources)
 }
 
-fn texts(identifiers: NonEmpty<Identifier>) -> Vec<String> {
-    let texts = identifiers.into_vec().into_iter();
-    texts.map(|text| text.as_str().to_owned()).collect()
+/// Without an audience something else must say which of an issuer's tokens are for us.
+fn audience(config: Audiences, no_claims: bool) -> Result<Audience, ConfigError> {
+    match config {
+        Audiences::OneOf(texts) => {
+            let texts = texts.into_vec().into_iter();
+            let texts = texts.map(|text| text.as_str().to_owned());
+            Ok(Audience::OneOf(texts.collect()))
+        }
+        Audiences::Unchecked if no_claims => {
+            let rule = "\"unchecked\" without `claims`; expected a claim that tells whom a token is \
+                        for, such as client_id";
+            Err(ConfigError::at("audiences", rule))
+        }
+        Audiences::Unchecked => Ok(Audience::Unchecked),
+    }
+}
+
+fn wanted(config: ByClaim<NonEmpty<ClaimValue>>) -> Vec<(ClaimPath, Vec<ClaimValue>)> {
+    let claims = config.into_vec().into_iter();
+    claims
+        .map(|(path, values)| (path, values.into_vec()))
+        .collect()
 }
 
 fn algorithms(config: NonEmpty<Algorithm>) -> Result<Vec<Algorithm>, ConfigError> {

@@ -69,6 +69,8 @@ reasons! {
     Lifetime = "lifetime",
     /// It is for somebody else.
     Audience = "audience",
+    /// It does not show a claim that all tokens of its provider must show.
+    ProviderClaims = "provider_claims",
     /// A claim to be forwarded can't be a header's value.
     ClaimUnsafe = "claim_unsafe",
     /// It lacks a scope that the rule asks for.
@@ -124,6 +126,15 @@ impl Reason {
         matches!(self.answer(), Answer::Unavailable)
     }
 
+    /// Whether a token is at fault that is none, or not good, and not the request or what its caller
+    /// may do.
+    pub(crate) const fn is_invalid_token(self) -> bool {
+        matches!(
+            self.answer(),
+            Answer::InvalidToken | Answer::Unauthenticated
+        )
+    }
+
     const fn answer(self) -> Answer {
         match self {
             Self::AmbiguousPath => Answer::AmbiguousPath,
@@ -146,6 +157,7 @@ impl Reason {
             | Self::IssuedInFuture
             | Self::Lifetime
             | Self::Audience
+            | Self::ProviderClaims
             | Self::ClaimUnsafe => Answer::InvalidToken,
             Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
             Self::VerifyBudget => Answer::TooManyRequests,
@@ -219,8 +231,8 @@ pub(crate) struct Refusal<'a> {
     pub(crate) reason: Reason,
     /// The provider whom the token says that it is from.
     provider: Option<&'a str>,
-    /// What of the token caused it; the client wrote it.
-    detail: Option<(&'static str, String)>,
+    /// What of the token caused it, which the client wrote, and what was expected.
+    details: Vec<(&'static str, String)>,
     /// The scopes that the client should have had, joined by spaces.
     scope: &'a str,
     /// When it is worth trying again, in seconds.
@@ -234,7 +246,7 @@ impl From<Reason> for Refusal<'_> {
         Self {
             reason,
             provider: None,
-            detail: None,
+            details: Vec::new(),
             scope: "",
             retry_after: None,
             caller: None,
@@ -243,11 +255,10 @@ impl From<Reason> for Refusal<'_> {
 }
 
 impl<'a> Refusal<'a> {
-    pub(crate) fn with_detail(self, key: &'static str, value: &str) -> Self {
-        Self {
-            detail: Some((key, value.to_owned())),
-            ..self
-        }
+    /// Adds to the line for the log, which cuts what is long.
+    pub(crate) fn with_detail(mut self, key: &'static str, value: &str) -> Self {
+        self.details.push((key, value.to_owned()));
+        self
     }
 
     pub(crate) fn by_provider(self, name: &'a str) -> Self {
@@ -313,7 +324,7 @@ impl<'a> Refusal<'a> {
         if let Some(provider) = self.provider {
             line = line.with("provider", provider);
         }
-        if let Some((key, value)) = &self.detail {
+        for (key, value) in &self.details {
             line = line.with(key, value);
         }
         line

@@ -8,8 +8,8 @@ use portcullis_policy::config::{
 };
 use serde_json::Value;
 
-use crate::claims::has_scope;
-use crate::config::{Allow, ClaimValue, PresentedConfig, RequireConfig, RuleConfig};
+use crate::claims::{first_mismatch, has_scope};
+use crate::config::{Allow, ClaimValue, IfInvalid, PresentedConfig, RequireConfig, RuleConfig};
 use crate::extractor::{Extractor, Source};
 use crate::identity::Forward;
 use crate::provider::Provider;
@@ -28,8 +28,9 @@ pub(crate) enum Access {
 
 /// What a token must show.
 pub(crate) struct Requirement {
-    /// Whether a request without a token passes too.
-    pub(crate) optional: bool,
+    /// Whether a request without a token passes too, and what becomes of one whose token does not
+    /// hold.
+    pub(crate) optional: Option<IfInvalid>,
     /// Where the tokens are that a request must have, each of its own providers. The first is the
     /// caller's.
     pub(crate) tokens: Vec<Extractor>,
@@ -94,7 +95,7 @@ impl Requirement {
             claims: config.claims,
         };
         match config.optional {
-            None => Self::presented(presented, false, providers),
+            None => Self::presented(presented, None, providers),
             Some(ObjectOnly(optional)) => {
                 let beside = presented.any_of.is_some()
                     || presented.all_of.is_some()
@@ -104,14 +105,16 @@ impl Requirement {
                     let rule = "with `optional`, everything else belongs into it";
                     return Err(ConfigError::at("", rule));
                 }
-                Self::presented(optional, true, providers).map_err(|e| e.within("optional"))
+                let (presented, invalid) = optional.split();
+                Self::presented(presented, Some(invalid), providers)
+                    .map_err(|e| e.within("optional"))
             }
         }
     }
 
     fn presented(
         config: PresentedConfig,
-        optional: bool,
+        optional: Option<IfInvalid>,
         providers: &[Provider],
     ) -> Result<Self, ConfigError> {
         let tokens = match (config.any_of, config.all_of) {
@@ -164,24 +167,17 @@ impl Requirement {
 
     /// Whether verified claims show what is asked for.
     pub(crate) fn check(&self, claims: &Value) -> Result<(), Refusal<'_>> {
-        if !self.scopes.iter().all(|scope| has_scope(claims, scope)) {
-            return Err(Refusal::from(Reason::InsufficientScope).for_scope(&self.scope_text));
+        let mut lacking = self.scopes.iter().filter(|scope| !has_scope(claims, scope));
+        if let Some(scope) = lacking.next() {
+            let refusal = Refusal::from(Reason::InsufficientScope).with_detail("scope", scope);
+            return Err(refusal.for_scope(&self.scope_text));
         }
-        for (path, values) in &self.claims {
-            let found = path.find(claims);
-            let any = |claim: &Value| values.iter().any(|value| value.is(claim));
-            let fits = match found {
-                Some(Value::Array(entries)) => entries.iter().any(any),
-                Some(claim) => any(claim),
-                None => false,
-            };
-            if !fits {
-                return Err(
-                    Refusal::from(Reason::ClaimMismatch).with_detail("claim", path.as_str())
-                );
+        match first_mismatch(&self.claims, claims) {
+            None => Ok(()),
+            Some(path) => {
+                Err(Refusal::from(Reason::ClaimMismatch).with_detail("claim", path.as_str()))
             }
         }
-        Ok(())
     }
 }
 

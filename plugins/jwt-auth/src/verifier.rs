@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
+use portcullis_policy::config::scalar_text;
 use portcullis_policy::{ClientAddress, Entropy, Request, Timestamp};
 
-use crate::budget::VerifyBudget;
+use crate::budget::{Sender, VerifyBudget};
 use crate::key::Key;
 use crate::refusal::{Reason, Refusal};
 use crate::rejected::{self, RejectedTokens};
@@ -95,13 +96,21 @@ impl Verifier {
             .is_on()
             .then(|| self.client_address.of(occasion.request))
             .flatten();
-        if let Some(wait) = self.budget.wait(client, occasion.now, occasion.entropy) {
-            return Err(Refusal::from(Reason::VerifyBudget).retry_after(wait));
-        }
+        let (now, entropy) = (occasion.now, occasion.entropy);
+        let subject = token.claims.get("sub").and_then(scalar_text);
+        let sender = Sender {
+            address: client,
+            provider,
+            subject: subject.as_deref().unwrap_or_default(),
+        };
+        let account = self.budget.ask(&sender, now, entropy);
+        let account =
+            account.map_err(|wait| Refusal::from(Reason::VerifyBudget).retry_after(wait))?;
         if signed() {
+            self.budget.reward(&sender, entropy);
             return Ok(());
         }
-        self.budget.charge(client, occasion.now, occasion.entropy);
+        self.budget.charge(&sender, account, now, entropy);
         if let (Some(why), None) = (missing, &token.kid) {
             // A key that is not there may have signed it.
             return Err(Refusal::without_keys(why));

@@ -1,6 +1,7 @@
 //! Values of claims in a configuration.
 
-use serde_json::Value;
+use portcullis_policy::config::{is_same_number, number_text};
+use serde_json::{Number, Value};
 
 /// A value that a claim may be asked to have: text, a number, or a boolean.
 #[derive(Clone, Debug, PartialEq, serde::Deserialize)]
@@ -24,6 +25,10 @@ impl TryFrom<Value> for ClaimValue {
     type Error = String;
     fn try_from(value: Value) -> Result<Self, String> {
         match value {
+            Value::Number(number) if !is_exact(&number) => Err(format!(
+                "{number} may be another number than was written, since gateways read \
+                 configurations with doubles; expected one between -2^53 and 2^53, or text"
+            )),
             Value::String(_) | Value::Number(_) | Value::Bool(_) => Ok(Self(value)),
             Value::Null | Value::Array(_) | Value::Object(_) => Err(format!(
                 "{value} is not a claim's value; expected text, a number or a boolean"
@@ -33,23 +38,35 @@ impl TryFrom<Value> for ClaimValue {
 }
 
 impl ClaimValue {
-    /// Whether `claim` is this value. Whole numbers compare exactly, others as they are in
-    /// floating point: Envoy hands every number of a configuration over as such.
+    /// Whether `claim` is this value. Numbers are compared digit by digit: `1` is `1.0`, and no
+    /// number is another one that is near to it.
     #[must_use]
     pub fn is(&self, claim: &Value) -> bool {
-        let whole = |value: &Value| value.is_i64() || value.is_u64();
-        match (&self.0, claim) {
-            (Value::Number(ours), Value::Number(theirs)) => {
-                ours == theirs
-                    || !(whole(&self.0) && whole(claim)) && ours.as_f64() == theirs.as_f64()
-            }
-            (ours, theirs) => ours == theirs,
+        match (number_text(&self.0), number_text(claim)) {
+            (Some(ours), Some(theirs)) => is_same_number(&ours, &theirs),
+            (None, None) => self.0 == *claim,
+            (Some(_), None) | (None, Some(_)) => false,
         }
+    }
+}
+
+/// Whether a number of a configuration is the one that was written. Envoy hands all of them over as
+/// doubles, where 2^53 + 1 has become 2^53; JSON text has whole numbers of 64 bits as they are.
+fn is_exact(number: &Number) -> bool {
+    const ONE_TOO_MANY: u64 = 9_007_199_254_740_992;
+    const AS_DOUBLE: f64 = 9_007_199_254_740_992.0;
+    match (number.as_u64(), number.as_i64()) {
+        (Some(whole), _) => whole != ONE_TOO_MANY,
+        (None, Some(whole)) => whole.unsigned_abs() != ONE_TOO_MANY,
+        (None, None) => number
+            .as_f64()
+            .is_some_and(|number| number.abs() < AS_DOUBLE),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use portcullis_policy::config::number_as_written;
     use serde_json::json;
 
     use super::*;
@@ -67,13 +84,29 @@ mod tests {
                 json!(9_007_199_254_740_992_u64),
                 false,
             ),
+            (
+                json!(0.1),
+                number_as_written("0.1000000000000000055"),
+                false,
+            ),
+            (json!(0.1), number_as_written("0.10"), true),
+            (json!(1000), number_as_written("1e3"), true),
+            (json!(0), number_as_written("-0"), true),
+            (json!("1e3"), number_as_written("1e3"), false),
             (json!(true), json!("true"), false),
             (json!(true), json!(true), true),
         ] {
             let ours = ClaimValue::try_from(ours).unwrap();
             assert_eq!(ours.is(&theirs), same, "{ours:?} {theirs}");
         }
-        for wrong in [json!(null), json!([]), json!({})] {
+        for wrong in [
+            json!(null),
+            json!([]),
+            json!({}),
+            json!(9_007_199_254_740_992_u64),
+            json!(-9_007_199_254_740_992_i64),
+            json!(1.2e24),
+        ] {
             assert!(ClaimValue::try_from(wrong).is_err());
         }
     }

@@ -1,6 +1,7 @@
 //! What a user writes.
 
 mod algorithm;
+mod audiences;
 mod claims;
 mod keys;
 mod rules;
@@ -8,14 +9,15 @@ mod words;
 
 use portcullis_policy::config::{
     Bounded, ByClaim, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty,
-    ObjectOnly, OnError, UniqueMap, WritableHeader,
+    ObjectOnly, OnError, Path, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
 pub use algorithm::Algorithm;
+pub use audiences::Audiences;
 pub use claims::ClaimValue;
 pub use keys::{JwksConfig, KeyConfig, PublicKeyConfig, RemoteJwksConfig, UrlScheme};
-pub use rules::{Allow, PresentedConfig, RequireConfig, RuleConfig};
+pub use rules::{Allow, IfInvalid, OptionalConfig, PresentedConfig, RequireConfig, RuleConfig};
 pub use words::{Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, Upstream};
 
 /// The configuration of `jwt_auth`.
@@ -46,6 +48,8 @@ pub struct Config {
     /// `enforce`, `shadow` (decide, count and log, and let pass) or `off`. Default: `enforce`.
     #[serde(default)]
     pub mode: Mode,
+    /// A path of the gateway's own that says whether it has all keys.
+    pub ready: Option<ReadyConfig>,
     /// What becomes of a request when the plugin itself fails: `allow` or `deny`. With `allow`, a
     /// request whose headers the gateway can't show passes as it is, and nothing that it says of
     /// its caller is to be believed. Default: `deny`.
@@ -57,6 +61,17 @@ const fn deny() -> OnError {
     OnError::Deny
 }
 
+/// A path that tells whether this gateway can judge every token: 200 when the keys of all providers
+/// are there, and 503 with the names of the providers whose keys are missing or too old.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct ReadyConfig {
+    /// GET and HEAD of this path are answered by the gateway itself, before any rule and without a
+    /// token.
+    pub path: Path,
+}
+
 /// One issuer of tokens.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -64,8 +79,9 @@ const fn deny() -> OnError {
 pub struct ProviderConfig {
     /// What `iss` of its tokens is, to the letter. No two providers have the same.
     pub issuer: Identifier,
-    /// A token is for us when its `aud` is one of these, or holds one of them.
-    pub audiences: NonEmpty<Identifier>,
+    /// A token is for us when its `aud` is one of these, or holds one of them. `unchecked`: `aud` is
+    /// not looked at, and `claims` must say in its stead which tokens are for us.
+    pub audiences: Audiences,
     /// The signature algorithms that its tokens may use. A key serves only those of its own type.
     pub algorithms: NonEmpty<Algorithm>,
     /// Its keys. A token's `kid` chooses one exactly; for a token without, the first four of a
@@ -82,6 +98,10 @@ pub struct ProviderConfig {
     /// What the backend gets to see.
     #[serde(default)]
     pub forward: ForwardConfig,
+    /// Claims that every token of this issuer must show, by name or path, each with the values of
+    /// which it must have one. A token that does not is refused as one for somebody else is.
+    #[serde(default)]
+    pub claims: ByClaim<NonEmpty<ClaimValue>>,
 }
 
 const fn half_a_minute() -> DurationOrZero {
@@ -112,14 +132,33 @@ pub struct ForwardConfig {
     /// The token itself: `strip` or `keep`. Default: `strip`.
     #[serde(default)]
     pub token: TokenForward,
-    /// Claims, each by its name or dotted path, and the header that it goes to: a string, a number,
-    /// a boolean, a list of these joined by spaces, or base64url of the JSON of anything else. A
-    /// header of any provider is emptied where the token has no such claim, so that no client can
+    /// Claims, each by its name, dotted path or JSON Pointer, and the header that it goes to: a
+    /// string, a number, a boolean, a list of these as `lists` says, or base64url of the JSON of
+    /// anything else. A header of any provider is emptied where the token has no such claim, so that no client can
     /// write it.
     #[serde(default)]
     pub claims: ByClaim<WritableHeader>,
+    /// How a list goes into a header: its entries separated by `space` or by `comma`, or as `json`.
+    /// An entry that could not be told from two, or from none, empties the header; `json` has no
+    /// such entries. Default: `space`.
+    #[serde(default)]
+    pub lists: Lists,
     /// The header that the token's whole payload goes to, in base64url, as in the token.
     pub payload_header: Option<WritableHeader>,
+}
+
+/// How a list goes into a header.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Lists {
+    /// Entries separated by a space.
+    #[default]
+    Space,
+    /// Entries separated by a comma.
+    Comma,
+    /// As JSON.
+    Json,
 }
 
 /// What becomes of a token that was accepted.
@@ -169,7 +208,7 @@ impl Default for CacheConfig {
 }
 
 /// How many tokens with a bad signature a client may send before they are refused unseen, per
-/// worker. Checking an asymmetric signature is the most expensive thing that a client can ask for;
+/// worker; as many once more get a second chance that are in other callers' names than those. Checking an asymmetric signature is the most expensive thing that a client can ask for;
 /// tokens that were good before cost none, and good ones are not counted.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -181,6 +220,14 @@ pub struct VerifyBudgetConfig {
     /// In what time. Default: `10s`.
     #[serde(default = "ten_seconds")]
     pub window: Duration,
+    /// How many of all clients together, in the same time. Behind that only the tokens of callers
+    /// whom the worker has verified before are looked at, so many once more. Default: 1000.
+    #[serde(default = "a_thousand")]
+    pub total: Bounded<1, 10_000_000, u32>,
+}
+
+const fn a_thousand() -> Bounded<1, 10_000_000, u32> {
+    Bounded::new(1000)
 }
 
 const fn a_hundred() -> Bounded<0, 1_000_000, u32> {
@@ -196,6 +243,7 @@ impl Default for VerifyBudgetConfig {
         Self {
             failures: a_hundred(),
             window: ten_seconds(),
+            total: a_thousand(),
         }
     }
 }

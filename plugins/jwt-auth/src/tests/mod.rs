@@ -2,6 +2,7 @@
 
 mod attacks;
 mod configuration;
+mod identity;
 mod keys;
 mod requests;
 mod vectors;

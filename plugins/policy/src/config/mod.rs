@@ -1,6 +1,7 @@
 //! What all plugins' configurations are made of, each a type that can't hold a wrong value.
 
 mod by_claim;
+mod claim_number;
 mod claim_path;
 mod client_address;
 mod collections;
@@ -13,6 +14,9 @@ mod secret;
 mod text;
 
 pub use by_claim::ByClaim;
+pub use claim_number::{
+    is_reserved_name, is_same_number, json_text, number_as_written, number_text,
+};
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
