@@ -60,7 +60,8 @@ async fn the_filter_finds_it_where_envoy_does_not_write_the_header() -> Result<(
 /// That the others would notice: of a proxy on its own host Envoy appends not the proxy's address but one of its own, which is
 /// then everybody's.
 #[tokio::test]
-async fn a_proxy_on_the_same_host_makes_one_client_of_all_where_envoy_appends_its_own_address() -> Result<()> {
+async fn a_proxy_on_the_same_host_makes_one_client_of_all_where_envoy_appends_its_own_address()
+-> Result<()> {
     let trusted = json!({ "trusted_proxies": ["127.0.0.0/8"] });
     let statuses = behind_proxy(trusted, json!({ "use_remote_address": true })).await?;
     assert_eq!(statuses, [200, 429, 429, 429]);

@@ -5,7 +5,7 @@ use anyhow::Result;
 use portcullis_e2e::{Bootstrap, Envoy, Listeners, Options, envoy_binary, until};
 use serde_json::{Value, json};
 
-use crate::node::Place;
+use crate::node::{Place, READY};
 
 /// Without retries: nothing here repairs a request that a gateway has lost.
 const FRONT: &str = r#"
@@ -43,8 +43,17 @@ static_resources:
           no_traffic_interval: 0.1s
           unhealthy_threshold: 1
           healthy_threshold: 1
-          http_health_check: { path: /ready }
+          http_health_check: { path: PATH }
 "#;
+
+/// What a front asks a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asks {
+    /// Its filter, which knows of keys, by the path of `docs/rolling-update.md`.
+    Filter,
+    /// Its administration, which does not.
+    Administration,
+}
 
 /// The Envoy before the gateways.
 pub(crate) struct Front(Envoy);
@@ -52,15 +61,27 @@ pub(crate) struct Front(Envoy);
 impl Front {
     /// Starts it, and waits until it has found all gateways ready.
     pub(crate) async fn start(gateways: &[Place]) -> Result<Self> {
-        let mut bootstrap = Bootstrap::parse(FRONT)?;
+        Self::asking(gateways, Asks::Filter).await
+    }
+
+    /// The same, with another way to find that out.
+    pub(crate) async fn asking(gateways: &[Place], asks: Asks) -> Result<Self> {
+        let path = match asks {
+            Asks::Filter => READY,
+            Asks::Administration => "/ready",
+        };
+        let mut bootstrap = Bootstrap::parse(&FRONT.replace("PATH", path))?;
         let endpoints: Vec<Value> = gateways
             .iter()
             .map(|Place { gateway, admin }| {
                 let address = json!({ "address": gateway.ip(), "port_value": gateway.port() });
-                // Whether a gateway is ready, its administration says.
+                let port = match asks {
+                    Asks::Filter => gateway.port(),
+                    Asks::Administration => admin.port(),
+                };
                 json!({ "endpoint": {
                     "address": { "socket_address": address },
-                    "health_check_config": { "port_value": admin.port() },
+                    "health_check_config": { "port_value": port },
                 } })
             })
             .collect();

@@ -3,6 +3,7 @@
 mod front;
 mod hot_restart;
 mod hot_restart_scene;
+mod keys;
 mod node;
 mod replaced;
 mod traffic;

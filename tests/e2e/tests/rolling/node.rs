@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 pub(crate) const SEARCH: &str = "/api/v1/rag/search?q=circuit+breaker&limit=1";
 pub(crate) const QUERY: &str = "/api/v1/rag/query?q=circuit+breaker";
 pub(crate) const COLLECTIONS: &str = "/api/v1/rag/collections";
+pub(crate) const READY: &str = "/api/v1/rag/status/ready";
 const BREAKERS: &str = "/api/v1/rag/status/breakers";
 
 /// A client that is counted by itself. `envoy/edge.yaml` as it is behind a load balancer takes its

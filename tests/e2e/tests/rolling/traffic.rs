@@ -37,6 +37,11 @@ pub(crate) struct Seen {
 impl Traffic {
     /// GETs of `url`. Half of the clients keep their connection; the others open one for each request.
     pub(crate) fn start(url: &str) -> Result<Self> {
+        Self::with_token(url, &token())
+    }
+
+    /// The same with another token.
+    pub(crate) fn with_token(url: &str, token: &str) -> Result<Self> {
         let (stop, seen) = (Arc::<AtomicBool>::default(), Arc::<Mutex<Seen>>::default());
         let mut clients = JoinSet::new();
         for place in 0..CLIENTS {
@@ -49,7 +54,7 @@ impl Traffic {
                     .build()?,
             };
             let (stop, seen) = (Arc::clone(&stop), Arc::clone(&seen));
-            let (url, token) = (url.to_owned(), token());
+            let (url, token) = (url.to_owned(), token.to_owned());
             clients.spawn(async move {
                 while !stop.load(Ordering::Relaxed) {
                     let outcome = ask(client.get(&url).bearer_auth(&token)).await;
