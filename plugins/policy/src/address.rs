@@ -308,7 +308,10 @@ mod tests {
             (&["FOR=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::"),
             (&["for=\"192.0.2.1:80\""], "192.0.2.1"),
             (&["for=1.1.1.1, for=unknown"], "10.0.0.1 unreadable"),
-            (&["for=1.1.1.1, for=_hidden, for=10.0.0.2"], "10.0.0.2 unreadable"),
+            (
+                &["for=1.1.1.1, for=_hidden, for=10.0.0.2"],
+                "10.0.0.2 unreadable",
+            ),
             (&["for=1.1.1.1, for=\"2.2.2.2"], "10.0.0.1 unreadable"),
             (&["for=1.1.1.1, proto=https"], "10.0.0.1 unreadable"),
             (&["for=\"1.1.1.1, for=2.2.2.2\""], "10.0.0.1 unreadable"),
@@ -357,16 +360,41 @@ mod tests {
         let (loopback, both) = (r#"["127.0.0.0/8"]"#, r#"["127.0.0.0/8", "172.17.0.2"]"#);
         for (trusted, peer, line, expected) in [
             // use_remote_address alone: all clients are the node.
-            (loopback, "127.0.0.1:9", "198.51.100.7,172.17.0.2", "172.17.0.2"),
+            (
+                loopback,
+                "127.0.0.1:9",
+                "198.51.100.7,172.17.0.2",
+                "172.17.0.2",
+            ),
             // The node is a trusted proxy, too.
-            (both, "127.0.0.1:9", "198.51.100.7,172.17.0.2", "198.51.100.7"),
+            (
+                both,
+                "127.0.0.1:9",
+                "198.51.100.7,172.17.0.2",
+                "198.51.100.7",
+            ),
             // skip_xff_append.
             (loopback, "127.0.0.1:9", "198.51.100.7", "198.51.100.7"),
             // xff_num_trusted_hops: 1. Envoy shows the client as the peer.
-            ("[]", "198.51.100.7:0", "198.51.100.7,172.17.0.2", "198.51.100.7"),
+            (
+                "[]",
+                "198.51.100.7:0",
+                "198.51.100.7,172.17.0.2",
+                "198.51.100.7",
+            ),
             // What a client wrote itself stands further left in each of them.
-            (both, "127.0.0.1:9", "9.9.9.9,198.51.100.7,172.17.0.2", "198.51.100.7"),
-            (loopback, "127.0.0.1:9", "9.9.9.9,198.51.100.7", "198.51.100.7"),
+            (
+                both,
+                "127.0.0.1:9",
+                "9.9.9.9,198.51.100.7,172.17.0.2",
+                "198.51.100.7",
+            ),
+            (
+                loopback,
+                "127.0.0.1:9",
+                "9.9.9.9,198.51.100.7",
+                "198.51.100.7",
+            ),
         ] {
             assert_eq!(found(trusted, peer, line), expected, "{trusted} {line}");
         }
@@ -380,7 +408,13 @@ mod tests {
             let headers = Headers::from_pairs([("x-forwarded-for", "198.51.100.7, unix:")]);
             ClientAddress::from(config).of(&Request::new(&headers, &Peer(peer)))
         };
-        for peer in ["unix:", "unix:/run/gateway.sock", "/run/gateway.sock", "@gateway", "@"] {
+        for peer in [
+            "unix:",
+            "unix:/run/gateway.sock",
+            "/run/gateway.sock",
+            "@gateway",
+            "@",
+        ] {
             assert_eq!(found("", peer), Some(UNIX_PEER), "{peer}");
             assert_eq!(found(r#""10.0.0.0/8""#, peer), Some(UNIX_PEER), "{peer}");
             let client = found(r#""unix""#, peer).unwrap().to_string();

@@ -39,7 +39,9 @@ pub fn cookie_value<'a>(pair: &'a [u8], name: &str) -> Option<&'a [u8]> {
 #[must_use]
 pub fn unquoted(value: &[u8]) -> &[u8] {
     let inner = value.strip_prefix(b"\"");
-    inner.and_then(|inner| inner.strip_suffix(b"\"")).unwrap_or(value)
+    inner
+        .and_then(|inner| inner.strip_suffix(b"\""))
+        .unwrap_or(value)
 }
 
 /// Bytes with what is percent-encoded in them decoded. What is no encoding stays as it is.
@@ -99,7 +101,13 @@ mod tests {
 
     #[test]
     fn quotes_are_cut_where_there_are_two() {
-        for (sent, value) in [("\"v\"", "v"), ("\"\"", ""), ("\"v", "\"v"), ("\"", "\""), ("v", "v")] {
+        for (sent, value) in [
+            ("\"v\"", "v"),
+            ("\"\"", ""),
+            ("\"v", "\"v"),
+            ("\"", "\""),
+            ("v", "v"),
+        ] {
             assert_eq!(unquoted(sent.as_bytes()), value.as_bytes(), "{sent}");
         }
     }

@@ -126,7 +126,10 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
     for algorithm in ALGORITHMS {
         let quota = quota(algorithm);
         let full = (1..=8).fold(Bucket::default(), |mut bucket, key| {
-            charge(&mut bucket, &ask(&quota, key, 1 + u32::from(key % 2), START));
+            charge(
+                &mut bucket,
+                &ask(&quota, key, 1 + u32::from(key % 2), START),
+            );
             bucket
         });
         let newcomer = ask(&quota, 9, 2, START);
@@ -139,7 +142,10 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
         let mut shared = bucket.clone();
         let second = charge(&mut shared, &newcomer);
         let left = shared.give_back(&first, &newcomer).unwrap();
-        assert!(is_held(&left, 9) && !is_held(&left, pushed_out), "{algorithm:?}");
+        assert!(
+            is_held(&left, 9) && !is_held(&left, pushed_out),
+            "{algorithm:?}"
+        );
         let used = |bucket: &Bucket| *bucket.find(Fingerprint([9; 16])).unwrap();
         assert_eq!(used(&left), used(&bucket), "{algorithm:?}");
         // That one is given back, too: nothing is left that would take a place.
@@ -147,21 +153,33 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
         assert!(!is_held(&left, 9), "{algorithm:?}");
         // In the other order the one that pushed out goes last, and undoes it.
         let left = shared.give_back(&second, &newcomer).unwrap();
-        assert_eq!(left.give_back(&first, &newcomer), Some(full.clone()), "{algorithm:?}");
+        assert_eq!(
+            left.give_back(&first, &newcomer),
+            Some(full.clone()),
+            "{algorithm:?}"
+        );
 
         // Another key in another place changes nothing of it.
         let mut other = bucket.clone();
         let held = (1..=8).find(|key| is_held(&other, *key)).unwrap();
         charge(&mut other, &ask(&quota, held, 1, START));
         let left = other.give_back(&first, &newcomer).unwrap();
-        assert!(is_held(&left, pushed_out) && !is_held(&left, 9), "{algorithm:?}");
+        assert!(
+            is_held(&left, pushed_out) && !is_held(&left, 9),
+            "{algorithm:?}"
+        );
 
         // The one that was pushed out has come back elsewhere: it is not there twice.
         let mut back = bucket.clone();
         charge(&mut back, &ask(&quota, pushed_out, 3, START));
         if is_held(&back, 9) {
             let left = back.give_back(&first, &newcomer).unwrap();
-            let count = |key: u8| left.0.iter().filter(|e| e.fingerprint.0 == [key; 16]).count();
+            let count = |key: u8| {
+                left.0
+                    .iter()
+                    .filter(|e| e.fingerprint.0 == [key; 16])
+                    .count()
+            };
             assert_eq!((count(pushed_out), count(9)), (1, 0), "{algorithm:?}");
         }
         // The newcomer itself was pushed out since: there is nothing to give back.

@@ -187,8 +187,19 @@ mod tests {
             wait: 1,
         };
         let (long, free) = (
-            Standing { name: "long", quota: 2, window: 3600, reset: 3600, wait: 1800, ..short },
-            Standing { name: "free", wait: 0, ..short },
+            Standing {
+                name: "long",
+                quota: 2,
+                window: 3600,
+                reset: 3600,
+                wait: 1800,
+                ..short
+            },
+            Standing {
+                name: "free",
+                wait: 0,
+                ..short
+            },
         );
         let tied = Standing { wait: 1, ..long };
         for (standings, limit, reset) in [
@@ -196,8 +207,27 @@ mod tests {
             ([free, long, short], "2", "1800"),
             ([short, tied, free], "2", "1"),
             ([tied, short, free], "2", "1"),
-            ([Standing { wait: 0, ..short }, Standing { wait: 0, ..long }, free], "2", "3600"),
-            ([free, Standing { remaining: 9, ..short }, free], "1", "1"),
+            (
+                [
+                    Standing { wait: 0, ..short },
+                    Standing { wait: 0, ..long },
+                    free,
+                ],
+                "2",
+                "3600",
+            ),
+            (
+                [
+                    free,
+                    Standing {
+                        remaining: 9,
+                        ..short
+                    },
+                    free,
+                ],
+                "1",
+                "1",
+            ),
         ] {
             let headers = headers(HeaderStyle::Both, &standings);
             let value = |name: &str| &headers.iter().find(|(known, _)| known == name).unwrap().1;

@@ -268,10 +268,9 @@ impl KeyPart {
                 field(hasher, request.method().as_bytes());
                 return Ok(Part::Found);
             }
-            Self::Host => match request.host() {
-                Some(host) => Value::One(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
-                None => Value::None,
-            },
+            Self::Host => host(request),
+            // Envoy has no header of that name: there it is `:authority`.
+            Self::Header(name) | Self::HeaderLine(name) if name == "host" => host(request),
             Self::Route => match request.route() {
                 Some(route) => Value::One(Cow::Owned(route.into_bytes())),
                 None => Value::None,
@@ -300,6 +299,16 @@ impl KeyPart {
             Value::None | Value::One(_) => Part::Missing,
             Value::Several => Part::Several,
         })
+    }
+}
+
+fn host<'a>(request: &Request<'_>) -> Value<'a> {
+    let sent = |name| request.headers().values(name).any(|host| !host.is_empty());
+    match request.host() {
+        Some(host) => Value::One(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
+        // Two of them, or what is none.
+        None if sent("host") || sent(":authority") => Value::Several,
+        None => Value::None,
     }
 }
 

@@ -84,13 +84,24 @@ fn several_values_where_one_belongs_are_one_key_for_each_of_the_others() {
     let parts = ["client_address", "header:x-api-key", "cookie:k"];
     let two = |n: u32| {
         let key = format!("j{n}");
-        fingerprint("l", &parts, &[("x-api-key", "REAL"), ("X_Api_Key", &key), ("cookie", "k=v")])
+        fingerprint(
+            "l",
+            &parts,
+            &[
+                ("x-api-key", "REAL"),
+                ("X_Api_Key", &key),
+                ("cookie", "k=v"),
+            ],
+        )
     };
     let several = two(0).unwrap();
     assert!((1..100).all(|n| two(n) == Ok(several)));
     let joined = [("x-api-key", "REAL, j1"), ("cookie", "k=\"v\"")];
     assert_eq!(fingerprint("l", &parts, &joined), Ok(several));
-    assert_ne!(fingerprint("l", &parts, &[("x-api-key", "REAL"), ("cookie", "k=v")]), Ok(several));
+    assert_ne!(
+        fingerprint("l", &parts, &[("x-api-key", "REAL"), ("cookie", "k=v")]),
+        Ok(several)
+    );
     let other = [("x-api-key", "REAL, j1"), ("cookie", "k=w")];
     assert_ne!(fingerprint("l", &parts, &other), Ok(several));
     for (when, expected) in [
@@ -113,7 +124,10 @@ fn another_number_of_slots_moves_as_few_keys_as_can_be_and_all_slots_are_used() 
         for n in 0..40_960 {
             let (before, after) = (key(n).slot(fewer), key(n).slot(more));
             assert!(before < fewer && after < more);
-            assert!(after == before || after >= fewer, "moved to a slot that was there");
+            assert!(
+                after == before || after >= fewer,
+                "moved to a slot that was there"
+            );
             *used.entry(after).or_default() += 1;
         }
         assert_eq!(used.len(), more as usize);
@@ -130,8 +144,19 @@ fn an_absent_or_empty_part_is_missing() {
         fingerprint("l", &["header:a"], &[("a", "")]),
         Err(NoKey::Missing(0))
     );
-    assert_eq!(fingerprint("l", &["claim:sub"], &[]), Err(NoKey::Missing(0)));
+    assert_eq!(
+        fingerprint("l", &["claim:sub"], &[]),
+        Err(NoKey::Missing(0))
+    );
     assert!(fingerprint("l", &["client_address"], &[]).is_ok());
+    let host = |part: &str, name: &str| fingerprint("l", &[part], &[(name, "a.example")]);
+    let shown = host("host", "host");
+    assert!(shown.is_ok());
+    assert_eq!(host("header:host", ":authority"), shown, "as Envoy has it");
+    let two = |other: &str| fingerprint("l", &["host"], &[("host", "a.example"), ("host", other)]);
+    assert!(two("b.example").is_ok() && two("b.example") != shown);
+    assert_eq!(two("b.example"), two("c.example"));
+    assert_eq!(fingerprint("l", &["host"], &[]), Err(NoKey::Missing(0)));
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::cell::Cell;
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
-use portcullis_policy::{Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp};
+use portcullis_policy::{
+    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
+};
 
 use crate::bucket::Charged;
 use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing};
@@ -196,9 +198,7 @@ impl Limit {
     /// Charges a request that was looked at. If another worker was faster it may be refused.
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look { asked, plan } = look;
-        let charged = self
-            .table
-            .commit(ports.store, &self.quota, asked, plan)?;
+        let charged = self.table.commit(ports.store, &self.quota, asked, plan)?;
         Ok(Charge { asked, charged })
     }
 

@@ -17,7 +17,9 @@ fn placed(names: &[String], slots: u32) -> Vec<Range> {
 #[test]
 fn kong_takes_no_slot_for_another() {
     let ranges = placed(&names(32), 3_907);
-    let all: Vec<String> = slot_names(&ranges).chain([HASH_KEY_NAME.to_owned()]).collect();
+    let all: Vec<String> = slot_names(&ranges)
+        .chain([HASH_KEY_NAME.to_owned()])
+        .collect();
     assert_eq!(all.len(), 32 * 3_907 + 2);
     assert_eq!(colliding(all.iter().map(String::as_str)), None);
 }
@@ -47,7 +49,10 @@ fn twin(prefix: &str, other: &str) -> [u8; 4] {
 #[test]
 fn no_slot_that_can_be_named_is_taken_for_one_of_the_two_others() {
     assert_eq!(!crc_state(b"123456789"), 0xcbf4_3926);
-    assert_eq!(twin("portcullis/rate_limit/", "portcullis/rate_limit/a-Z9"), *b"a-Z9");
+    assert_eq!(
+        twin("portcullis/rate_limit/", "portcullis/rate_limit/a-Z9"),
+        *b"a-Z9"
+    );
     for other in [HASH_KEY_NAME, LAID_OUT_NAME] {
         for cut in ["", "portcullis/"] {
             let of = |name: &'static str| name.strip_prefix(cut).unwrap();

@@ -111,12 +111,16 @@ impl Table {
             return Ok(());
         }
         let ask = self.ask(quota, asked);
-        update(store, &self.slot_of(asked.key), |stored: Option<&Bucket>| {
-            match stored.and_then(|bucket| bucket.give_back(charged, &ask)) {
+        update(
+            store,
+            &self.slot_of(asked.key),
+            |stored: Option<&Bucket>| match stored
+                .and_then(|bucket| bucket.give_back(charged, &ask))
+            {
                 Some(bucket) => Step::Write(bucket, ()),
                 None => Step::Keep(()),
-            }
-        })
+            },
+        )
     }
 
     fn ask<'a>(&self, quota: &'a Quota, asked: Asked) -> Ask<'a> {

@@ -47,11 +47,13 @@ const WHOLE: [&str; 10] = [
 
 /// A header's value. Lines under a name that a backend could fold into this one are lines of it.
 pub(crate) fn header<'a>(headers: &'a Headers, name: &str, comma: Comma) -> Value<'a> {
-    let lines = headers.iter().filter(|(sent, _)| folds(sent, name.as_bytes()));
+    let lines = headers
+        .iter()
+        .filter(|(sent, _)| folds(sent, name.as_bytes()));
     let values = lines.map(|(_, value)| value.trim_ascii());
     let values = values.filter(|value| !value.is_empty()).map(Cow::Borrowed);
     if WHOLE.contains(&name) {
-        return match values.reduce(|all, next| Cow::Owned([&*all, &*next].join(&b',')))  {
+        return match values.reduce(|all, next| Cow::Owned([&*all, &*next].join(&b','))) {
             None => Value::None,
             Some(all) => Value::One(all),
         };
@@ -66,7 +68,12 @@ pub(crate) fn header<'a>(headers: &'a Headers, name: &str, comma: Comma) -> Valu
 pub(crate) fn cookie<'a>(headers: &'a Headers, name: &str) -> Value<'a> {
     let pairs = headers.values("cookie").flat_map(cookie_pairs);
     let values = pairs.filter_map(|pair| cookie_value(pair, name));
-    match single(values.map(unquoted).filter(|v| !v.is_empty()).map(Cow::Borrowed)) {
+    match single(
+        values
+            .map(unquoted)
+            .filter(|v| !v.is_empty())
+            .map(Cow::Borrowed),
+    ) {
         // Within quotes it may stand for what follows it, or for a byte in octal.
         Value::One(value) if value.contains(&b'\\') => Value::Several,
         Value::One(Cow::Borrowed(value)) => Value::One(percent_decoded(value)),
@@ -165,9 +172,15 @@ mod tests {
             assert_eq!(text(&value), expected, "{lines:?}");
         }
         let name = [("x-subject-dn", "CN=a,O=b")];
-        assert_eq!(text(&header(&sent(&name), "x-subject-dn", Comma::Belongs)), "CN=a,O=b");
+        assert_eq!(
+            text(&header(&sent(&name), "x-subject-dn", Comma::Belongs)),
+            "CN=a,O=b"
+        );
         let two = [("x-subject-dn", "CN=a,O=b"), ("X-Subject-DN", "c")];
-        assert_eq!(text(&header(&sent(&two), "x-subject-dn", Comma::Belongs)), "*");
+        assert_eq!(
+            text(&header(&sent(&two), "x-subject-dn", Comma::Belongs)),
+            "*"
+        );
         let list = [("user-agent", "A (KHTML, like B)"), ("user-agent", "C")];
         let value = text(&header(&sent(&list), "user-agent", Comma::Parts));
         assert_eq!(value, "A (KHTML, like B),C");
@@ -211,7 +224,11 @@ mod tests {
             ("/?x=j1;api_key=v", "*"),
             ("/?x=1;y=2&api_key=v", "v"),
         ] {
-            assert_eq!(text(&query(target.as_bytes(), "api_key")), expected, "{target}");
+            assert_eq!(
+                text(&query(target.as_bytes(), "api_key")),
+                expected,
+                "{target}"
+            );
         }
     }
 }

@@ -194,7 +194,12 @@ fn whoever_waits_for_the_longest_of_all_that_refuse_is_admitted() {
             let state = seen.header("ratelimit").unwrap();
             assert!(state.contains(r#""second";r=0;t=1"#), "{state}");
             assert!(state.contains(r#""hour";r=0;t=3599"#), "{state}");
-            assert!(subject.logs().iter().any(|line| line.contains("limit=hour")));
+            assert!(
+                subject
+                    .logs()
+                    .iter()
+                    .any(|line| line.contains("limit=hour"))
+            );
             subject.advance_millis(3_598_000);
             assert_eq!(admitted(subject, 1, &Sent::get("/")), 0);
             subject.advance_millis(1_000);
@@ -212,7 +217,9 @@ fn a_flood_of_keys_gets_its_quota_and_nobody_elses_counts_whatever_the_order() {
         everywhere::<RateLimit>(&config, |subject| {
             let with = |n: usize| Sent::get("/").with("k", &format!("k{n}"));
             assert_eq!(admitted(subject, 2, &with(0).from("192.0.2.9")), 1);
-            let passed = (1..300).filter(|n| subject.ask(with(*n)).refused.is_none()).count();
+            let passed = (1..300)
+                .filter(|n| subject.ask(with(*n)).refused.is_none())
+                .count();
             assert_eq!(passed, 5);
             assert_eq!(admitted(subject, 2, &with(0).from("192.0.2.9")), 0);
             assert_eq!(subject.metric("rate_limit_evictions.limit.per_key"), 0);
@@ -222,9 +229,16 @@ fn a_flood_of_keys_gets_its_quota_and_nobody_elses_counts_whatever_the_order() {
 
 #[test]
 fn every_form_of_an_address_is_understood_and_what_is_none_is_counted() {
-    let config = limits("", r#","client_address":{"trusted_proxies":["10.0.0.0/8","unix"]}"#);
+    let config = limits(
+        "",
+        r#","client_address":{"trusted_proxies":["10.0.0.0/8","unix"]}"#,
+    );
     everywhere::<RateLimit>(&config, |subject| {
-        let behind = |line: &str| Sent::get("/").from("10.1.1.1").with("x-forwarded-for", line);
+        let behind = |line: &str| {
+            Sent::get("/")
+                .from("10.1.1.1")
+                .with("x-forwarded-for", line)
+        };
         for (one, other) in [
             ("[2001:db8:0:1::1]", "2001:db8:0:1::2"),
             ("[2001:db8:0:2::1]:443", "[2001:db8:0:2::1%eth0]"),
@@ -236,7 +250,9 @@ fn every_form_of_an_address_is_understood_and_what_is_none_is_counted() {
         assert_eq!(subject.metric("rate_limit_address_unreadable"), 0);
         assert_eq!(admitted(subject, 2, &behind("unknown")), 2);
         assert_eq!(subject.metric("rate_limit_address_unreadable"), 2);
-        let local = Sent::get("/").from("unix:/run/x").with("x-forwarded-for", "198.51.100.2");
+        let local = Sent::get("/")
+            .from("unix:/run/x")
+            .with("x-forwarded-for", "198.51.100.2");
         assert_eq!(admitted(subject, 9, &local), 3);
         assert_eq!(admitted(subject, 9, &behind("198.51.100.2, unix:")), 0);
     });
@@ -247,10 +263,17 @@ fn clients_of_a_unix_socket_that_nobody_trusts_are_one() {
     everywhere::<RateLimit>(&limits("", ""), |subject| {
         let local = |n: usize| {
             let line = format!("198.51.100.{n}");
-            Sent::get("/").from("unix:/run/x").with("x-forwarded-for", &line)
+            Sent::get("/")
+                .from("unix:/run/x")
+                .with("x-forwarded-for", &line)
         };
-        let passed = (0..9).filter(|n| subject.ask(local(*n)).refused.is_none()).count();
+        let passed = (0..9)
+            .filter(|n| subject.ask(local(*n)).refused.is_none())
+            .count();
         assert_eq!(passed, 3);
-        assert_eq!(subject.metric("rate_limit_errors.reason.client_address_unknown"), 0);
+        assert_eq!(
+            subject.metric("rate_limit_errors.reason.client_address_unknown"),
+            0
+        );
     });
 }

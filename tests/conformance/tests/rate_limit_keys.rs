@@ -207,15 +207,37 @@ fn several_values_where_one_belongs_share_one_count_however_they_are_written() {
     let junk = |n: usize| format!("j{n}");
     type Kind = fn(Sent, &str) -> Sent;
     let rows: [(&str, Kind); 9] = [
-        ("header:x-api-key", |sent, junk| sent.with("x-api-key", "REAL").with("x-api-key", junk)),
-        ("header:x-api-key", |sent, junk| sent.with("x-api-key", junk).with("x_api_key", "REAL")),
-        ("header:x-api-key", |sent, junk| sent.with("x.api.key", junk).with("x-api-key", "REAL")),
-        ("header:x-api-key", |sent, junk| sent.with("x-api-key", &format!("REAL, {junk}"))),
-        ("cookie:k", |sent, junk| sent.with("cookie", &format!("k=REAL; k={junk}"))),
-        ("cookie:k", |sent, junk| sent.with("cookie", "k=REAL").with("cookie", &format!("k={junk}"))),
-        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL&K={junk}"), ..sent }),
-        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL&k[]={junk}"), ..sent }),
-        ("query:k", |sent, junk| Sent { path: format!("/?k=REAL;x={junk}"), ..sent }),
+        ("header:x-api-key", |sent, junk| {
+            sent.with("x-api-key", "REAL").with("x-api-key", junk)
+        }),
+        ("header:x-api-key", |sent, junk| {
+            sent.with("x-api-key", junk).with("x_api_key", "REAL")
+        }),
+        ("header:x-api-key", |sent, junk| {
+            sent.with("x.api.key", junk).with("x-api-key", "REAL")
+        }),
+        ("header:x-api-key", |sent, junk| {
+            sent.with("x-api-key", &format!("REAL, {junk}"))
+        }),
+        ("cookie:k", |sent, junk| {
+            sent.with("cookie", &format!("k=REAL; k={junk}"))
+        }),
+        ("cookie:k", |sent, junk| {
+            sent.with("cookie", "k=REAL")
+                .with("cookie", &format!("k={junk}"))
+        }),
+        ("query:k", |sent, junk| Sent {
+            path: format!("/?k=REAL&K={junk}"),
+            ..sent
+        }),
+        ("query:k", |sent, junk| Sent {
+            path: format!("/?k=REAL&k[]={junk}"),
+            ..sent
+        }),
+        ("query:k", |sent, junk| Sent {
+            path: format!("/?k=REAL;x={junk}"),
+            ..sent
+        }),
     ];
     for (part, kind) in rows {
         for (when, passed, status) in [("skip", 3, 429), ("share", 3, 429), ("deny", 0, 400)] {
@@ -236,7 +258,11 @@ fn another_way_to_write_a_value_is_no_other_key() {
     for (part, spellings) in [
         (
             "header:x-api-key",
-            [get().with("x-api-key", "v"), get().with("X_API_KEY", "v"), get().with("x.api.key", "v")],
+            [
+                get().with("x-api-key", "v"),
+                get().with("X_API_KEY", "v"),
+                get().with("x.api.key", "v"),
+            ],
         ),
         (
             "cookie:k",
@@ -246,10 +272,17 @@ fn another_way_to_write_a_value_is_no_other_key() {
                 get().with("cookie", "k=%76"),
             ],
         ),
-        ("query:k", ["/?k=v", "/?%4B=%76", "/?x=y&k[]=v"].map(Sent::get)),
+        (
+            "query:k",
+            ["/?k=v", "/?%4B=%76", "/?x=y&k[]=v"].map(Sent::get),
+        ),
         (
             "header_line:x-dn",
-            [get().with("x-dn", "CN=a, O=b"), get().with("X-DN", "CN=a, O=b"), get().with("x_dn", "CN=a, O=b")],
+            [
+                get().with("x-dn", "CN=a, O=b"),
+                get().with("X-DN", "CN=a, O=b"),
+                get().with("x_dn", "CN=a, O=b"),
+            ],
         ),
     ] {
         everywhere::<RateLimit>(&limit(&format!(r#""key":["{part}"]"#)), |subject| {
@@ -269,8 +302,14 @@ fn what_is_skipped_is_counted_and_logged_once() {
         assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
         assert_eq!(subject.metric("rate_limit_skipped.limit.l"), 7);
         let lines = subject.logs();
-        let told: Vec<_> = lines.iter().filter(|line| line.contains("event=skipped")).collect();
+        let told: Vec<_> = lines
+            .iter()
+            .filter(|line| line.contains("event=skipped"))
+            .collect();
         assert_eq!(told.len(), 1, "{lines:?}");
-        assert!(told[0].ends_with("event=skipped reason=key_missing limit=l part=route"), "{told:?}");
+        assert!(
+            told[0].ends_with("event=skipped reason=key_missing limit=l part=route"),
+            "{told:?}"
+        );
     });
 }

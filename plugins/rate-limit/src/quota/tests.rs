@@ -94,8 +94,18 @@ fn one_window_back_is_still_held_and_two_are_not() {
         let start = Timestamp::from_unix_secs(START);
         let (_, used) = quota.charge(Used::default(), 1, start);
         let back = |secs: u64| start.before(Span::from_secs(secs));
-        for (secs, expected) in [(0, false), (1, false), (60, false), (61, true), (6000, true)] {
-            assert_eq!(quota.precedes(back(secs), &used), expected, "{algorithm:?} {secs}");
+        for (secs, expected) in [
+            (0, false),
+            (1, false),
+            (60, false),
+            (61, true),
+            (6000, true),
+        ] {
+            assert_eq!(
+                quota.precedes(back(secs), &used),
+                expected,
+                "{algorithm:?} {secs}"
+            );
         }
     }
 }

@@ -278,7 +278,10 @@ fn whoever_waits_for_the_longest_of_all_limits_that_refuse_is_admitted() {
         r#"{"name":"second","key":["client_address"],"quota":1,"window":"1s","algorithm":"fixed_window"}"#,
         r#"{"name":"hour","key":["client_address"],"quota":2,"window":"1h","algorithm":"fixed_window"}"#,
     ];
-    for (dialect, order) in Dialect::BOTH.into_iter().flat_map(|d| [(d, [0, 1]), (d, [1, 0])]) {
+    for (dialect, order) in Dialect::BOTH
+        .into_iter()
+        .flat_map(|d| [(d, [0, 1]), (d, [1, 0])])
+    {
         let config = format!(
             r#"{{"capacity":16,"limits":[{}]}}"#,
             order.map(|place| limits[place]).join(",")
@@ -329,7 +332,12 @@ fn limits_that_are_only_tried_out_change_nothing_for_the_others() {
         let statuses = [&keyed[..], &keyed, &get("/"), &keyed, &get("/")]
             .map(|headers| worker.request("192.0.2.1", headers).0.status());
         assert_eq!(statuses, [200, 200, 200, 429, 429]);
-        assert_eq!(worker.telemetry.metric("rate_limit_shadow_limited.limit.tried"), 4);
+        assert_eq!(
+            worker
+                .telemetry
+                .metric("rate_limit_shadow_limited.limit.tried"),
+            4
+        );
         assert_eq!(worker.telemetry.metric("rate_limit_allowed.limit.tried"), 1);
         assert_eq!(worker.telemetry.metric("rate_limit_limited.limit.real"), 2);
     }
@@ -371,14 +379,27 @@ fn several_values_where_one_belongs_share_one_count_or_are_refused() {
         let worker: Worker<RateLimit> = world.worker(&config).unwrap();
         let statuses = (0..9).map(|n| {
             let junk = format!("j{n}");
-            let headers = [(":method", "GET"), (":path", "/"), ("x-api-key", "REAL"), ("x_api_key", &junk)];
+            let headers = [
+                (":method", "GET"),
+                (":path", "/"),
+                ("x-api-key", "REAL"),
+                ("x_api_key", &junk),
+            ];
             worker.request("192.0.2.1", &headers).0.status()
         });
         let statuses: Vec<u16> = statuses.collect();
-        assert_eq!(statuses.iter().filter(|s| **s == 200).count(), admitted, "{missing}");
+        assert_eq!(
+            statuses.iter().filter(|s| **s == 200).count(),
+            admitted,
+            "{missing}"
+        );
         assert_eq!(statuses.last(), Some(&status), "{missing}");
         let one = [(":method", "GET"), (":path", "/"), ("x-api-key", "REAL")];
-        assert_eq!(worker.request("192.0.2.1", &one).0.status(), 200, "{missing}");
+        assert_eq!(
+            worker.request("192.0.2.1", &one).0.status(),
+            200,
+            "{missing}"
+        );
         if missing == "deny" {
             let lines = worker.telemetry.lines();
             assert!(lines[0].contains("reason=key_ambiguous"), "{lines:?}");
@@ -394,7 +415,11 @@ fn an_address_that_can_not_be_read_is_counted_once_a_request() {
     let world = World::new(Dialect::Envoy, 1);
     let worker: Worker<RateLimit> = world.worker(config).unwrap();
     let ask = |peer: &str, line: &str| {
-        let headers = [(":method", "GET"), (":path", "/"), ("x-forwarded-for", line)];
+        let headers = [
+            (":method", "GET"),
+            (":path", "/"),
+            ("x-forwarded-for", line),
+        ];
         worker.request(peer, &headers).0.status()
     };
     for (peer, line, unreadable) in [
@@ -426,10 +451,15 @@ fn a_client_that_sends_too_many_headers_is_refused_whatever_on_error_says() {
         (HostFailure::Headers, "deny", Some(503)),
     ] {
         let world = World::new(Dialect::Kong, 1);
-        let config = limit("fixed_window", 5).replacen('{', &format!("{{\"on_error\":\"{on_error}\","), 1);
+        let config =
+            limit("fixed_window", 5).replacen('{', &format!("{{\"on_error\":\"{on_error}\","), 1);
         let worker: Worker<RateLimit> = world.worker(&config).unwrap();
         let reply = worker.policy.on_host_failure(failure, &worker.ports());
-        assert_eq!(reply.map(|reply| reply.status), status, "{failure:?} {on_error}");
+        assert_eq!(
+            reply.map(|reply| reply.status),
+            status,
+            "{failure:?} {on_error}"
+        );
     }
 }
 
@@ -478,7 +508,11 @@ fn the_second_worker_finds_all_laid_out() {
         let second: Worker<RateLimit> = world.worker(&config).unwrap();
         let calls = |worker: &Worker<RateLimit>| worker.store.0.reads() + worker.store.0.writes();
         assert!(calls(&first) >= 8_192);
-        assert_eq!(calls(&second), 2, "the key of the hash, and that all is laid out");
+        assert_eq!(
+            calls(&second),
+            2,
+            "the key of the hash, and that all is laid out"
+        );
     }
 }
 

@@ -48,8 +48,9 @@ impl Sent {
     }
 
     fn peer(self) -> String {
-        self.flood
-            .map_or("192.0.2.1".to_owned(), |n| format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff))
+        self.flood.map_or("192.0.2.1".to_owned(), |n| {
+            format!("2001:db8:{:x}:{:x}::1", n >> 16, n & 0xffff)
+        })
     }
 
     /// Sends it, or says how it is sent.
@@ -75,7 +76,9 @@ impl Sent {
 impl Scene {
     fn draw(draw: &Draw, seed: u64, quota: impl Fn(&Draw) -> Quota) -> Self {
         let others = draw.between(1, 3) as usize;
-        let mut by: Vec<By> = (0..others).map(|_| draw.of(&[By::User, By::Constant])).collect();
+        let mut by: Vec<By> = (0..others)
+            .map(|_| draw.of(&[By::User, By::Constant]))
+            .collect();
         let flooded = draw.of(&[By::FloodedHeader, By::FloodedAddress]);
         by.insert(draw.between(0, others as u64) as usize, flooded);
         let limits: Vec<(By, Limit)> = by
@@ -90,7 +93,10 @@ impl Scene {
                 (by, limit)
             })
             .collect();
-        let json: Vec<String> = limits.iter().map(|(by, limit)| limit_json(*by, limit)).collect();
+        let json: Vec<String> = limits
+            .iter()
+            .map(|(by, limit)| limit_json(*by, limit))
+            .collect();
         let config = format!(
             r#"{{"capacity":{},"limits":[{}]}}"#,
             8 * draw.between(1, 4) * limits.len() as u64,
@@ -165,7 +171,9 @@ fn a_flood_on_one_limit_moves_no_other_and_what_is_refused_leaves_nothing_behind
             let unchanged = snapshot(&world.zone) == before;
             assert!(unchanged || !refused, "request {n} ({sent:?})\n{config}");
         }
-        workers.iter().for_each(|worker| scene.none_other_is_evicted(worker));
+        workers
+            .iter()
+            .for_each(|worker| scene.none_other_is_evicted(worker));
     });
 }
 
@@ -209,7 +217,10 @@ fn interleaved_floods_leave_every_other_limit_exact() {
                     value(&headers, "ratelimit")
                 }
                 portcullis_sim::Answer::Refused(reply) => {
-                    let headers = reply.headers.iter().map(|(n, v)| (n.to_string(), v.clone()));
+                    let headers = reply
+                        .headers
+                        .iter()
+                        .map(|(n, v)| (n.to_string(), v.clone()));
                     value(&headers.collect::<Vec<_>>(), "ratelimit")
                 }
             };
@@ -225,7 +236,10 @@ fn interleaved_floods_leave_every_other_limit_exact() {
                 }
                 let left = limit.quota.most() - used;
                 let part = format!("\"{}\";r={left};", limit.name);
-                assert!(left >= 0 && state.contains(&part), "{part} in {state}: {config}");
+                assert!(
+                    left >= 0 && state.contains(&part),
+                    "{part} in {state}: {config}"
+                );
             }
         }
     });
@@ -242,7 +256,10 @@ fn one_address_with_random_keys_gets_its_quota_and_nobody_elses_counts() {
     for dialect in Dialect::BOTH {
         for algorithm in Algorithm::ALL {
             for order in [[0, 1], [1, 0]] {
-                let limits = [("per_key", "header:k", 5, "24h"), ("per_ip", "client_address", 100, "1h")];
+                let limits = [
+                    ("per_key", "header:k", 5, "24h"),
+                    ("per_ip", "client_address", 100, "1h"),
+                ];
                 let limits: Vec<String> = order
                     .map(|place| limits[place])
                     .iter()
@@ -274,7 +291,11 @@ fn one_address_with_random_keys_gets_its_quota_and_nobody_elses_counts() {
                 }
                 for limit in ["per_key", "per_ip"] {
                     let evictions = format!("rate_limit_evictions.limit.{limit}");
-                    assert_eq!(worker.telemetry.metric(&evictions), 0, "{dialect:?} {config}");
+                    assert_eq!(
+                        worker.telemetry.metric(&evictions),
+                        0,
+                        "{dialect:?} {config}"
+                    );
                 }
             }
         }
@@ -315,7 +336,8 @@ fn counts_survive_a_configuration_that_changes_other_limits() {
     let stayed = refused(&alone, "b");
     assert!((35..70).contains(&stayed), "{stayed}");
     // A capacity of its own moves nothing at all.
-    let own = |limits: &[&str]| config(limits).replace(r#""quota":1"#, r#""quota":1,"capacity":1500"#);
+    let own =
+        |limits: &[&str]| config(limits).replace(r#""quota":1"#, r#""quota":1,"capacity":1500"#);
     let world = World::new(Dialect::Envoy, 1);
     let before: Worker<RateLimit> = world.worker(&own(&["a"])).unwrap();
     assert_eq!(refused(&before, "a"), 0);

@@ -193,8 +193,15 @@ impl Reference {
     /// A request at `now` of which each limit is asked what is given: all admit it, or none is
     /// charged.
     pub(crate) fn request(&mut self, asked: &[Option<Asked>], now: i128) -> Outcome {
-        let enforced = self.limits.iter().zip(asked).filter(|(limit, _)| !limit.shadow);
-        if enforced.into_iter().any(|(_, asked)| matches!(asked, Some(Asked::KeyMissing))) {
+        let enforced = self
+            .limits
+            .iter()
+            .zip(asked)
+            .filter(|(limit, _)| !limit.shadow);
+        if enforced
+            .into_iter()
+            .any(|(_, asked)| matches!(asked, Some(Asked::KeyMissing)))
+        {
             return Outcome::KeyMissing;
         }
         let mut charges = Vec::new();

@@ -157,7 +157,10 @@ fn every_answer_is_the_one_of_the_reference() {
                 panic!("request {request} ({sent:?}) at {now}, {dialect:?}: {error}\n{config}");
             }
             let unchanged = snapshot(&world.zone) == before;
-            assert!(unchanged || !refused, "request {request} ({sent:?}): {config}");
+            assert!(
+                unchanged || !refused,
+                "request {request} ({sent:?}): {config}"
+            );
         }
         for (worker, limit) in workers
             .iter()
