@@ -268,12 +268,9 @@ impl KeyPart {
                 field(hasher, request.method().as_bytes());
                 return Ok(Part::Found);
             }
-            Self::Host => match request.host() {
-                Ok(Some(host)) => Value::One(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
-                Ok(None) => Value::None,
-                // All of them together, too.
-                Err(ambiguous) => one(ambiguous.reason().as_bytes()),
-            },
+            Self::Host => host(request),
+            // Envoy has no header of that name: there it is `:authority`.
+            Self::Header(name) | Self::HeaderLine(name) if name == "host" => host(request),
             Self::Route => match request.route() {
                 Some(route) => Value::One(Cow::Owned(route.into_bytes())),
                 None => Value::None,
@@ -302,6 +299,15 @@ impl KeyPart {
             Value::None | Value::One(_) => Part::Missing,
             Value::Several => Part::Several,
         })
+    }
+}
+
+fn host<'a>(request: &Request<'_>) -> Value<'a> {
+    match request.host() {
+        Ok(Some(host)) => Value::One(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
+        Ok(None) => Value::None,
+        // Two of them, or what is none.
+        Err(AmbiguousHost::Duplicated | AmbiguousHost::Malformed) => Value::Several,
     }
 }
 

@@ -149,6 +149,14 @@ fn an_absent_or_empty_part_is_missing() {
         Err(NoKey::Missing(0))
     );
     assert!(fingerprint("l", &["client_address"], &[]).is_ok());
+    let host = |part: &str, name: &str| fingerprint("l", &[part], &[(name, "a.example")]);
+    let shown = host("host", "host");
+    assert!(shown.is_ok());
+    assert_eq!(host("header:host", ":authority"), shown, "as Envoy has it");
+    let two = |other: &str| fingerprint("l", &["host"], &[("host", "a.example"), ("host", other)]);
+    assert!(two("b.example").is_ok() && two("b.example") != shown);
+    assert_eq!(two("b.example"), two("c.example"));
+    assert_eq!(fingerprint("l", &["host"], &[]), Err(NoKey::Missing(0)));
 }
 
 #[test]

@@ -26,3 +26,5 @@ mod reference;
 mod schedules;
 #[cfg(test)]
 mod sequential;
+#[cfg(test)]
+mod stages;
