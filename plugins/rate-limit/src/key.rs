@@ -7,7 +7,7 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
-use portcullis_policy::{ClientAddress, FoundAddress, Request};
+use portcullis_policy::{AmbiguousHost, ClientAddress, FoundAddress, Request};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{Algorithm, WhenKeyMissing};
