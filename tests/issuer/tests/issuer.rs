@@ -8,7 +8,7 @@ use portcullis_issuer::{ALGORITHMS, Key, compact, jwks, rfc};
 use rsa::pkcs1::DecodeRsaPublicKey as _;
 use rsa::pkcs8::DecodePublicKey as _;
 use rsa::traits::PublicKeyParts as _;
-use rsa::{BoxedUint, RsaPublicKey, pkcs1v15, pss};
+use rsa::{BoxedUint, PublicKey as RsaPublicKey, pkcs1v15, pss};
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384, Sha512};
 
