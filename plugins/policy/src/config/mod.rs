@@ -11,6 +11,7 @@ mod millionths;
 mod number;
 mod secret;
 mod text;
+mod wording;
 
 pub use by_claim::ByClaim;
 pub use claim_path::{ClaimPath, Claims, scalar_text};
