@@ -10,6 +10,7 @@ pub(crate) struct Status(u32);
 
 impl Status {
     pub(crate) const NOT_FOUND: Self = Self(1);
+    pub(crate) const BAD_ARGUMENT: Self = Self(2);
     pub(crate) const CAS_MISMATCH: Self = Self(8);
 }
 

@@ -1,25 +1,28 @@
-//! HTTP calls of a filter: one at a time, each ended once.
+//! HTTP calls of a filter: a few at a time, each ended once, told apart by the gateway's tokens.
 //!
 //! The SDK's own dispatch of answers panics on a token that it does not know, and on statuses that
 //! it does not expect. So answers come in through an export of ours, which the build puts in the
 //! place of the SDK's.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use portcullis_policy::{BodyError, CallReply, HttpCall, NoReply, Span};
+use portcullis_policy::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply, Span};
 
 use crate::abi::{self, Map};
 use crate::headers::encode;
 
-/// The call that is under way.
+/// The calls that are under way, oldest first.
 #[derive(Default)]
-pub(crate) struct UnderWay(Cell<Option<Call>>);
+pub(crate) struct UnderWay(RefCell<Vec<Call>>);
 
 #[derive(Clone, Copy)]
 struct Call {
+    /// The gateway's name for it.
     token: u32,
+    /// The policy's.
+    id: CallId,
     /// How many ticks there are until it is given up. Not a date: the clock may be set.
     ticks_left: u64,
 }
@@ -29,12 +32,14 @@ impl UnderWay {
     /// known to end each.
     const GRACE: Span = Span::from_secs(1);
 
-    pub(crate) fn is_none(&self) -> bool {
-        self.0.get().is_none()
+    /// Whether no other call may be made meanwhile.
+    pub(crate) fn is_full(&self) -> bool {
+        let calls = self.0.try_borrow();
+        !calls.is_ok_and(|calls| calls.len() < MOST_CALLS)
     }
 
     /// Makes the call; `Err`: there will be no answer.
-    pub(crate) fn dispatch(&self, call: &HttpCall, tick: Span) -> Result<(), ()> {
+    pub(crate) fn dispatch(&self, id: CallId, call: &HttpCall, tick: Span) -> Result<(), NoReply> {
         let headers: [(&[u8], &[u8]); 5] = [
             (b":method", b"GET"),
             (b":scheme", call.scheme.as_bytes()),
@@ -42,46 +47,60 @@ impl UnderWay {
             (b":path", call.path.as_bytes()),
             (b"accept", b"application/json"),
         ];
-        let headers = encode(&headers).ok_or(())?;
+        let headers = encode(&headers).ok_or(NoReply::Unanswered)?;
         let timeout = call.timeout.as_nanos() / 1_000_000;
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).max(1);
-        let token = abi::http_call(&call.upstream, &headers, timeout).map_err(|_| ())?;
+        let token = abi::http_call(&call.upstream, &headers, timeout).map_err(|status| {
+            // The request is whole: what Envoy says so of is the cluster.
+            if status == abi::Status::BAD_ARGUMENT {
+                NoReply::NoSuchUpstream
+            } else {
+                NoReply::Unanswered
+            }
+        })?;
         let longest = call
             .timeout
             .as_nanos()
             .saturating_add(Self::GRACE.as_nanos());
         let ticks_left = longest.div_ceil(tick.as_nanos().max(1));
-        self.0.set(Some(Call { token, ticks_left }));
+        if let Ok(mut calls) = self.0.try_borrow_mut() {
+            calls.push(Call {
+                token,
+                id,
+                ticks_left,
+            });
+        }
         Ok(())
     }
 
-    /// Whether the call with that token is under way; it no longer is.
-    fn take(&self, token: u32) -> bool {
-        let ours = self.0.get().is_some_and(|call| call.token == token);
-        if ours {
-            self.0.set(None);
-        }
-        ours
+    /// The call with that token, if it is under way; it no longer is.
+    fn take(&self, token: u32) -> Option<CallId> {
+        let mut calls = self.0.try_borrow_mut().ok()?;
+        let at = calls.iter().position(|call| call.token == token)?;
+        Some(calls.remove(at).id)
     }
 
-    /// Whether the call is given up with this tick.
-    pub(crate) fn is_given_up(&self) -> bool {
-        let Some(call) = self.0.get() else {
-            return false;
+    /// The calls that are given up with this tick; they are no longer under way.
+    pub(crate) fn given_up(&self) -> Vec<CallId> {
+        let Ok(mut calls) = self.0.try_borrow_mut() else {
+            return Vec::new();
         };
-        let left = call.ticks_left.saturating_sub(1);
-        self.0.set((left > 0).then_some(Call {
-            ticks_left: left,
-            ..call
-        }));
-        left == 0
+        let mut given_up = Vec::new();
+        calls.retain_mut(|call| {
+            call.ticks_left = call.ticks_left.saturating_sub(1);
+            if call.ticks_left == 0 {
+                given_up.push(call.id);
+            }
+            call.ticks_left > 0
+        });
+        given_up
     }
 }
 
 /// Who made a call.
 pub(crate) trait Caller {
     fn calls(&self) -> &UnderWay;
-    fn on_call_end(&self, reply: &dyn CallReply);
+    fn on_call_end(&self, call: CallId, reply: &dyn CallReply);
 }
 
 thread_local! {
@@ -113,11 +132,11 @@ pub extern "C" fn portcullis_on_http_call_response(
     let mine = CALLERS.with(|callers| {
         let callers = callers.try_borrow().ok()?;
         let mut alive = callers.values().filter_map(Weak::upgrade);
-        alive.find(|caller| caller.calls().take(token))
+        alive.find_map(|caller| Some((caller.calls().take(token)?, caller)))
     });
     // What is nobody's was given up, or was asked for by a configuration that is gone.
-    if let Some(caller) = mine {
-        caller.on_call_end(&HostReply { body });
+    if let Some((call, caller)) = mine {
+        caller.on_call_end(call, &HostReply { body });
     }
 }
 
@@ -143,9 +162,4 @@ impl CallReply for HostReply {
         }
         Ok(body)
     }
-}
-
-/// Ends a call without an answer.
-pub(crate) fn end_without_answer(caller: &dyn Caller) {
-    caller.on_call_end(&NoReply);
 }

@@ -4,8 +4,8 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use portcullis_policy::{
-    CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MetricRegistry, Policy, Ports,
-    Problem, Request, Setup, SharedData, Verdict,
+    CallId, CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MOST_CALLS, MetricRegistry,
+    NoReply, Policy, Ports, Problem, Request, Setup, SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -45,26 +45,26 @@ impl<P: Policy> Shared<P> {
     fn tick(&self) {
         self.prepare();
         self.with_ports(|ports| self.policy.on_tick(ports));
-        if self.calls.is_given_up() {
-            calls::end_without_answer(self);
-        } else if self.calls.is_none() {
-            self.call_next();
+        for call in self.calls.given_up() {
+            self.on_call_end(call, &NoReply::Unanswered);
         }
+        self.call_next();
         self.telemetry.flush();
     }
 
-    /// Makes the call that is due. One that can't be made waits for the next tick.
+    /// Makes the calls that are due. One that can't be made is due again at some later tick.
     fn call_next(&self) {
-        let Some(call) = self.with_ports(|ports| self.policy.next_call(ports)) else {
-            return;
-        };
-        if self
-            .calls
-            .dispatch(&call, self.policy.tick_every())
-            .is_err()
-        {
-            let no_reply = portcullis_policy::NoReply;
-            self.with_ports(|ports| self.policy.on_call_end(&no_reply, ports));
+        for _ in 0..MOST_CALLS {
+            if self.calls.is_full() {
+                return;
+            }
+            let Some((id, call)) = self.with_ports(|ports| self.policy.next_call(ports)) else {
+                return;
+            };
+            let tick = self.policy.tick_every();
+            if let Err(no_reply) = self.calls.dispatch(id, &call, tick) {
+                self.with_ports(|ports| self.policy.on_call_end(id, &no_reply, ports));
+            }
         }
     }
 
@@ -86,8 +86,8 @@ impl<P: Policy> Caller for Shared<P> {
         &self.calls
     }
 
-    fn on_call_end(&self, reply: &dyn CallReply) {
-        self.with_ports(|ports| self.policy.on_call_end(reply, ports));
+    fn on_call_end(&self, call: CallId, reply: &dyn CallReply) {
+        self.with_ports(|ports| self.policy.on_call_end(call, reply, ports));
         self.call_next();
     }
 }

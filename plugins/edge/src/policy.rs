@@ -6,8 +6,8 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports, Request,
-    Response, Setup, Span, Verdict, colliding,
+    CallId, CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports,
+    Request, Response, Setup, Span, Verdict, colliding,
 };
 use portcullis_rate_limit::{RateLimit, Stage};
 use portcullis_service_token::ServiceToken;
@@ -203,13 +203,13 @@ impl Policy for Edge {
         }
     }
 
-    fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
+    fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         self.jwt_auth.as_ref()?.next_call(ports)
     }
 
-    fn on_call_end(&self, reply: &dyn CallReply, ports: &Ports<'_>) {
+    fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         if let Some(jwt_auth) = &self.jwt_auth {
-            jwt_auth.on_call_end(reply, ports);
+            jwt_auth.on_call_end(call, reply, ports);
         }
     }
 

@@ -1,42 +1,65 @@
 //! What goes on between requests: key sets come and go.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 
-use portcullis_policy::{CallReply, HttpCall, LogLine, Policy as _, Ports};
+use portcullis_policy::{CallId, CallReply, HttpCall, LogLine, Policy as _, Ports};
 
 use crate::JwtAuth;
+use crate::jwks::SkippedKey;
 use crate::provider::Providers;
 use crate::remote::{Event, FetchResult};
 
-/// Which key set this worker is fetching.
+/// Most lines about keys of one set that can't be used; how many there are is said besides.
+const MOST_SKIPPED_TOLD: usize = 8;
+
+/// Which key sets this worker is fetching: each has a call of its own, so that an issuer who does
+/// not answer keeps no other's keys.
 #[derive(Default)]
 pub(crate) struct Background {
-    /// Its place among [`Providers::remote_keys`].
-    fetching: Cell<Option<usize>>,
-    /// The place that is asked first, so that no set has to wait for one whose issuer is away.
+    /// Places among [`Providers::remote_keys`] whose call is under way.
+    under_way: RefCell<BTreeSet<usize>>,
+    /// The place that is asked first, so that each gets its turn where there are more sets than
+    /// calls.
     next: Cell<usize>,
 }
 
 impl Background {
-    /// The call that is due. A set whose fetch takes two calls makes the second before another one
-    /// gets its turn.
-    pub(crate) fn next_call(&self, providers: &Providers, ports: &Ports<'_>) -> Option<HttpCall> {
-        let fetching = self.fetching.take();
-        let half_done = fetching.filter(|place| {
-            let keys = providers.remote_keys().nth(*place);
-            keys.is_some_and(|(_, keys)| keys.has_second_call())
-        });
-        let first = half_done.unwrap_or(self.next.get());
+    /// A call that is due, by its set's place. A set whose fetch takes two calls makes the second
+    /// before another one begins.
+    pub(crate) fn next_call(
+        &self,
+        providers: &Providers,
+        ports: &Ports<'_>,
+    ) -> Option<(CallId, HttpCall)> {
+        let mut under_way = self.under_way.try_borrow_mut().ok()?;
+        let first = self.next.get();
         let sets = || providers.remote_keys().map(|(_, keys)| keys).enumerate();
-        let in_turn = sets().skip(first).chain(sets().take(first));
+        let half_done = sets().filter(|(_, keys)| keys.has_second_call());
+        let in_turn = half_done
+            .chain(sets().skip(first))
+            .chain(sets().take(first));
         for (place, keys) in in_turn {
+            if under_way.contains(&place) {
+                continue;
+            }
+            let Ok(id) = u32::try_from(place) else {
+                continue;
+            };
             if let Some(call) = keys.next_call(ports) {
-                self.fetching.set(Some(place));
+                under_way.insert(place);
                 self.next.set(place.saturating_add(1));
-                return Some(call);
+                return Some((CallId(id), call));
             }
         }
         None
+    }
+
+    /// The place of the set whose call has ended.
+    fn end(&self, CallId(id): CallId) -> Option<usize> {
+        let place = usize::try_from(id).ok()?;
+        let mut under_way = self.under_way.try_borrow_mut().ok()?;
+        under_way.remove(&place).then_some(place)
     }
 }
 
@@ -50,9 +73,16 @@ impl JwtAuth {
         }
     }
 
-    /// Sees the answer to this worker's call.
-    pub(crate) fn learn(&self, reply: &dyn CallReply, ports: &Ports<'_>) {
-        let fetched = self.background.fetching.get();
+    /// Says which keys of the configuration are left out.
+    pub(crate) fn tell_skipped(&self, ports: &Ports<'_>) {
+        for provider in self.providers.entries() {
+            log_skipped(&provider.name, &provider.keys.skipped, ports);
+        }
+    }
+
+    /// Sees the answer to a call of this worker's.
+    pub(crate) fn learn(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
+        let fetched = self.background.end(call);
         let keys = fetched.and_then(|place| self.providers.remote_keys().nth(place));
         if let Some((provider, keys)) = keys {
             for event in keys.learn(reply, ports) {
@@ -65,15 +95,21 @@ impl JwtAuth {
         let name = self.providers.entries().get(provider);
         let name = name.map_or("", |provider| &*provider.name);
         match event {
-            Event::Fetched(result) => {
-                self.metrics.count_fetch(provider, result, ports.telemetry);
-                if result != FetchResult::Ok {
-                    let line = LogLine::new(Self::NAME, "keys_not_fetched")
-                        .with("provider", name)
-                        .with("result", result.word());
-                    ports.telemetry.log(line);
-                }
+            Event::Fetched => {
+                self.metrics
+                    .count_fetch(provider, FetchResult::Ok, ports.telemetry);
             }
+            Event::Failed(failure) => {
+                let result = failure.result;
+                self.metrics.count_fetch(provider, result, ports.telemetry);
+                let line = LogLine::new(Self::NAME, "keys_not_fetched")
+                    .with("provider", name)
+                    .with("result", result.word());
+                let details = failure.details.iter();
+                let line = details.fold(line, |line, (word, value)| line.with(word, value));
+                ports.telemetry.log(line);
+            }
+            Event::Skipped(keys) => log_skipped(name, &keys, ports),
             Event::NotShared => {
                 // The other workers fetch for themselves.
                 let line = LogLine::new(Self::NAME, "keys_not_shared").with("provider", name);
@@ -103,5 +139,24 @@ impl JwtAuth {
         }
         self.metrics
             .show_keys(provider, &self.providers, ports.telemetry);
+    }
+}
+
+fn log_skipped(provider: &str, keys: &[SkippedKey], ports: &Ports<'_>) {
+    for key in keys.iter().take(MOST_SKIPPED_TOLD) {
+        let line = LogLine::new(JwtAuth::NAME, "key_skipped")
+            .with("provider", provider)
+            .with("key", &key.place);
+        let line = match &key.kid {
+            Some(kid) => line.with("kid", kid),
+            None => line,
+        };
+        ports.telemetry.log(line.with("why", key.why));
+    }
+    if let Some(more) = keys.len().checked_sub(MOST_SKIPPED_TOLD).filter(|n| *n > 0) {
+        let line = LogLine::new(JwtAuth::NAME, "key_skipped")
+            .with("provider", provider)
+            .with("more", more.to_string());
+        ports.telemetry.log(line);
     }
 }

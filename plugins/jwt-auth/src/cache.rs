@@ -63,7 +63,7 @@ impl TokenCache {
         now: Timestamp,
         entropy: &dyn Entropy,
     ) -> Option<Rc<Caller>> {
-        // Nothing of that length was ever verified, and hashing it has a price.
+        // Nothing of that length is ever verified, and hashing it has a price.
         if token.len() > LONGEST {
             return None;
         }

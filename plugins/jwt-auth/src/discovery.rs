@@ -3,19 +3,28 @@
 use serde_json::Value;
 
 use crate::config::{Authority, Target, UrlScheme};
+use crate::issuer::Issuer;
 use crate::json;
 
 /// Largest description that is read, in bytes. Those of known issuers stay under 10 KiB.
 pub(crate) const LARGEST: usize = 64 * 1024;
 
 /// Why a description leads to no key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum NoKeySet {
     Malformed,
-    /// It describes another issuer than ours.
-    IssuerMismatch,
-    /// Its keys lie elsewhere than where we were told to look.
-    ForeignKeys,
+    /// It describes another issuer than ours: this one.
+    IssuerMismatch(String),
+    /// Its keys lie elsewhere than where we were told to look: there.
+    ForeignKeys(String),
+}
+
+/// Where a key set lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Location {
+    /// The host's place among those that may be asked.
+    pub(crate) host: usize,
+    pub(crate) target: Target,
 }
 
 /// The description's path for an issuer whose name is a URL (OpenID Connect Discovery 1.0
@@ -31,32 +40,38 @@ pub(crate) fn path_for(issuer: &str) -> Option<Target> {
     Target::from_text(&format!("{slash}{path}/.well-known/openid-configuration"))
 }
 
-/// Where the key set of `issuer` lies. Its host is the one that was asked: a description can't send
-/// us elsewhere.
-pub(crate) fn key_set_path(
+/// Where the key set of `issuer` lies: on one of `hosts`, so that a description can't send us
+/// elsewhere.
+pub(crate) fn find_key_set<'h>(
     document: &[u8],
-    issuer: &str,
-    authority: &Authority,
+    issuer: &Issuer,
+    hosts: impl Iterator<Item = &'h Authority>,
     scheme: UrlScheme,
-) -> Result<Target, NoKeySet> {
+) -> Result<Location, NoKeySet> {
     if document.len() > LARGEST {
         return Err(NoKeySet::Malformed);
     }
     let document = json::parse_object(document).ok_or(NoKeySet::Malformed)?;
     let text = |name: &str| document.get(name).and_then(Value::as_str);
-    if text("issuer").ok_or(NoKeySet::Malformed)? != issuer {
-        return Err(NoKeySet::IssuerMismatch);
+    let theirs = text("issuer").ok_or(NoKeySet::Malformed)?;
+    if !issuer.is_described_as(theirs) {
+        return Err(NoKeySet::IssuerMismatch(theirs.to_owned()));
     }
     let uri = text("jwks_uri").ok_or(NoKeySet::Malformed)?;
     let (theirs, rest) = split_scheme(uri).ok_or(NoKeySet::Malformed)?;
     let (host, path) = rest.split_once('/').ok_or(NoKeySet::Malformed)?;
-    let same = theirs == scheme
-        && without_default_port(host, scheme)
-            .eq_ignore_ascii_case(without_default_port(authority.as_str(), scheme));
-    if !same {
-        return Err(NoKeySet::ForeignKeys);
-    }
-    Target::from_text(&format!("/{path}")).ok_or(NoKeySet::Malformed)
+    let mut hosts = hosts.enumerate();
+    let known = hosts.find(|(_, ours)| theirs == scheme && is_same(host, ours.as_str(), scheme));
+    let Some((host, _)) = known else {
+        return Err(NoKeySet::ForeignKeys(uri.to_owned()));
+    };
+    let target = Target::from_text(&format!("/{path}")).ok_or(NoKeySet::Malformed)?;
+    Ok(Location { host, target })
+}
+
+/// Whether two authorities are one, where the scheme's own port may be left out.
+pub(crate) fn is_same(one: &str, other: &str, scheme: UrlScheme) -> bool {
+    without_default_port(one, scheme).eq_ignore_ascii_case(without_default_port(other, scheme))
 }
 
 fn split_scheme(url: &str) -> Option<(UrlScheme, &str)> {
@@ -78,21 +93,23 @@ fn without_default_port(authority: &str, scheme: UrlScheme) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::IssuerConfig;
 
     const ISSUER: &str = "https://id.example.com/realms/rag";
+
+    fn issuer() -> Issuer {
+        Issuer::from(serde_json::from_value::<IssuerConfig>(ISSUER.into()).unwrap())
+    }
 
     fn authority(text: &str) -> Authority {
         serde_json::from_value(text.into()).unwrap()
     }
 
     fn path(document: &str, host: &str) -> Result<String, NoKeySet> {
-        key_set_path(
-            document.as_bytes(),
-            ISSUER,
-            &authority(host),
-            UrlScheme::Https,
-        )
-        .map(|target| target.as_str().to_owned())
+        let host = authority(host);
+        let hosts = std::iter::once(&host);
+        find_key_set(document.as_bytes(), &issuer(), hosts, UrlScheme::Https)
+            .map(|found| found.target.as_str().to_owned())
     }
 
     #[test]
@@ -141,47 +158,79 @@ mod tests {
             (
                 "https://id.example.com/certs",
                 "id.example.com:8443",
-                Err(NoKeySet::ForeignKeys),
+                Err("foreign"),
             ),
             (
                 "http://id.example.com/certs",
                 "id.example.com",
-                Err(NoKeySet::ForeignKeys),
+                Err("foreign"),
             ),
             (
                 "https://evil.example/certs",
                 "id.example.com",
-                Err(NoKeySet::ForeignKeys),
+                Err("foreign"),
             ),
             (
                 "https://id.example.com@evil.example/",
                 "id.example.com",
-                Err(NoKeySet::ForeignKeys),
+                Err("foreign"),
             ),
             (
                 "https://id.example.com.evil/certs",
                 "id.example.com",
-                Err(NoKeySet::ForeignKeys),
+                Err("foreign"),
             ),
-            (
-                "https://id.example.com",
-                "id.example.com",
-                Err(NoKeySet::Malformed),
-            ),
+            ("https://id.example.com", "id.example.com", Err("malformed")),
             (
                 "https://id.example.com/a b",
                 "id.example.com",
-                Err(NoKeySet::Malformed),
+                Err("malformed"),
             ),
             (
                 "https://id.example.com/a#b",
                 "id.example.com",
-                Err(NoKeySet::Malformed),
+                Err("malformed"),
             ),
-            ("/certs", "id.example.com", Err(NoKeySet::Malformed)),
+            ("/certs", "id.example.com", Err("malformed")),
         ] {
-            let found = path(&document(uri), host);
+            let found = path(&document(uri), host).map_err(|fault| match fault {
+                NoKeySet::ForeignKeys(named) => {
+                    assert_eq!(named, uri);
+                    "foreign"
+                }
+                NoKeySet::Malformed => "malformed",
+                NoKeySet::IssuerMismatch(_) => "issuer",
+            });
             assert_eq!(found.as_deref().map_err(|e| *e), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn keys_lie_on_one_of_the_hosts_that_are_named() {
+        let hosts = ["accounts.example", "www.keys.example", "10.0.0.1:6443"].map(authority);
+        for (uri, expected) in [
+            ("https://accounts.example/a", Some((0, "/a"))),
+            (
+                "https://WWW.keys.example:443/oauth2/v3/certs",
+                Some((1, "/oauth2/v3/certs")),
+            ),
+            (
+                "https://10.0.0.1:6443/openid/v1/jwks",
+                Some((2, "/openid/v1/jwks")),
+            ),
+            ("https://10.0.0.1/openid/v1/jwks", None),
+            ("http://www.keys.example/certs", None),
+            ("https://keys.example/certs", None),
+            ("https://x.www.keys.example/certs", None),
+            ("https://www.keys.example@evil.example/certs", None),
+        ] {
+            let document = format!(r#"{{"issuer":"{ISSUER}","jwks_uri":"{uri}"}}"#);
+            let document = document.as_bytes();
+            let found = find_key_set(document, &issuer(), hosts.iter(), UrlScheme::Https).ok();
+            let found = found
+                .as_ref()
+                .map(|found| (found.host, found.target.as_str()));
+            assert_eq!(found, expected, "{uri}");
         }
     }
 
@@ -193,11 +242,11 @@ mod tests {
         for (document, expected) in [
             (
                 with_issuer("\"https://id.example.com/realms/other\""),
-                NoKeySet::IssuerMismatch,
+                NoKeySet::IssuerMismatch("https://id.example.com/realms/other".to_owned()),
             ),
             (
                 with_issuer("\"https://id.example.com/realms/rag/\""),
-                NoKeySet::IssuerMismatch,
+                NoKeySet::IssuerMismatch("https://id.example.com/realms/rag/".to_owned()),
             ),
             (with_issuer("1"), NoKeySet::Malformed),
             (format!(r#"{{"issuer":"{ISSUER}"}}"#), NoKeySet::Malformed),

@@ -17,16 +17,38 @@ const DEEPEST: u8 = 16;
 /// nothing behind it. A number that would not come out as it was written is
 /// [kept as its text](number_as_written). How many values it can hold is bounded by the size of a token.
 pub(crate) fn parse_object(bytes: &[u8]) -> Option<Value> {
+    parse(bytes, Doubles::Refused)
+}
+
+/// The same for a key set: below `keys`, an object that has a key twice is read as `null`, so that
+/// one odd entry does not take the others with it.
+pub(crate) fn parse_key_set(bytes: &[u8]) -> Option<Value> {
+    parse(bytes, Doubles::RefusedOutsideOfKeys)
+}
+
+fn parse(bytes: &[u8], doubles: Doubles) -> Option<Value> {
     let text = std::str::from_utf8(bytes).ok()?;
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let unread = Cell::new(text);
     let strict = Strict {
         deepest: DEEPEST,
+        doubles,
         unread: &unread,
     };
     let value = strict.deserialize(&mut deserializer).ok()?;
     deserializer.end().ok()?;
     value.is_object().then_some(value)
+}
+
+/// What becomes of an object that has a key twice.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Doubles {
+    /// Nothing is read of it, nor of what it stands in.
+    Refused,
+    /// The same, but not below the key `keys`.
+    RefusedOutsideOfKeys,
+    /// It is `null`.
+    Void,
 }
 
 /// A value in which nothing is nested deeper than that.
@@ -35,6 +57,7 @@ struct Strict<'t> {
     deepest: u8,
     /// The text from behind the last number on: numbers come in the order in which they stand there.
     unread: &'t Cell<&'t str>,
+    doubles: Doubles,
 }
 
 impl<'t> Strict<'t> {
@@ -50,6 +73,15 @@ impl<'t> Strict<'t> {
         let (number, unread) = split_number(self.unread.get());
         self.unread.set(unread);
         number
+    }
+
+    /// What stands below that key.
+    fn below(self, key: &str) -> Self {
+        let doubles = match (self.doubles, key) {
+            (Doubles::RefusedOutsideOfKeys, "keys") | (Doubles::Void, _) => Doubles::Void,
+            (Doubles::Refused | Doubles::RefusedOutsideOfKeys, _) => Doubles::Refused,
+        };
+        Self { doubles, ..self }
     }
 }
 
@@ -143,18 +175,24 @@ impl<'de> Visitor<'de> for Strict<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let inner = self.inner()?;
         let mut values = Map::new();
+        let mut doubled = false;
         while let Some(key) = map.next_key::<String>()? {
             if is_reserved_name(&key) {
                 return Err(de::Error::custom(
                     "a name that stands for something else here",
                 ));
             }
-            let value = map.next_value_seed(inner)?;
-            if values.insert(key, value).is_some() {
+            let value = map.next_value_seed(inner.below(&key))?;
+            doubled |= values.insert(key, value).is_some();
+            if doubled && self.doubles != Doubles::Void {
                 return Err(de::Error::custom("a key is there twice"));
             }
         }
-        Ok(Value::Object(values))
+        Ok(if doubled {
+            Value::Null
+        } else {
+            Value::Object(values)
+        })
     }
 }
 

@@ -3,7 +3,7 @@
 use ed25519_dalek::VerifyingKey as Ed25519Key;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use rsa::traits::PublicKeyParts as _;
-use rsa::{BoxedUint, RsaPublicKey};
+use rsa::{BoxedUint, PublicKey as RsaPublicKey};
 
 use crate::config::Algorithm;
 use crate::signature::{

@@ -7,8 +7,9 @@ use portcullis_policy::config::{
     ConfigError, NonEmpty, ObjectOnly, Secret, SecretConfig, SecretUse,
 };
 
-use crate::config::{Algorithm, JwksConfig, KeyConfig, PublicKeyConfig};
-use crate::jwks;
+use crate::config::{Algorithm, JwkConfig, JwksConfig, KeyConfig, PublicKeyConfig};
+use crate::issuer::Issuer;
+use crate::jwks::{self, SkippedKey, Unfit};
 use crate::key::{Key, Material};
 use crate::pem;
 use crate::remote::RemoteKeys;
@@ -18,6 +19,8 @@ pub(crate) struct Keys {
     /// Those that the configuration holds.
     pub(crate) fixed: Rc<[Key]>,
     pub(crate) remote: Vec<RemoteKeys>,
+    /// Those of the configuration that are left out.
+    pub(crate) skipped: Vec<SkippedKey>,
 }
 
 impl Keys {
@@ -25,11 +28,12 @@ impl Keys {
     pub(crate) fn from_config(
         config: NonEmpty<ObjectOnly<KeyConfig>>,
         algorithms: &[Algorithm],
-        issuer: &str,
+        issuer: &Issuer,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let mut fixed: Vec<Key> = Vec::new();
         let mut remote = Vec::new();
+        let mut skipped = Vec::new();
         let mut useless = None;
         for (at, ObjectOnly(config)) in config.into_vec().into_iter().enumerate() {
             let at = format!("keys[{at}]");
@@ -37,7 +41,11 @@ impl Keys {
                 .map_err(|error| error.within(&at))?;
             match entry {
                 Entry::Remote(keys) => remote.push(*keys),
-                Entry::Fixed(keys) => {
+                Entry::Fixed(keys, left_out) => {
+                    skipped.extend(left_out.into_iter().map(|key| SkippedKey {
+                        place: format!("{at}.jwks.{}", key.place),
+                        ..key
+                    }));
                     let serves = |key: &Key| algorithms.iter().any(|a| key.serves(*a));
                     if !keys.iter().any(serves) {
                         useless.get_or_insert(at.clone());
@@ -53,6 +61,7 @@ impl Keys {
         let keys = Self {
             fixed: fixed.into(),
             remote,
+            skipped,
         };
         keys.check_algorithms(algorithms)?;
         match useless {
@@ -79,7 +88,7 @@ impl Keys {
 
 /// What one entry of `keys` holds.
 enum Entry {
-    Fixed(Vec<Key>),
+    Fixed(Vec<Key>, Vec<SkippedKey>),
     Remote(Box<RemoteKeys>),
 }
 
@@ -87,7 +96,7 @@ impl Entry {
     fn from_config(
         config: KeyConfig,
         algorithms: &[Algorithm],
-        issuer: &str,
+        issuer: &Issuer,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let kid = config.kid.map(|kid| kid.as_str().to_owned());
@@ -101,26 +110,29 @@ impl Entry {
             (Some(ObjectOnly(secret)), None, None, None) => {
                 let secret = read_secret(&secret, allow_short, algorithms, environment)
                     .map_err(|rule| ConfigError::at("secret", rule))?;
-                return Ok(Self::Fixed(vec![Key {
+                let key = Key {
                     kid,
                     only: None,
                     material: Material::secret(secret.as_bytes()),
-                }]));
+                };
+                return Ok(Self::Fixed(vec![key], Vec::new()));
             }
             (None, Some(ObjectOnly(key)), None, None) => {
                 let material = read_public_key(&key, environment)
                     .map_err(|rule| ConfigError::at("public_key", rule))?;
-                Self::Fixed(vec![Key {
+                let key = Key {
                     kid,
                     only: None,
                     material,
-                }])
+                };
+                Self::Fixed(vec![key], Vec::new())
             }
             (None, None, Some(_), None) | (None, None, None, Some(_)) if kid.is_some() => {
                 return Err(ConfigError::at("kid", "the keys of a set have their own"));
             }
             (None, None, Some(ObjectOnly(set)), None) => {
-                Self::Fixed(read_set(set).map_err(|error| error.within("jwks"))?)
+                let (keys, skipped) = read_set(set).map_err(|error| error.within("jwks"))?;
+                Self::Fixed(keys, skipped)
             }
             (None, None, None, Some(ObjectOnly(remote))) => {
                 let keys = RemoteKeys::from_config(remote, issuer)
@@ -143,9 +155,18 @@ impl Entry {
     }
 }
 
+/// A name may be that of several keys, as long as a token's algorithm tells which of them it means.
 fn check_kid(key: &Key, known: &[Key]) -> Result<(), ConfigError> {
+    let both = |other: &Key| {
+        let mut algorithms = Algorithm::ALL.iter();
+        algorithms.any(|algorithm| key.serves(*algorithm) && other.serves(*algorithm))
+    };
     match &key.kid {
-        Some(kid) if known.iter().any(|known| known.kid == key.kid) => {
+        Some(kid)
+            if known
+                .iter()
+                .any(|other| other.kid == key.kid && both(other)) =>
+        {
             Err(ConfigError::at("kid", format!("{kid:?} is there twice")))
         }
         Some(_) | None => Ok(()),
@@ -195,7 +216,9 @@ fn read_public_key(
     }
 }
 
-fn read_set(config: JwksConfig) -> Result<Vec<Key>, ConfigError> {
+/// The keys of a set, and those of it that are left out: an issuer's set may be written down as it
+/// is published. What is a mistake in any set is one here too.
+fn read_set(config: JwksConfig) -> Result<(Vec<Key>, Vec<SkippedKey>), ConfigError> {
     let entries = config.keys.into_vec();
     if entries.len() > jwks::MOST_KEYS {
         let rule = format!(
@@ -206,11 +229,20 @@ fn read_set(config: JwksConfig) -> Result<Vec<Key>, ConfigError> {
         return Err(ConfigError::at("keys", rule));
     }
     let mut keys: Vec<Key> = Vec::new();
-    for (at, ObjectOnly(jwk)) in entries.iter().enumerate() {
-        let at = format!("keys[{at}]");
-        let key = jwks::parse_key(jwk).map_err(|rule| ConfigError::at(&at, rule))?;
-        check_kid(&key, &keys).map_err(|error| error.within(&at))?;
-        keys.push(key);
+    let mut skipped: Vec<SkippedKey> = Vec::new();
+    for (at, JwkConfig(jwk)) in entries.iter().enumerate() {
+        let place = format!("keys[{at}]");
+        match jwks::parse_entry(jwk.as_ref()) {
+            Ok(key) => {
+                check_kid(&key, &keys).map_err(|error| error.within(&place))?;
+                keys.push(key);
+            }
+            Err(Unfit::Foreign(rule)) => skipped.push(SkippedKey::new(at, jwk.as_ref(), rule)),
+            Err(Unfit::Wrong(rule)) => return Err(ConfigError::at(place, rule)),
+        }
     }
-    Ok(keys)
+    match skipped.first() {
+        Some(first) if keys.is_empty() => Err(ConfigError::at(first.place.as_str(), first.why)),
+        Some(_) | None => Ok((keys, skipped)),
+    }
 }

@@ -10,12 +10,15 @@
 extern crate portcullis_sim;
 
 mod background;
+mod base64url;
 mod budget;
 mod cache;
 mod claims;
 mod discovery;
 mod extractor;
+mod form;
 mod identity;
+mod issuer;
 mod json;
 mod jwks;
 mod key;

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    CallReply, HeaderEdits, HostFailure, HttpCall, LocalReply, LogLine, Policy, Ports, Request,
-    Setup, Span, Verdict, colliding,
+    CallId, CallReply, HeaderEdits, HostFailure, HttpCall, LocalReply, LogLine, Policy, Ports,
+    Request, Setup, Span, Verdict, colliding,
 };
 use serde_json::Value;
 
@@ -34,6 +34,8 @@ pub struct JwtAuth {
     cors_preflight: CorsPreflight,
     pub(crate) verifier: Verifier,
     pub(crate) cache: TokenCache,
+    /// In bytes.
+    longest_token: usize,
     pub(crate) background: Background,
     mode: Mode,
     on_error: OnError,
@@ -201,6 +203,10 @@ impl JwtAuth {
     ) -> Result<Verified<'a>, Refusal<'a>> {
         let now = ports.clock.now().map_err(|_| Reason::ClockUnavailable)?;
         let (token, location) = (candidate.token, candidate.location);
+        // Before anything is done with it whose price depends on its length.
+        if token.len() > self.longest_token {
+            return Err(Reason::TooLarge.into());
+        }
         if self.cache.is_on() {
             let remembered = self.cache.get(token, now, ports.entropy);
             ports.telemetry.count(match remembered {
@@ -319,6 +325,7 @@ impl Policy for JwtAuth {
             realm: config.realm,
             cors_preflight: config.cors_preflight,
             cache: TokenCache::new(config.cache.tokens.get()),
+            longest_token: usize::try_from(config.max_token_bytes.get()).unwrap_or(usize::MAX),
             mode: config.mode,
             on_error: config.on_error,
             ready_path: config.ready.map(|ready| ready.path.as_str().to_owned()),
@@ -326,6 +333,7 @@ impl Policy for JwtAuth {
     }
 
     fn prepare(&self, ports: &Ports<'_>) {
+        self.tell_skipped(ports);
         self.on_tick(ports);
     }
 
@@ -341,15 +349,15 @@ impl Policy for JwtAuth {
         }
     }
 
-    fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
+    fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         if self.mode == Mode::Off {
             return None;
         }
         self.background.next_call(&self.providers, ports)
     }
 
-    fn on_call_end(&self, reply: &dyn CallReply, ports: &Ports<'_>) {
-        self.learn(reply, ports);
+    fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
+        self.learn(call, reply, ports);
     }
 
     fn on_request<'a>(

@@ -7,10 +7,13 @@ use portcullis_policy::{Environment, Timestamp};
 
 use crate::claims::{Audience, Caller, RegisteredClaims, first_mismatch};
 use crate::config::{
-    Algorithm, Audiences, ClaimValue, ForwardConfig, ProviderConfig, SourceConfig, TokenForward,
+    Algorithm, AlgorithmName, Audiences, ClaimValue, ForwardConfig, Padding, ProviderConfig,
+    SourceConfig, TokenForward,
 };
 use crate::extractor::Source;
+use crate::form::Form;
 use crate::identity::{Forward, Identities};
+use crate::issuer::Issuer;
 use crate::keys::Keys;
 use crate::refusal::{Reason, Refusal};
 use crate::remote::{NoKeys, RemoteKeys};
@@ -23,9 +26,10 @@ pub(crate) struct Provider {
     pub(crate) sources: Vec<Source>,
     pub(crate) token_forward: TokenForward,
     pub(crate) forwards: Vec<Forward>,
-    issuer: String,
+    issuer: Issuer,
     algorithms: Vec<Algorithm>,
-    keys: Keys,
+    form: Form,
+    pub(crate) keys: Keys,
     registered: RegisteredClaims,
     /// What every token must show.
     claims: Vec<(ClaimPath, Vec<ClaimValue>)>,
@@ -62,10 +66,11 @@ impl Providers {
         config: ProviderConfig,
         environment: &dyn Environment,
     ) -> Result<Provider, ConfigError> {
-        let issuer = config.issuer.as_str().to_owned();
+        let issuer = Issuer::from(config.issuer);
         if let Some(other) = self.entries.iter().find(|other| other.issuer == issuer) {
             let rule = format!(
-                "{issuer:?} is the issuer of {:?} too; a token's issuer chooses its provider",
+                "{:?} is the issuer of {:?} too; a token's issuer chooses its provider",
+                issuer.as_str(),
                 other.name
             );
             return Err(ConfigError::at("issuer", rule));
@@ -75,11 +80,12 @@ impl Providers {
         let forwards = self.forwards(config.forward.clone())?;
         Ok(Provider {
             name: name.into(),
-            sources: sources(config.token_from)?,
+            sources: sources(config.token_from, config.forward.token)?,
             token_forward: config.forward.token,
             forwards,
             issuer,
             algorithms,
+            form: Form::new(config.types, config.bound_tokens, config.padding),
             keys,
             registered: RegisteredClaims {
                 audience: audience(config.audiences, config.claims.is_empty())?,
@@ -145,6 +151,19 @@ impl Providers {
         providers.flat_map(|(place, provider)| provider.keys.remote.iter().map(move |r| (place, r)))
     }
 
+    /// The provider of that name, for this token: one that has it to the letter comes first, then
+    /// the first whose template it fits.
+    fn issuer_of(&self, token: &UntrustedToken<'_>, iss: &str) -> Option<(usize, &Provider)> {
+        let of_kind = |template: bool| {
+            let mut entries = self.entries.iter().enumerate();
+            entries.find(|(_, provider)| {
+                provider.issuer.is_template() == template
+                    && provider.issuer.has_issued(iss, &token.claims)
+            })
+        };
+        of_kind(false).or_else(|| of_kind(true))
+    }
+
     /// Finds out who holds a token; it must be of one of the `accepted` providers. Whatever can be
     /// refused without a look at the signature is.
     pub(crate) fn verify<'a>(
@@ -154,15 +173,23 @@ impl Providers {
         verifier: &Verifier,
         occasion: &Occasion<'_, '_>,
     ) -> Result<Caller, Refusal<'a>> {
-        let token = UntrustedToken::parse(token)?;
+        let accepts = |place: &usize| {
+            let provider = self.entries.get(*place);
+            provider.is_some_and(|provider| provider.form.padding == Padding::Accept)
+        };
+        let padding = if accepted.iter().any(accepts) {
+            Padding::Accept
+        } else {
+            Padding::Refuse
+        };
+        let token = UntrustedToken::parse(token, padding)?;
         let issuer = token.issuer().ok_or(Reason::UnknownIssuer)?;
-        let named = accepted
-            .iter()
-            .filter_map(|place| Some((*place, self.entries.get(*place)?)))
-            .find(|(_, provider)| provider.issuer == issuer);
+        // Whoever it is by every rule, so that what the cache knows of a token holds under each.
+        let named = self.issuer_of(&token, issuer);
+        let named = named.filter(|(place, _)| accepted.contains(place));
         let Some((place, provider)) = named else {
             let issuers = accepted.iter().filter_map(|place| self.entries.get(*place));
-            let issuers: Vec<&str> = issuers.map(|provider| &*provider.issuer).collect();
+            let issuers: Vec<&str> = issuers.map(|provider| provider.issuer.as_str()).collect();
             return Err(Refusal::from(Reason::UnknownIssuer)
                 .with_detail("iss", issuer)
                 .with_detail("expected", &issuers.join(" ")));
@@ -200,22 +227,22 @@ impl Provider {
         if !self.algorithms.contains(&algorithm) {
             return Err(Refusal::from(Reason::Algorithm).with_detail("alg", algorithm.name()));
         }
+        self.form.check(token)?;
         let expires = self.registered.check(&token.claims, occasion.now)?;
         if let Some(claim) = first_mismatch(&self.claims, &token.claims) {
             let refusal = Refusal::from(Reason::ProviderClaims);
             return Err(refusal.with_detail("claim", claim.as_str()));
         }
         let (ring, missing) = self.key_ring(occasion.now);
-        let keys = match (ring.find(token), missing) {
-            (Ok(keys), _) => keys,
+        let candidates = match (ring.find(token), missing) {
+            (Ok(candidates), _) => candidates,
             (Err(NoKey::OtherAlgorithm), _) => {
+                self.want_newer_keys(occasion.now);
                 let refusal = Refusal::from(Reason::Algorithm);
                 return Err(refusal.with_detail("alg", algorithm.name()));
             }
             (Err(NoKey::Unknown), missing) => {
-                for remote in &self.keys.remote {
-                    remote.want(occasion.now);
-                }
+                self.want_newer_keys(occasion.now);
                 if let Some(why) = missing {
                     return Err(Refusal::without_keys(why));
                 }
@@ -226,7 +253,14 @@ impl Provider {
                 });
             }
         };
-        verifier.check(place, token, &keys, missing, occasion)?;
+        let checked = verifier.check(place, token, &candidates, missing, occasion);
+        if let Err(refusal) = checked {
+            // The key may be another one by now, under its old name or without any.
+            if refusal.reason != Reason::VerifyBudget && !algorithm.is_symmetric() {
+                self.want_newer_keys(occasion.now);
+            }
+            return Err(refusal);
+        }
         // What was signed with keys that are no longer to be believed is not either.
         let ends = self.keys.remote.iter().filter_map(RemoteKeys::usable_until);
         let ends = ends.filter(|end| *end > occasion.now);
@@ -236,6 +270,13 @@ impl Provider {
     /// Whether all its keys are there, and not too old.
     pub(crate) fn is_ready(&self, now: Timestamp) -> bool {
         self.keys.remote.iter().all(|set| set.usable(now).is_ok())
+    }
+
+    /// Perhaps the issuer has published others since.
+    fn want_newer_keys(&self, now: Timestamp) {
+        for remote in &self.keys.remote {
+            remote.want(now);
+        }
     }
 
     /// The keys that can be used now, and why some can't be.
@@ -252,13 +293,16 @@ impl Provider {
     }
 }
 
-fn sources(config: Option<NonEmpty<SourceConfig>>) -> Result<Vec<Source>, ConfigError> {
+fn sources(
+    config: Option<NonEmpty<SourceConfig>>,
+    forward: TokenForward,
+) -> Result<Vec<Source>, ConfigError> {
     let Some(config) = config else {
         return Ok(vec![Source::bearer()]);
     };
     let mut sources: Vec<Source> = Vec::new();
     for (at, config) in config.into_vec().into_iter().enumerate() {
-        let source = Source::try_from(config);
+        let source = Source::from_config(config, forward);
         sources.push(source.map_err(|error| error.within(&format!("token_from[{at}]")))?);
     }
     Ok(sources)
@@ -288,14 +332,18 @@ fn wanted(config: ByClaim<NonEmpty<ClaimValue>>) -> Vec<(ClaimPath, Vec<ClaimVal
         .collect()
 }
 
-fn algorithms(config: NonEmpty<Algorithm>) -> Result<Vec<Algorithm>, ConfigError> {
+fn algorithms(config: NonEmpty<AlgorithmName>) -> Result<Vec<Algorithm>, ConfigError> {
+    let names = config.into_vec();
     let mut algorithms = Vec::new();
-    for (at, algorithm) in config.into_vec().into_iter().enumerate() {
-        if algorithms.contains(&algorithm) {
-            let rule = format!("{:?} is there twice", algorithm.name());
+    for (at, name) in names.iter().enumerate() {
+        if names.iter().take(at).any(|known| known == name) {
+            let rule = format!("{:?} is there twice", name.as_str());
             return Err(ConfigError::at(format!("algorithms[{at}]"), rule));
         }
-        algorithms.push(algorithm);
+        // Two names of one algorithm are no mistake: a token may use either.
+        if !algorithms.contains(&name.algorithm) {
+            algorithms.push(name.algorithm);
+        }
     }
     Ok(algorithms)
 }

@@ -49,6 +49,10 @@ reasons! {
     CriticalHeader = "critical_header",
     /// Its algorithm is not one of its provider's.
     Algorithm = "algorithm",
+    /// It is of another type than its provider's tokens are (`typ`).
+    TokenType = "token_type",
+    /// It is bound to a key of its holder's (`cnf`), which nobody here asks for.
+    BoundToken = "bound_token",
     /// Its issuer is not a provider of this rule.
     UnknownIssuer = "unknown_issuer",
     /// Its provider has no key of that name.
@@ -147,6 +151,8 @@ impl Reason {
             | Self::Malformed
             | Self::CriticalHeader
             | Self::Algorithm
+            | Self::TokenType
+            | Self::BoundToken
             | Self::UnknownIssuer
             | Self::UnknownKid
             | Self::Signature
@@ -348,6 +354,19 @@ mod tests {
             let same = Reason::ALL.iter().filter(|r| r.word() == reason.word());
             assert_eq!(same.count(), 1, "{reason:?}");
         }
+    }
+
+    #[test]
+    fn only_the_plugins_own_failures_are_left_to_on_error() {
+        for reason in Reason::ALL {
+            let status = reason.answer().problem().status;
+            assert_eq!(reason.is_own_failure(), status == 503, "{reason:?}");
+        }
+        // Whoever could have a request pass by sending more headers would always do so.
+        let cut = Reason::HeadersCut;
+        assert!(!cut.is_own_failure());
+        assert_eq!(cut.answer().problem().status, 431);
+        assert_eq!(reply_blind(cut).status, 431);
     }
 
     #[test]

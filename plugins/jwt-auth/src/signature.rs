@@ -13,7 +13,7 @@ use rsa::pkcs1v15::Pkcs1v15Sign;
 use rsa::pss::Pss;
 use rsa::sha2::digest::{Digest, FixedOutputReset};
 use rsa::sha2::{Sha256, Sha384, Sha512};
-use rsa::{RsaPublicKey, pkcs8::AssociatedOid};
+use rsa::{PublicKey as RsaPublicKey, pkcs8::AssociatedOid};
 
 /// Implements `Algorithm` for a type whose keys only verify.
 macro_rules! verifies_only {

@@ -1,16 +1,15 @@
 //! A token taken apart (RFC 7515 section 7.1). Nothing in it is to be believed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::Value;
 
-use crate::config::Algorithm;
+use crate::base64url;
+use crate::config::{Algorithm, Padding};
 use crate::json;
 use crate::refusal::{Reason, Refusal};
 
-/// Longest token that is read, in bytes. Gateways take no more than that for all headers together
-/// unless told to; tokens of two dozen claims stay under 2 KiB.
-pub(crate) const LONGEST: usize = 8 * 1024;
+/// Longest token that is ever read, in bytes; a configuration may say less, and by default does.
+/// Tokens of two dozen claims stay under 2 KiB; those with hundreds of groups come near to this.
+pub(crate) const LONGEST: usize = 64 * 1024;
 
 /// A token that is well-formed.
 pub(crate) struct UntrustedToken<'t> {
@@ -23,6 +22,10 @@ pub(crate) struct UntrustedToken<'t> {
     pub(crate) signature: Vec<u8>,
     pub(crate) algorithm: Algorithm,
     pub(crate) kid: Option<String>,
+    /// What kind of token it is (RFC 7515 section 4.1.9), where that is a text.
+    pub(crate) typ: Option<String>,
+    /// Whether a segment ends with `=`.
+    pub(crate) padded: bool,
     /// A JSON object.
     pub(crate) claims: Value,
 }
@@ -30,11 +33,19 @@ pub(crate) struct UntrustedToken<'t> {
 impl<'t> UntrustedToken<'t> {
     /// Takes a token apart. `jwk`, `jku`, `x5c` and `x5u` are not looked at: keys come from the
     /// configuration and nowhere else.
-    pub(crate) fn parse(token: &'t [u8]) -> Result<Self, Refusal<'static>> {
+    pub(crate) fn parse(token: &'t [u8], padding: Padding) -> Result<Self, Refusal<'static>> {
         if token.len() > LONGEST {
             return Err(Reason::TooLarge.into());
         }
         let segments = Segments::split(token).ok_or(Reason::Malformed)?;
+        let padded = segments.are_padded();
+        let decode = |segment: &[u8]| {
+            let decoded = match padding {
+                Padding::Refuse => base64url::decode(segment),
+                Padding::Accept => base64url::decode_padded(segment),
+            };
+            decoded.ok_or(Reason::Malformed)
+        };
         let header = json::parse_object(&decode(segments.header)?).ok_or(Reason::Malformed)?;
         let Some(Value::String(name)) = header.get("alg") else {
             return Err(Reason::Malformed.into());
@@ -56,6 +67,8 @@ impl<'t> UntrustedToken<'t> {
             signature: decode(segments.signature)?,
             algorithm,
             kid,
+            typ: header.get("typ").and_then(Value::as_str).map(str::to_owned),
+            padded,
             claims: json::parse_object(&decode(segments.payload)?).ok_or(Reason::Malformed)?,
         })
     }
@@ -93,11 +106,9 @@ impl<'t> Segments<'t> {
             signature: signature.strip_prefix(b".")?,
         })
     }
-}
 
-/// Base64url as RFC 7515 has it: no padding, no white space, no bits behind the last byte.
-fn decode(segment: &[u8]) -> Result<Vec<u8>, Reason> {
-    URL_SAFE_NO_PAD
-        .decode(segment)
-        .map_err(|_| Reason::Malformed)
+    fn are_padded(&self) -> bool {
+        let mut segments = [self.header, self.payload, self.signature].into_iter();
+        segments.any(|segment| segment.ends_with(b"="))
+    }
 }

@@ -13,8 +13,12 @@ use crate::remote::NoKeys;
 use crate::token::UntrustedToken;
 
 /// How many keys are tried on a token: what it can cost, in signature checks. During a rotation
-/// there are two.
-const MOST_TRIED: usize = 4;
+/// there are two; issuers that name none of theirs have had up to a dozen.
+pub(crate) const MOST_TRIED: usize = 16;
+
+/// So many checks of one bad token are one of the budget's failures, so that it bounds what a
+/// client can cost however many keys there are.
+const CHECKS_PER_FAILURE: usize = 4;
 
 /// The keys of a provider that can be used now.
 pub(crate) struct KeyRing(Vec<Rc<[Key]>>);
@@ -43,28 +47,46 @@ pub(crate) enum NoKey {
     OtherAlgorithm,
 }
 
+/// The keys that may have signed a token: one at least.
+pub(crate) struct Candidates<'k> {
+    pub(crate) keys: Vec<&'k Key>,
+    /// Whether they are those that the token names.
+    named: bool,
+}
+
 impl KeyRing {
     pub(crate) const fn new(sets: Vec<Rc<[Key]>>) -> Self {
         Self(sets)
     }
 
-    /// The keys that may have signed a token: by its `kid` exactly, and without one all that serve
-    /// its algorithm.
-    pub(crate) fn find(&self, token: &UntrustedToken<'_>) -> Result<Vec<&Key>, NoKey> {
+    /// The keys that may have signed a token: those of its `kid` that serve its algorithm. Where
+    /// there are none, those without a name that do, since an issuer with one key may give a name
+    /// to it in its tokens only; for a token without a `kid`, all that do.
+    pub(crate) fn find(&self, token: &UntrustedToken<'_>) -> Result<Candidates<'_>, NoKey> {
         let keys = || self.0.iter().flat_map(|set| set.iter());
-        let named = |key: &&Key| token.kid.is_none() || key.kid == token.kid;
-        let fitting = keys()
-            .filter(named)
-            .filter(|key| key.serves(token.algorithm));
-        let fitting: Vec<_> = fitting.take(MOST_TRIED).collect();
-        if !fitting.is_empty() {
-            return Ok(fitting);
-        }
-        Err(match &token.kid {
-            Some(_) if keys().any(|key| key.kid == token.kid) => NoKey::OtherAlgorithm,
-            Some(_) | None => NoKey::Unknown,
-        })
+        let fitting = |wanted: &dyn Fn(&Key) -> bool| -> Vec<&Key> {
+            let fitting = keys().filter(|key| key.serves(token.algorithm) && wanted(key));
+            fitting.take(MOST_TRIED).collect()
+        };
+        let Some(kid) = &token.kid else {
+            let keys = fitting(&|_| true);
+            return found(keys, false).ok_or(NoKey::Unknown);
+        };
+        let is_named = |key: &Key| key.kid.as_ref() == Some(kid);
+        found(fitting(&is_named), true)
+            .or_else(|| found(fitting(&|key| key.kid.is_none()), false))
+            .ok_or_else(|| {
+                if keys().any(is_named) {
+                    NoKey::OtherAlgorithm
+                } else {
+                    NoKey::Unknown
+                }
+            })
     }
+}
+
+fn found(keys: Vec<&Key>, named: bool) -> Option<Candidates<'_>> {
+    (!keys.is_empty()).then_some(Candidates { keys, named })
 }
 
 impl Verifier {
@@ -75,13 +97,13 @@ impl Verifier {
         &self,
         provider: usize,
         token: &UntrustedToken<'_>,
-        keys: &[&Key],
+        candidates: &Candidates<'_>,
         missing: Option<NoKeys>,
         occasion: &Occasion<'_, '_>,
     ) -> Result<(), Refusal<'static>> {
         let signed = || {
             let by = |key: &&Key| key.has_signed(token.algorithm, token.signed, &token.signature);
-            keys.iter().any(by)
+            candidates.keys.iter().any(by)
         };
         if token.algorithm.is_symmetric() {
             // A hash: remembering it would cost as much as checking it again.
@@ -110,8 +132,10 @@ impl Verifier {
             self.budget.reward(&sender, entropy);
             return Ok(());
         }
-        self.budget.charge(&sender, account, now, entropy);
-        if let (Some(why), None) = (missing, &token.kid) {
+        for _ in 0..candidates.keys.len().div_ceil(CHECKS_PER_FAILURE) {
+            self.budget.charge(&sender, account, now, entropy);
+        }
+        if let (Some(why), false) = (missing, candidates.named) {
             // A key that is not there may have signed it.
             return Err(Refusal::without_keys(why));
         }

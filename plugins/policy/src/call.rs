@@ -2,6 +2,14 @@
 
 use crate::Span;
 
+/// Most calls of one filter that are under way at a time: one for each key set of any configuration
+/// that is known. Where there are more, they wait for each other.
+pub const MOST_CALLS: usize = 16;
+
+/// What a policy calls a call of its own. No two that are under way have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CallId(pub u32);
+
 /// A GET.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCall {
@@ -27,6 +35,11 @@ pub trait CallReply {
     /// # Errors
     /// [`BodyError`].
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError>;
+
+    /// Whether nobody was asked, since the gateway knows no such upstream.
+    fn has_no_upstream(&self) -> bool {
+        false
+    }
 }
 
 /// Why a body is not shown.
@@ -38,9 +51,14 @@ pub enum BodyError {
     Unavailable,
 }
 
-/// The reply to a call that could not be made, or that was never answered.
-#[derive(Clone, Copy, Debug)]
-pub struct NoReply;
+/// The reply to a call that was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoReply {
+    /// It could not be made, or no answer came.
+    Unanswered,
+    /// The gateway knows no such upstream.
+    NoSuchUpstream,
+}
 
 impl CallReply for NoReply {
     fn status(&self) -> Option<u16> {
@@ -49,5 +67,12 @@ impl CallReply for NoReply {
 
     fn body(&self, _: usize) -> Result<Vec<u8>, BodyError> {
         Err(BodyError::Unavailable)
+    }
+
+    fn has_no_upstream(&self) -> bool {
+        match self {
+            Self::Unanswered => false,
+            Self::NoSuchUpstream => true,
+        }
     }
 }

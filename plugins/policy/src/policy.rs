@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, OnError};
 use crate::{
-    CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
+    CallId, CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
     Response, SharedStore, Span, Telemetry, Timestamp,
 };
 
@@ -36,15 +36,15 @@ pub trait Policy: Sized {
     /// Looks after what is shared, at each tick.
     fn on_tick(&self, _ports: &Ports<'_>) {}
 
-    /// The HTTP call that is due. Asked for after each tick and after each call's end, while none is
-    /// under way: a filter has one call at a time.
-    fn next_call(&self, _ports: &Ports<'_>) -> Option<HttpCall> {
+    /// An HTTP call that is due, and what it is called. Asked for after each tick and after each
+    /// call's end, until there is none or [`MOST_CALLS`](crate::MOST_CALLS) are under way.
+    fn next_call(&self, _ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         None
     }
 
-    /// Sees the call of [`Policy::next_call`] end. Each call ends once: a gateway that never answers
+    /// Sees a call of [`Policy::next_call`] end. Each call ends once: a gateway that never answers
     /// is taken for one that could not.
-    fn on_call_end(&self, _reply: &dyn CallReply, _ports: &Ports<'_>) {}
+    fn on_call_end(&self, _call: CallId, _reply: &dyn CallReply, _ports: &Ports<'_>) {}
 
     /// Decides on a request.
     fn on_request<'a>(

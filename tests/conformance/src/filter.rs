@@ -171,8 +171,12 @@ impl Subject for FilterSubject {
         ])
     }
 
-    fn answer_call(&mut self, answer: Option<(u16, &str)>) {
-        let token = self.host.pending_calls().first().map(|call| call.token);
+    fn answer_call_to(&mut self, path: &str, answer: Option<(u16, &str)>) {
+        let mut calls = self.host.pending_calls().iter();
+        let begins = |call: &[u8]| call.starts_with(path.as_bytes());
+        let token = calls
+            .find(|call| call.header(":path").is_some_and(begins))
+            .map(|call| call.token);
         let reply = match answer {
             Some((status, body)) => CallReply::status(status.into()).body(body),
             None => CallReply::failure(CallFailure::BrokenConnection),

@@ -1,7 +1,7 @@
 //! A policy as subject: what the adapter would show it, without a host.
 
 use portcullis_policy::config::ConfigError;
-use portcullis_policy::{Origin, Policy, Span, Timestamp};
+use portcullis_policy::{HttpCall, Origin, Policy, Span, Timestamp};
 use portcullis_sim::{Answer, CallAnswer, Dialect, Worker, World};
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then};
@@ -138,9 +138,10 @@ impl<P: Policy> Subject for PolicySubject<P> {
         ])
     }
 
-    fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+    fn answer_call_to(&mut self, path: &str, answer: Option<(u16, &str)>) {
         let answer = answer.map(|(status, body)| (status, body.as_bytes().to_vec()));
-        self.worker.answer_call(&CallAnswer(answer));
+        let wanted = |call: &HttpCall| call.path.starts_with(path);
+        self.worker.answer_call_where(wanted, &CallAnswer(answer));
     }
 
     fn metric(&mut self, name: &str) -> u64 {

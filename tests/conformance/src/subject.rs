@@ -62,10 +62,14 @@ pub trait Subject {
     fn advance_millis(&mut self, millis: u64);
     /// Lets one tick pass.
     fn tick(&mut self);
-    /// The HTTP call that is under way: upstream, scheme, authority and path.
+    /// The HTTP call that has been under way for longest: upstream, scheme, authority and path.
     fn call(&self) -> Option<[String; 4]>;
-    /// Ends the call that is under way, with a status and a body, or with neither.
-    fn answer_call(&mut self, answer: Option<(u16, &str)>);
+    /// Ends the call that has been under way for longest, with a status and a body, or with neither.
+    fn answer_call(&mut self, answer: Option<(u16, &str)>) {
+        self.answer_call_to("", answer);
+    }
+    /// Ends the first call under way for a path that begins so.
+    fn answer_call_to(&mut self, path: &str, answer: Option<(u16, &str)>);
     /// A metric's value.
     fn metric(&mut self, name: &str) -> u64;
     /// The log so far.

@@ -163,7 +163,8 @@ pub(crate) fn passes(worker: &Worker<JwtAuth>, token: &str) -> bool {
 fn serves(document: &[u8], key: &Value) -> bool {
     let document: Value = serde_json::from_slice(document).unwrap_or_default();
     let number = |jwk: &Value, name: &str| {
-        let bytes = URL_SAFE_NO_PAD.decode(jwk[name].as_str()?).ok()?;
+        let text = jwk[name].as_str()?.trim_end_matches('=');
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
         Some(bytes[zeros..].to_vec())
     };
@@ -173,7 +174,7 @@ fn serves(document: &[u8], key: &Value) -> bool {
             && ["n", "e", "x", "y"]
                 .iter()
                 .all(|name| number(entry, name) == number(key, name))
-            && entry.get("d").is_none()
-            && entry.get("use").is_none_or(|purpose| purpose == "sig")
+            && entry["d"].is_null()
+            && (entry["use"].is_null() || entry["use"] == "sig")
     })
 }

@@ -8,7 +8,7 @@ use rsa::pkcs1::EncodeRsaPublicKey as _;
 use rsa::pkcs8::{EncodePublicKey as _, LineEnding};
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _};
 use rsa::traits::{PrivateKeyParts as _, PublicKeyParts as _};
-use rsa::{BoxedUint, RsaPrivateKey, pkcs1v15, pss};
+use rsa::{BoxedUint, PrivateKey as RsaPrivateKey, pkcs1v15, pss};
 use serde_json::{Value, json};
 use sha2::digest::const_oid::AssociatedOid;
 use sha2::digest::{FixedOutputReset, Update};

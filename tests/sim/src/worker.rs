@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    BodyError, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
-    MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Setup, SharedData,
-    Timestamp, Verdict, parse_peer,
+    BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
+    MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Setup,
+    SharedData, Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};
@@ -75,7 +75,7 @@ impl World {
             entropy: SeededEntropy::new(self.seed.wrapping_mul(31).wrapping_add(number)),
             store: SharedData(ZoneStore::new(&self.zone, turns)),
             telemetry: RecordingTelemetry::new(&metrics),
-            call: RefCell::default(),
+            calls: RefCell::default(),
         };
         worker.policy.prepare(&worker.ports());
         Ok(worker)
@@ -93,7 +93,7 @@ pub struct Worker<P: Policy> {
     /// What it told.
     pub telemetry: RecordingTelemetry,
     entropy: SeededEntropy,
-    call: RefCell<Option<HttpCall>>,
+    calls: RefCell<Vec<(CallId, HttpCall)>>,
 }
 
 /// What came of a worker's HTTP call: a status and a body, or neither.
@@ -144,29 +144,49 @@ impl<P: Policy> Worker<P> {
         }
     }
 
-    /// A tick: the policy looks after what is shared, and makes a call if one is due and none is
-    /// under way.
+    /// A tick: the policy looks after what is shared, and makes the calls that are due.
     pub fn tick(&self) {
         self.policy.on_tick(&self.ports());
         self.call_next();
     }
 
     fn call_next(&self) {
-        if self.call.borrow().is_none() {
-            let call = self.policy.next_call(&self.ports());
-            *self.call.borrow_mut() = call;
+        while self.calls.borrow().len() < MOST_CALLS {
+            let Some((id, call)) = self.policy.next_call(&self.ports()) else {
+                return;
+            };
+            let mut calls = self.calls.borrow_mut();
+            assert!(calls.iter().all(|(known, _)| *known != id), "{id:?} twice");
+            calls.push((id, call));
         }
     }
 
-    /// The call that is under way.
+    /// The call that has been under way for longest.
     pub fn call(&self) -> Option<HttpCall> {
-        self.call.borrow().clone()
+        self.calls.borrow().first().map(|(_, call)| call.clone())
     }
 
-    /// Ends the call that is under way; without one, nothing happens.
-    pub fn answer_call(&self, answer: &CallAnswer) {
-        if self.call.take().is_some() {
-            self.policy.on_call_end(answer, &self.ports());
+    /// The calls that are under way, oldest first.
+    pub fn calls(&self) -> Vec<HttpCall> {
+        let calls = self.calls.borrow();
+        calls.iter().map(|(_, call)| call.clone()).collect()
+    }
+
+    /// Ends the call that has been under way for longest; without one, nothing happens.
+    pub fn answer_call(&self, answer: &dyn CallReply) {
+        self.answer_call_where(|_| true, answer);
+    }
+
+    /// Ends the first such call that is under way; without one, nothing happens.
+    pub fn answer_call_where(&self, wanted: impl Fn(&HttpCall) -> bool, answer: &dyn CallReply) {
+        let at = self
+            .calls
+            .borrow()
+            .iter()
+            .position(|(_, call)| wanted(call));
+        if let Some(at) = at {
+            let (id, _) = self.calls.borrow_mut().remove(at);
+            self.policy.on_call_end(id, answer, &self.ports());
             self.call_next();
         }
     }

@@ -2,9 +2,10 @@
 
 use portcullis_policy::config::text_type;
 
-/// The signature algorithms, each with its name (RFC 7518 section 3.1, RFC 8037 section 3.1).
+/// The signature algorithms, each with its names (RFC 7518 section 3.1, RFC 8037 section 3.1,
+/// RFC 9864 section 2.2).
 macro_rules! algorithms {
-    ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
+    ($($(#[$doc:meta])* $name:ident = $word:literal $(or $other:literal)?,)*) => {
         /// A signature algorithm (RFC 7518 section 3.1, RFC 8037 section 3.1).
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Algorithm { $($(#[$doc])* $name,)* }
@@ -22,14 +23,21 @@ macro_rules! algorithms {
             /// The algorithm of this name, to the letter.
             #[must_use]
             pub fn from_name(name: &str) -> Option<Self> {
-                match name {
-                    $($word => Some(Self::$name),)*
-                    _ => None,
-                }
+                AlgorithmName::find(name).map(|found| found.algorithm)
             }
         }
 
-        text_type!(Algorithm, "a signature algorithm", "enum": [$($word),*]);
+        impl AlgorithmName {
+            /// All of them.
+            const ALL: &[Self] = &[
+                $(
+                    Self { algorithm: Algorithm::$name, name: $word },
+                    $(Self { algorithm: Algorithm::$name, name: $other },)?
+                )*
+            ];
+        }
+
+        text_type!(AlgorithmName, "a signature algorithm", "enum": [$($word $(, $other)?),*]);
     };
 }
 
@@ -58,19 +66,39 @@ algorithms! {
     Es384 = "ES384",
     /// ECDSA on P-521 with SHA-512.
     Es512 = "ES512",
-    /// EdDSA on Ed25519.
-    EdDsa = "EdDSA",
+    /// EdDSA on Ed25519, the only curve of the older name that is known here.
+    EdDsa = "EdDSA" or "Ed25519",
 }
 
-impl Algorithm {
+/// An algorithm, by one of its names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AlgorithmName {
+    /// What it means.
+    pub algorithm: Algorithm,
+    name: &'static str,
+}
+
+impl AlgorithmName {
+    /// The name, as it was written.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        self.name
+    }
+
+    fn find(name: &str) -> Option<Self> {
+        Self::ALL.iter().find(|known| known.name == name).copied()
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
-        Self::from_name(text).ok_or_else(|| {
-            let names: Vec<_> = Self::ALL.iter().map(|known| known.name()).collect();
+        Self::find(text).ok_or_else(|| {
+            let names: Vec<_> = Self::ALL.iter().map(|known| known.name).collect();
             let names = names.join(", ");
             format!("{text:?} is not an algorithm; expected one of {names}")
         })
     }
+}
 
+impl Algorithm {
     /// Whether it is an HMAC, whose key is a secret.
     #[must_use]
     pub const fn is_symmetric(self) -> bool {
@@ -106,12 +134,15 @@ mod tests {
     #[test]
     fn none_is_not_an_algorithm_and_names_are_taken_to_the_letter() {
         for algorithm in Algorithm::ALL {
-            assert_eq!(Algorithm::parse(algorithm.name()), Ok(*algorithm));
+            let parsed = AlgorithmName::parse(algorithm.name()).map(|name| name.algorithm);
+            assert_eq!(parsed, Ok(*algorithm));
         }
+        let newer = AlgorithmName::parse("Ed25519").map(|name| name.algorithm);
+        assert_eq!(newer, Ok(Algorithm::EdDsa));
         for wrong in [
-            "none", "None", "NONE", "", "hs256", "HS256 ", "RS1", "ES256K", "Ed448",
+            "none", "None", "NONE", "", "hs256", "HS256 ", "RS1", "ES256K", "Ed448", "ed25519",
         ] {
-            assert!(Algorithm::parse(wrong).is_err(), "{wrong}");
+            assert!(AlgorithmName::parse(wrong).is_err(), "{wrong}");
         }
     }
 }

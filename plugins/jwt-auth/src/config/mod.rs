@@ -3,7 +3,11 @@
 mod algorithm;
 mod audiences;
 mod claims;
+mod form;
+mod issuer;
+mod jwk;
 mod keys;
+mod remote;
 mod rules;
 mod words;
 
@@ -13,12 +17,19 @@ use portcullis_policy::config::{
 };
 use serde::Deserialize;
 
-pub use algorithm::Algorithm;
+pub use algorithm::{Algorithm, AlgorithmName};
 pub use audiences::Audiences;
 pub use claims::ClaimValue;
-pub use keys::{JwksConfig, KeyConfig, PublicKeyConfig, RemoteJwksConfig, UrlScheme};
+pub use form::{BoundTokens, Padding};
+pub use issuer::{IssuerConfig, IssuerTemplate};
+pub(crate) use issuer::{TemplatePart, is_claim};
+pub use jwk::{JwkConfig, JwksConfig};
+pub use keys::{KeyConfig, PublicKeyConfig};
+pub use remote::{DiscoveryConfig, JwksHostConfig, RemoteJwksConfig, UrlScheme};
 pub use rules::{Allow, IfInvalid, OptionalConfig, PresentedConfig, RequireConfig, RuleConfig};
-pub use words::{Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, Upstream};
+pub use words::{
+    Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, TokenType, Upstream,
+};
 
 /// The configuration of `jwt_auth`.
 #[derive(Clone, Debug, Deserialize)]
@@ -39,6 +50,10 @@ pub struct Config {
     /// The verified tokens that a worker remembers.
     #[serde(default)]
     pub cache: CacheConfig,
+    /// The longest token that is read, in bytes, 1024 to 65536. Gateways take no more than 8 KiB
+    /// (Kong) or 60 KiB (Envoy) of headers unless told to. Default: 8192.
+    #[serde(default = "eight_kib")]
+    pub max_token_bytes: Bounded<1024, 65_536, u32>,
     /// How many bad signatures of one client are looked at.
     #[serde(default)]
     pub verify_budget: VerifyBudgetConfig,
@@ -55,6 +70,10 @@ pub struct Config {
     /// its caller is to be believed. Default: `deny`.
     #[serde(default = "deny")]
     pub on_error: OnError,
+}
+
+const fn eight_kib() -> Bounded<1024, 65_536, u32> {
+    Bounded::new(8192)
 }
 
 const fn deny() -> OnError {
@@ -77,16 +96,30 @@ pub struct ReadyConfig {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
-    /// What `iss` of its tokens is, to the letter. No two providers have the same.
-    pub issuer: Identifier,
+    /// What `iss` of its tokens is, to the letter, or as an object with `template`, in which each
+    /// `{claim}` is what the token's claim of that name says: 1 to 128 of `A-Z a-z 0-9 - _`. No two
+    /// providers have the same; one that is given to the letter comes before a template.
+    pub issuer: IssuerConfig,
     /// A token is for us when its `aud` is one of these, or holds one of them. `unchecked`: `aud` is
     /// not looked at, and `claims` must say in its stead which tokens are for us.
     pub audiences: Audiences,
     /// The signature algorithms that its tokens may use. A key serves only those of its own type.
-    pub algorithms: NonEmpty<Algorithm>,
-    /// Its keys. A token's `kid` chooses one exactly; for a token without, the first four of a
-    /// fitting type are tried.
+    /// `EdDSA` and `Ed25519` are two names of one.
+    pub algorithms: NonEmpty<AlgorithmName>,
+    /// Its keys. A token's `kid` chooses those of its name; where none of them fits, or for a token
+    /// without, up to 16 of a fitting type are tried: for a token with a `kid` those without.
     pub keys: NonEmpty<ObjectOnly<KeyConfig>>,
+    /// What `typ` in a token's header may be, in any case, with or without `application/` (RFC 7515
+    /// section 4.1.9), such as `at+jwt` for access tokens (RFC 9068). Default: it is not looked at.
+    pub types: Option<NonEmpty<TokenType>>,
+    /// Tokens with `cnf`, which are bound to a key of their holder's (RFC 9449, RFC 8705): `refuse`,
+    /// since nobody here checks that it is the holder who sends one, or `accept`. Default: `refuse`.
+    #[serde(default)]
+    pub bound_tokens: BoundTokens,
+    /// `=` at the end of a token's segments, as AWS load balancers write it: `refuse` or `accept`.
+    /// Default: `refuse`.
+    #[serde(default)]
+    pub padding: Padding,
     /// Where a request carries the token. Default: `authorization`, after `Bearer`.
     pub token_from: Option<NonEmpty<SourceConfig>>,
     /// How far the issuer's clock may be off. Default: `30s`.
@@ -264,6 +297,7 @@ mod tests {
         assert_eq!(config.realm.as_str(), "portcullis");
         assert_eq!(config.cors_preflight, CorsPreflight::Pass);
         assert_eq!(config.cache.tokens.get(), 4096);
+        assert_eq!(config.max_token_bytes.get(), 8192);
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.on_error, OnError::Deny);
         let (_, provider) = config.providers.into_vec().remove(0);
@@ -271,6 +305,9 @@ mod tests {
         assert_eq!(config.verify_budget.failures.get(), 100);
         assert_eq!(config.verify_budget.window, Duration::from_secs(10));
         assert_eq!(provider.max_lifetime, None);
+        assert_eq!(provider.bound_tokens, BoundTokens::Refuse);
+        assert_eq!(provider.padding, Padding::Refuse);
+        assert!(provider.types.is_none());
         assert_eq!(provider.forward.token, TokenForward::Strip);
         assert!(!provider.keys.as_slice()[0].0.allow_short);
     }

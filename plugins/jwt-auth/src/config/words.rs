@@ -37,6 +37,16 @@ text_type!(
 pub struct Authority(String);
 text_type!(Authority, "a host, or host:port", "pattern": "^[A-Za-z0-9.:\\[\\]-]{1,255}$");
 
+/// A kind of token, as its header's `typ` says (RFC 7515 section 4.1.9): a media type, in lower
+/// case, without `application/` where that may be left out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenType(String);
+text_type!(
+    TokenType,
+    "a token's type, such as at+jwt",
+    "pattern": "^[A-Za-z0-9!#$&^_.+/-]{1,128}$"
+);
+
 /// Where an HTTP call goes: on Envoy a cluster's name, on Kong `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream(String);
@@ -66,6 +76,7 @@ as_str!(
     Scope,
     ParameterName,
     Authority,
+    TokenType,
     Upstream,
     Target
 );
@@ -147,6 +158,26 @@ impl Authority {
     }
 }
 
+impl TokenType {
+    /// The type that a token's header names.
+    pub(crate) fn from_header(text: &str) -> Self {
+        let lower = text.to_ascii_lowercase();
+        let short = lower.strip_prefix("application/");
+        let short = short.filter(|rest| !rest.is_empty() && !rest.contains('/'));
+        Self(short.unwrap_or(&lower).to_owned())
+    }
+
+    fn parse(text: &str) -> Result<Self, String> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$&^_.+-/".contains(&byte);
+        if (1..=128).contains(&text.len()) && text.bytes().all(plain) {
+            return Ok(Self::from_header(text));
+        }
+        Err(format!(
+            "{text:?} is not a token's type; expected one such as at+jwt"
+        ))
+    }
+}
+
 impl Upstream {
     fn parse(text: &str) -> Result<Self, String> {
         if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -178,6 +209,33 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_type_is_the_same_in_any_case_and_with_application_before_it() {
+        let at_jwt = TokenType::parse("at+jwt").unwrap();
+        for same in [
+            "at+jwt",
+            "AT+JWT",
+            "application/at+jwt",
+            "Application/At+Jwt",
+        ] {
+            assert_eq!(TokenType::from_header(same), at_jwt, "{same}");
+            assert_eq!(TokenType::parse(same), Ok(at_jwt.clone()), "{same}");
+        }
+        for other in [
+            "jwt",
+            "at+jwt ",
+            "application/application/at+jwt",
+            "text/at+jwt",
+            "application/",
+            "",
+        ] {
+            assert_ne!(TokenType::from_header(other), at_jwt, "{other:?}");
+        }
+        for wrong in ["", "at jwt", "at+jwt;q=1", "\u{e4}", &"a".repeat(129)] {
+            assert!(TokenType::parse(wrong).is_err(), "{wrong:?}");
+        }
+    }
 
     #[test]
     fn a_realm_and_a_scope_need_no_escaping_in_a_quoted_string() {

@@ -117,11 +117,11 @@ fn a_token_is_one_of_header_cookie_and_query() {
         0,
         &[
             Source::bearer(),
-            Source::Cookie("session".into()),
+            Source::Cookie("session".into(), TokenForward::Strip),
             Source::Query("access_token".into()),
         ],
     );
-    extractor.add(1, &[Source::Cookie("session".into())]);
+    extractor.add(1, &[Source::Cookie("session".into(), TokenForward::Strip)]);
     let extract = |lines: &[(&str, &str)]| {
         let headers = Headers::from_pairs(lines.iter().copied());
         let request = Request::new(&headers, &Nobody);

@@ -7,7 +7,7 @@ mod query;
 use portcullis_policy::config::ConfigError;
 use portcullis_policy::{HeaderEdits, Request};
 
-use crate::config::SourceConfig;
+use crate::config::{SourceConfig, TokenForward};
 
 /// A place where a provider's tokens may be.
 #[derive(Clone, Debug)]
@@ -17,7 +17,8 @@ pub(crate) enum Source {
         name: String,
         scheme: Option<String>,
     },
-    Cookie(String),
+    /// A cookie, and whether a backend may read it again.
+    Cookie(String, TokenForward),
     Query(String),
 }
 
@@ -35,6 +36,8 @@ enum Place {
     },
     Cookie {
         name: String,
+        /// `keep` where any of these keeps it.
+        forward: TokenForward,
         providers: Vec<usize>,
     },
     Query {
@@ -81,7 +84,7 @@ impl Source {
     pub(crate) fn header(&self) -> Option<&str> {
         match self {
             Self::Header { name, .. } => Some(name),
-            Self::Cookie(_) => Some(cookie::HEADER),
+            Self::Cookie(..) => Some(cookie::HEADER),
             Self::Query(_) => None,
         }
     }
@@ -90,17 +93,19 @@ impl Source {
     pub(crate) fn excludes(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Header { name, .. }, Self::Header { name: other, .. }) => name == other,
-            (Self::Cookie(name), Self::Cookie(other)) => name == other,
+            (Self::Cookie(name, _), Self::Cookie(other, _)) => name == other,
             (Self::Query(name), Self::Query(other)) => name.eq_ignore_ascii_case(other),
-            (Self::Header { .. } | Self::Cookie(_) | Self::Query(_), _) => false,
+            (Self::Header { .. } | Self::Cookie(..) | Self::Query(_), _) => false,
         }
     }
 }
 
-impl TryFrom<SourceConfig> for Source {
-    type Error = ConfigError;
-
-    fn try_from(config: SourceConfig) -> Result<Self, ConfigError> {
+impl Source {
+    /// The place that `config` tells of, and what becomes of tokens there.
+    pub(crate) fn from_config(
+        config: SourceConfig,
+        forward: TokenForward,
+    ) -> Result<Self, ConfigError> {
         let wrong = |rule| Err(ConfigError::at("", rule));
         let scheme = config.scheme.map(|scheme| scheme.as_str().to_owned());
         match (config.header, config.cookie, config.query) {
@@ -114,7 +119,7 @@ impl TryFrom<SourceConfig> for Source {
             (None, Some(_), None) | (None, None, Some(_)) if scheme.is_some() => {
                 wrong("`scheme` is for a header")
             }
-            (None, Some(name), None) => Ok(Self::Cookie(name.as_str().to_owned())),
+            (None, Some(name), None) => Ok(Self::Cookie(name.as_str().to_owned(), forward)),
             (None, None, Some(name)) => Ok(Self::Query(name.as_str().to_owned())),
             (None, None, None) => wrong("expected one of `header`, `cookie` and `query`"),
             (Some(_), _, _) | (None, Some(_), Some(_)) => {
@@ -166,8 +171,9 @@ impl Place {
                 name: name.clone(),
                 schemes: vec![(scheme.clone(), providers)],
             },
-            Source::Cookie(name) => Self::Cookie {
+            Source::Cookie(name, forward) => Self::Cookie {
                 name: name.clone(),
+                forward: *forward,
                 providers,
             },
             Source::Query(name) => Self::Query {
@@ -199,7 +205,17 @@ impl Place {
                 schemes.sort_by_key(|(scheme, _)| scheme.is_none());
                 true
             }
-            (Self::Cookie { name, providers }, Source::Cookie(cookie)) if name == cookie => {
+            (
+                Self::Cookie {
+                    name,
+                    forward,
+                    providers,
+                },
+                Source::Cookie(cookie, other),
+            ) if name == cookie => {
+                if *other == TokenForward::Keep {
+                    *forward = TokenForward::Keep;
+                }
                 providers.push(provider);
                 true
             }
@@ -225,7 +241,11 @@ impl Place {
                 let found = header::find(request.headers(), name, schemes)?;
                 found.map(|(token, providers)| (token, Location::Header(name), providers))
             }
-            Self::Cookie { name, providers } => cookie::find(request.headers(), name)?
+            Self::Cookie {
+                name,
+                forward,
+                providers,
+            } => cookie::find(request.headers(), name, *forward)?
                 .map(|token| (token, Location::Cookie(name), providers.as_slice())),
             Self::Query { name, providers } => query::find(request.target(), name)?
                 .map(|token| (token, Location::Query(name), providers.as_slice())),

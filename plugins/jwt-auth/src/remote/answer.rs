@@ -2,9 +2,8 @@
 
 use portcullis_policy::{BodyError, CallReply};
 
-use crate::config::Target;
-use crate::discovery::{self, NoKeySet};
-use crate::jwks::{self, Jwks, NoJwks};
+use crate::discovery::{self, Location, NoKeySet};
+use crate::jwks::{self, Jwks, NoJwks, SkippedKey};
 
 use super::source::Source;
 
@@ -30,8 +29,7 @@ macro_rules! results {
 results! {
     /// A set of keys.
     Ok = "ok",
-    /// No answer: no connection, no such upstream, no answer in time; or a gateway's word for that
-    /// (502, 503, 504).
+    /// No answer: no connection, no answer in time; or a gateway's word for that (502, 503, 504).
     Unreachable = "unreachable",
     /// An answer with another status than 200. Redirects are not followed.
     Status = "status",
@@ -45,42 +43,84 @@ results! {
     IssuerMismatch = "issuer_mismatch",
     /// A description whose keys lie on another host than the one that was asked.
     ForeignKeys = "foreign_jwks_uri",
+    /// The gateway knows no such upstream.
+    NoSuchUpstream = "no_such_upstream",
+}
+
+/// A fetch that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) result: FetchResult,
+    /// What whoever mends it wants to know, each by a fixed word.
+    pub(crate) details: Vec<(&'static str, String)>,
+    /// The keys of a set in which there is none that can be used.
+    pub(crate) skipped: Vec<SkippedKey>,
+}
+
+impl From<FetchResult> for Failure {
+    fn from(result: FetchResult) -> Self {
+        Self {
+            result,
+            details: Vec::new(),
+            skipped: Vec::new(),
+        }
+    }
+}
+
+impl Failure {
+    fn with(mut self, word: &'static str, value: impl Into<String>) -> Self {
+        self.details.push((word, value.into()));
+        self
+    }
 }
 
 /// Where the description says that the set is.
 pub(super) fn read_description(
     reply: &dyn CallReply,
     source: &Source,
-) -> Result<Target, FetchResult> {
-    let document = read_body(reply, discovery::LARGEST)?;
-    discovery::key_set_path(&document, &source.issuer, &source.authority, source.scheme).map_err(
-        |fault| match fault {
-            NoKeySet::Malformed => FetchResult::Malformed,
-            NoKeySet::IssuerMismatch => FetchResult::IssuerMismatch,
-            NoKeySet::ForeignKeys => FetchResult::ForeignKeys,
-        },
-    )
-}
-
-/// The set.
-pub(super) fn read_keys(reply: &dyn CallReply) -> Result<Jwks, FetchResult> {
-    let document = read_body(reply, jwks::LARGEST)?;
-    Jwks::parse(&document).map_err(|fault| match fault {
-        NoJwks::TooLarge => FetchResult::TooLarge,
-        NoJwks::Malformed => FetchResult::Malformed,
-        NoJwks::NoUsableKey => FetchResult::NoUsableKey,
+) -> Result<Location, Failure> {
+    let document = read_body(reply, discovery::LARGEST, source.upstream(0))?;
+    let hosts = source.authorities();
+    let found = discovery::find_key_set(&document, &source.issuer, hosts, source.scheme);
+    found.map_err(|fault| match fault {
+        NoKeySet::Malformed => FetchResult::Malformed.into(),
+        NoKeySet::IssuerMismatch(theirs) => Failure::from(FetchResult::IssuerMismatch)
+            .with("expected", source.issuer.as_str())
+            .with("found", theirs),
+        NoKeySet::ForeignKeys(uri) => Failure::from(FetchResult::ForeignKeys).with("jwks_uri", uri),
     })
 }
 
-fn read_body(reply: &dyn CallReply, longest: usize) -> Result<Vec<u8>, FetchResult> {
+/// The set, from the host at that place.
+pub(super) fn read_keys(
+    reply: &dyn CallReply,
+    source: &Source,
+    host: usize,
+) -> Result<Jwks, Failure> {
+    let document = read_body(reply, jwks::LARGEST, source.upstream(host))?;
+    Jwks::parse(&document).map_err(|fault| match fault {
+        NoJwks::TooLarge => FetchResult::TooLarge.into(),
+        NoJwks::Malformed => FetchResult::Malformed.into(),
+        NoJwks::NoUsableKey(skipped) => Failure {
+            skipped,
+            ..FetchResult::NoUsableKey.into()
+        },
+    })
+}
+
+fn read_body(reply: &dyn CallReply, longest: usize, upstream: &str) -> Result<Vec<u8>, Failure> {
+    if reply.has_no_upstream() {
+        let failure = Failure::from(FetchResult::NoSuchUpstream);
+        return Err(failure.with("upstream", upstream));
+    }
     match reply.status() {
         Some(200) => {}
         // Envoy answers so itself where the issuer does not.
-        Some(502..=504) | None => return Err(FetchResult::Unreachable),
-        Some(_) => return Err(FetchResult::Status),
+        Some(502..=504) | None => return Err(FetchResult::Unreachable.into()),
+        Some(_) => return Err(FetchResult::Status.into()),
     }
     reply.body(longest).map_err(|error| match error {
-        BodyError::TooLong => FetchResult::TooLarge,
-        BodyError::Unavailable => FetchResult::Unreachable,
+        BodyError::TooLong => FetchResult::TooLarge.into(),
+        BodyError::Unavailable => FetchResult::Unreachable.into(),
     })
 }

@@ -8,6 +8,7 @@
 
 mod answer;
 mod document;
+mod learn;
 mod record;
 mod source;
 mod sync;
@@ -19,17 +20,16 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use portcullis_policy::config::ConfigError;
-use portcullis_policy::{
-    CallReply, HttpCall, Ports, SharedStore, SlotKey, Span, Step, Timestamp, read, update,
-};
+use portcullis_policy::{HttpCall, Ports, SharedStore, SlotKey, Span, Step, Timestamp, update};
 
-use crate::config::{RemoteJwksConfig, Target};
-use crate::jwks::Jwks;
+use crate::config::RemoteJwksConfig;
+use crate::discovery::Location;
+use crate::issuer::Issuer;
+use crate::jwks::SkippedKey;
 use crate::key::Key;
 
-pub(crate) use answer::FetchResult;
+pub(crate) use answer::{Failure, FetchResult};
 
-use answer::{read_description, read_keys};
 use document::Pieces;
 use record::{DocumentId, Record, Schedule};
 use source::Source;
@@ -44,9 +44,12 @@ pub(crate) struct RemoteKeys {
     held: RefCell<Option<Held>>,
     /// The record as it was last seen.
     seen: RefCell<Record>,
-    /// When a token had a `kid` that the set lacks.
+    /// When a token could not be checked with the set: it has a `kid` that the set lacks, or a
+    /// signature that none of its keys made.
     wanted: Cell<Option<Timestamp>>,
     fetch: RefCell<Fetch>,
+    /// The keys that this worker has last said it left out.
+    told: RefCell<Vec<SkippedKey>>,
 }
 
 /// What this worker has.
@@ -70,11 +73,12 @@ enum Fetch {
     /// The description said that the set is there, and nobody was asked yet.
     Known {
         attempt: Attempt,
-        target: Target,
+        location: Location,
     },
-    /// The set was asked for.
+    /// The set was asked for, at that place among the source's hosts.
     Keys {
         attempt: Attempt,
+        host: usize,
     },
 }
 
@@ -105,10 +109,14 @@ pub(crate) struct State {
 }
 
 /// What happened to a key set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// This worker's fetch has ended.
-    Fetched(FetchResult),
+    /// This worker's fetch has brought a set.
+    Fetched,
+    /// It has brought none.
+    Failed(Failure),
+    /// The set that it has brought has other keys in it that can't be used than the one before.
+    Skipped(Vec<SkippedKey>),
     /// This worker has other keys than before.
     Changed,
     /// This worker could not hand over what it has fetched.
@@ -117,7 +125,10 @@ pub(crate) enum Event {
 
 impl RemoteKeys {
     /// The keys that `config` tells of, published by `issuer`.
-    pub(crate) fn from_config(config: RemoteJwksConfig, issuer: &str) -> Result<Self, ConfigError> {
+    pub(crate) fn from_config(
+        config: RemoteJwksConfig,
+        issuer: &Issuer,
+    ) -> Result<Self, ConfigError> {
         let (refresh, refetch) = (config.refresh.span(), config.refetch_min_interval.span());
         for (field, span) in [("refresh", refresh), ("refetch_min_interval", refetch)] {
             if span < Span::from_secs(1) {
@@ -141,6 +152,7 @@ impl RemoteKeys {
             seen: RefCell::default(),
             wanted: Cell::default(),
             fetch: RefCell::new(Fetch::Nothing),
+            told: RefCell::default(),
         })
     }
 
@@ -182,7 +194,7 @@ impl RemoteKeys {
         })
     }
 
-    /// A token has a `kid` that the set lacks: perhaps there is a newer one.
+    /// A token could not be checked with the set: perhaps there is a newer one.
     pub(crate) fn want(&self, now: Timestamp) {
         if self.wanted.get().is_none() {
             self.wanted.set(Some(now));
@@ -199,20 +211,23 @@ impl RemoteKeys {
     pub(crate) fn next_call(&self, ports: &Ports<'_>) -> Option<HttpCall> {
         let mut fetch = self.fetch.try_borrow_mut().ok()?;
         match &*fetch {
-            Fetch::Known { attempt, target } => {
-                let call = self.source.call(target);
-                *fetch = Fetch::Keys { attempt: *attempt };
+            Fetch::Known { attempt, location } => {
+                let call = self.source.call(location);
+                *fetch = Fetch::Keys {
+                    attempt: *attempt,
+                    host: location.host,
+                };
                 Some(call)
             }
-            // Whoever asks has no call under way: if this worker had one it was given up.
+            // Whoever asks has no call for this set under way: if there was one it was given up.
             Fetch::Nothing | Fetch::Description { .. } | Fetch::Keys { .. } => {
                 let attempt = self.begin(ports)?;
                 *fetch = if self.source.discovers {
                     Fetch::Description { attempt }
                 } else {
-                    Fetch::Keys { attempt }
+                    Fetch::Keys { attempt, host: 0 }
                 };
-                Some(self.source.call(&self.source.first))
+                Some(self.source.call(&self.source.first()))
             }
         }
     }
@@ -235,101 +250,6 @@ impl RemoteKeys {
         })?;
         self.wanted.set(None);
         Some(Attempt { number, alone })
-    }
-
-    /// Sees the answer to this worker's call.
-    pub(crate) fn learn(&self, reply: &dyn CallReply, ports: &Ports<'_>) -> Vec<Event> {
-        let fetch = self.fetch.replace(Fetch::Nothing);
-        let result = match fetch {
-            Fetch::Nothing | Fetch::Known { .. } => return Vec::new(),
-            Fetch::Description { attempt } => match read_description(reply, &self.source) {
-                Ok(target) => {
-                    self.fetch.replace(Fetch::Known { attempt, target });
-                    return Vec::new();
-                }
-                Err(result) => Err((attempt, result)),
-            },
-            Fetch::Keys { attempt } => match read_keys(reply) {
-                Ok(jwks) => Ok((attempt, jwks)),
-                Err(result) => Err((attempt, result)),
-            },
-        };
-        match result {
-            Ok((attempt, jwks)) => self.succeed(attempt, jwks, ports),
-            Err((attempt, result)) => {
-                let Ok(now) = ports.clock.now() else {
-                    return vec![Event::Fetched(result)];
-                };
-                let failed = |record: &Record| Some((record.failed(attempt.number, now)?, ()));
-                if !attempt.alone {
-                    self.change(ports.store, failed);
-                } else if let Ok(mut seen) = self.seen.try_borrow_mut()
-                    && let Some((next, ())) = failed(&seen)
-                {
-                    *seen = next;
-                }
-                vec![Event::Fetched(result)]
-            }
-        }
-    }
-
-    fn succeed(&self, attempt: Attempt, jwks: Jwks, ports: &Ports<'_>) -> Vec<Event> {
-        let mut events = vec![Event::Fetched(FetchResult::Ok)];
-        let Ok(now) = ports.clock.now() else {
-            return events;
-        };
-        let Some(document) = DocumentId::of(&jwks.reduced) else {
-            return events;
-        };
-        let record = read::<Record>(ports.store, &self.record_slot);
-        if let (Ok(Some(record)), false) = (&record, attempt.alone)
-            && !record.is_attempt(attempt.number)
-            && (record.has_document() || self.state().is_some())
-        {
-            // It took too long, and somebody else has begun since: what comes then is newer.
-            return events;
-        }
-        // Also when it is the same as before: a piece of it may have been evicted.
-        let shared = self.pieces.write(&jwks.reduced, ports.store).is_ok();
-        let skipped = u32::try_from(jwks.skipped).unwrap_or(u32::MAX);
-        let mut changed = false;
-        if let Ok(mut held) = self.held.try_borrow_mut() {
-            match held.as_mut() {
-                Some(held) if held.document == document => {
-                    held.fetched_at = now;
-                    held.alone = !shared;
-                }
-                Some(_) | None => {
-                    changed = true;
-                    *held = Some(Held {
-                        keys: jwks.keys.into(),
-                        skipped: jwks.skipped,
-                        document,
-                        fetched_at: now,
-                        alone: !shared,
-                    });
-                }
-            }
-        }
-        if changed {
-            events.push(Event::Changed);
-        }
-        self.change(ports.store, |record| {
-            let next = if shared {
-                record.succeeded(attempt.number, now, document, skipped)?
-            } else {
-                record.failed(attempt.number, now)?
-            };
-            Some((next, ()))
-        });
-        if !shared {
-            events.push(Event::NotShared);
-        }
-        if !shared && let Ok(mut seen) = self.seen.try_borrow_mut() {
-            // The others fetch for themselves; this worker has what it wanted.
-            *seen = seen.served_alone(now, document, skipped);
-        }
-        events
     }
 
     /// Changes the shared record; this worker's own copy of it, and says so, where the shared one

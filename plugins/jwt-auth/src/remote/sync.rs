@@ -54,7 +54,7 @@ impl RemoteKeys {
             Fetch::Nothing => false,
             Fetch::Description { attempt }
             | Fetch::Known { attempt, .. }
-            | Fetch::Keys { attempt } => attempt.alone,
+            | Fetch::Keys { attempt, .. } => attempt.alone,
         })
     }
 
@@ -78,6 +78,7 @@ impl RemoteKeys {
         {
             held.fetched_at = record.fetched_at;
             held.alone = false;
+            held.skipped = usize::try_from(record.skipped).unwrap_or(usize::MAX);
             return None;
         }
         // What is incomplete is being written; the next tick sees it whole.

@@ -1,5 +1,6 @@
 //! What a wrong configuration is told.
 
+mod key_sets;
 mod keys;
 mod rules;
 
@@ -44,7 +45,7 @@ fn an_error_says_path_value_and_rule() {
         (
             "/providers/dashboard/algorithms/1",
             json!("HS257"),
-            r#"providers.dashboard.algorithms[1]: "HS257" is not an algorithm; expected one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA"#,
+            r#"providers.dashboard.algorithms[1]: "HS257" is not an algorithm; expected one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"#,
         ),
         (
             "/providers/dashboard/algorithms/1",
@@ -247,7 +248,7 @@ fn a_word_that_means_nothing_is_not_passed_over() {
         assert!(error.contains(&expected), "{parent}/{name}: {error}");
     }
     for algorithm in [
-        "none", "None", "HS1", "rs256", "ES256K", "Ed25519", "RSA-OAEP", "dir", "",
+        "none", "None", "HS1", "rs256", "ES256K", "ed25519", "Ed448", "RSA-OAEP", "dir", "",
     ] {
         let error = error("/providers/dashboard/algorithms/0", json!(algorithm));
         assert!(error.contains("is not an algorithm"), "{error}");

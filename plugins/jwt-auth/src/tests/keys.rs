@@ -8,8 +8,8 @@ use base64::engine::general_purpose::STANDARD;
 use portcullis_issuer::{ALGORITHMS, Key as Signer};
 
 use super::*;
-use crate::config::Algorithm;
-use crate::jwks::parse_key;
+use crate::config::{Algorithm, Padding};
+use crate::jwks::{Unfit, parse_key};
 use crate::key::Key;
 use crate::token::UntrustedToken;
 use crate::verifier::{KeyRing, NoKey};
@@ -53,7 +53,7 @@ fn changed(jwk: &Value, changes: &Value) -> Value {
 }
 
 fn parsed(jwk: &Value) -> Result<Key, &'static str> {
-    parse_key(jwk.as_object().unwrap())
+    parse_key(jwk.as_object().unwrap()).map_err(Unfit::rule)
 }
 
 #[test]
@@ -135,13 +135,17 @@ fn secret(kid: Option<&str>, bytes: &str) -> Key {
 /// What these keys say of a token that is signed with a secret.
 fn outcome(keys: &KeyRing, header: &Value, bytes: &str) -> &'static str {
     let token = sign(bytes, header, &json!({}));
-    let Ok(token) = UntrustedToken::parse(token.as_bytes()) else {
+    let Ok(token) = UntrustedToken::parse(token.as_bytes(), Padding::Refuse) else {
         return "malformed";
     };
     match keys.find(&token) {
         Ok(found) => {
             let by = |key: &&Key| key.has_signed(token.algorithm, token.signed, &token.signature);
-            if found.iter().any(by) { "good" } else { "bad" }
+            if found.keys.iter().any(by) {
+                "good"
+            } else {
+                "bad"
+            }
         }
         Err(NoKey::Unknown) => "unknown",
         Err(NoKey::OtherAlgorithm) => "other algorithm",
@@ -169,14 +173,18 @@ fn a_kid_chooses_its_key_and_no_other() {
         (json!("old"), "three", "bad"),
         (json!("new"), "two", "good"),
         (json!("new"), "one", "bad"),
-        (json!("NEW"), "two", "unknown"),
-        (json!("new "), "two", "unknown"),
-        (json!(""), "three", "unknown"),
-        (json!("../../dev/null"), "", "unknown"),
-        (json!("x' UNION SELECT 'k' --"), "k", "unknown"),
-        (json!("k".repeat(5000)), "one", "unknown"),
-        (json!("rsa"), "one", "other algorithm"),
-        (json!("strict"), "six", "other algorithm"),
+        // A name that no key has may be that of one without.
+        (json!("NEW"), "two", "bad"),
+        (json!("new "), "two", "bad"),
+        (json!(""), "three", "good"),
+        (json!("../../dev/null"), "", "bad"),
+        (json!("../../dev/null"), "three", "good"),
+        (json!("x' UNION SELECT 'k' --"), "k", "bad"),
+        (json!("k".repeat(5000)), "one", "bad"),
+        // So may one that only keys of other algorithms have.
+        (json!("rsa"), "one", "bad"),
+        (json!("rsa"), "three", "good"),
+        (json!("strict"), "six", "bad"),
         (json!(1), "one", "malformed"),
         (json!(null), "one", "malformed"),
         (json!(["old"]), "one", "malformed"),
@@ -203,17 +211,62 @@ fn a_kid_chooses_its_key_and_no_other() {
 }
 
 #[test]
-fn without_a_kid_at_most_four_keys_are_tried() {
-    let secrets = ["one", "two", "three", "four", "five"];
-    // Those that don't fit are none of the four.
-    let keys = (0..4).map(|_| key(&Signer::of("RS256").jwk()));
-    let keys = keys.chain(secrets.map(|bytes| secret(Some(bytes), bytes)));
-    let keys = KeyRing::new(vec![keys.collect::<Vec<_>>().into()]);
+fn a_name_that_no_key_has_is_unknown_where_all_have_names() {
+    let rsa = parsed(&with(Signer::of("RS256").jwk(), "kid", json!("rsa"))).unwrap();
+    let keys = KeyRing::new(vec![vec![secret(Some("a"), "one"), rsa].into()]);
+    for (kid, expected) in [
+        ("a", "good"),
+        ("A", "unknown"),
+        ("", "unknown"),
+        ("rsa", "other algorithm"),
+    ] {
+        let header = json!({"alg": "HS256", "kid": kid});
+        assert_eq!(outcome(&keys, &header, "one"), expected, "{kid}");
+    }
+}
+
+#[test]
+fn one_name_may_be_that_of_several_keys() {
+    let strict = |only: Algorithm, bytes: &str| {
+        let mut key = secret(Some("a"), bytes);
+        key.only = Some(only);
+        key
+    };
+    let rsa = parsed(&with(Signer::of("RS256").jwk(), "kid", json!("a"))).unwrap();
+    let keys = vec![
+        rsa,
+        strict(Algorithm::Hs256, "one"),
+        strict(Algorithm::Hs512, "two"),
+    ];
+    let keys = KeyRing::new(vec![keys.into()]);
+    for (name, bytes, expected) in [
+        ("HS256", "one", "good"),
+        ("HS512", "two", "good"),
+        ("HS256", "two", "bad"),
+        ("HS384", "one", "other algorithm"),
+    ] {
+        let header = json!({"alg": name, "kid": "a"});
+        assert_eq!(outcome(&keys, &header, bytes), expected, "{name} {bytes}");
+    }
+}
+
+#[test]
+fn without_a_kid_at_most_sixteen_keys_are_tried() {
+    let secrets: Vec<String> = (1..=17).map(|n| format!("secret {n}")).collect();
+    // Those that don't fit are none of the sixteen.
+    let others = || (0..4).map(|_| key(&Signer::of("RS256").jwk()));
+    let named = secrets.iter().map(|bytes| secret(Some(bytes), bytes));
+    let keys = KeyRing::new(vec![others().chain(named).collect::<Vec<_>>().into()]);
     let bare = json!({"alg": "HS256"});
-    assert_eq!(outcome(&keys, &bare, "four"), "good");
-    assert_eq!(outcome(&keys, &bare, "five"), "bad");
-    assert_eq!(
-        outcome(&keys, &json!({"alg": "HS256", "kid": "five"}), "five"),
-        "good"
-    );
+    assert_eq!(outcome(&keys, &bare, "secret 16"), "good");
+    assert_eq!(outcome(&keys, &bare, "secret 17"), "bad");
+    let seventeenth = json!({"alg": "HS256", "kid": "secret 17"});
+    assert_eq!(outcome(&keys, &seventeenth, "secret 17"), "good");
+
+    // The same for a token whose name is that of no key.
+    let nameless = secrets.iter().map(|bytes| secret(None, bytes));
+    let keys = KeyRing::new(vec![others().chain(nameless).collect::<Vec<_>>().into()]);
+    let strange = json!({"alg": "HS256", "kid": "k"});
+    assert_eq!(outcome(&keys, &strange, "secret 16"), "good");
+    assert_eq!(outcome(&keys, &strange, "secret 17"), "bad");
 }

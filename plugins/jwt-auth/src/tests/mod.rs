@@ -3,6 +3,7 @@
 mod attacks;
 mod configuration;
 mod identity;
+mod issuers;
 mod keys;
 mod requests;
 mod vectors;
@@ -109,7 +110,9 @@ pub(crate) fn unnamed(material: Material) -> Key {
 pub(crate) fn key(jwk: &Value) -> Key {
     match jwk["k"].as_str() {
         Some(secret) => unnamed(Material::secret(&decode(secret))),
-        None => jwks::parse_key(jwk.as_object().unwrap()).unwrap_or_else(|e| panic!("{jwk}: {e}")),
+        None => {
+            jwks::parse_key(jwk.as_object().unwrap()).unwrap_or_else(|e| panic!("{jwk}: {e:?}"))
+        }
     }
 }
 
@@ -243,6 +246,20 @@ impl Gateway {
         })
     }
 
+    /// What is done once the configuration is in force.
+    pub(crate) fn prepare(&self) {
+        self.policy.prepare(&self.ports());
+    }
+
+    fn ports(&self) -> Ports<'_> {
+        Ports {
+            clock: &self.world,
+            entropy: &self.world,
+            store: &self.world,
+            telemetry: &self.world,
+        }
+    }
+
     /// GETs a path with these headers.
     pub(crate) fn get(&self, path: &str, headers: &[(&str, String)]) -> Outcome {
         self.ask("GET", path, headers, |_| ())
@@ -272,12 +289,7 @@ impl Gateway {
         let sent = headers.iter().map(|(name, value)| (*name, value.as_str()));
         let sent = Headers::from_pairs(pseudo.into_iter().chain(sent));
         let request = Request::new(&sent, &self.world);
-        let ports = Ports {
-            clock: &self.world,
-            entropy: &self.world,
-            store: &self.world,
-            telemetry: &self.world,
-        };
+        let ports = self.ports();
         let (verdict, flow) = self.policy.on_request(&request, &ports);
         look(&flow);
         match verdict {

@@ -7,7 +7,7 @@ use ed25519_dalek::{Signature, Verifier as _, VerifyingKey};
 use portcullis_issuer::{ALGORITHMS, Key as Signer, compact, rfc};
 
 use super::*;
-use crate::config::Algorithm;
+use crate::config::{Algorithm, Padding};
 use crate::key::{Key, Material};
 use crate::refusal::Reason;
 use crate::token::UntrustedToken;
@@ -25,11 +25,12 @@ fn split(token: &str) -> (&[u8], Vec<u8>) {
 
 /// Whether a token that these keys are asked about is in order, up to its claims.
 fn verifies(keys: &KeyRing, token: &str) -> bool {
-    let Ok(token) = UntrustedToken::parse(token.as_bytes()) else {
+    let Ok(token) = UntrustedToken::parse(token.as_bytes(), Padding::Refuse) else {
         return false;
     };
     let signed = |key: &&Key| key.has_signed(token.algorithm, token.signed, &token.signature);
-    keys.find(&token).is_ok_and(|keys| keys.iter().any(signed))
+    keys.find(&token)
+        .is_ok_and(|found| found.keys.iter().any(signed))
 }
 
 /// The payloads of some are no JSON, so that only the signature is looked at.
@@ -56,7 +57,7 @@ fn what_the_rfcs_signed_is_verified() {
 fn the_tokens_of_the_rfcs_that_hold_claims_are_read() {
     let expected = json!({"iss": "joe", "exp": 1_300_819_380, "http://example.com/is_root": true});
     for vector in rfc::VECTORS {
-        let token = UntrustedToken::parse(vector.token.as_bytes());
+        let token = UntrustedToken::parse(vector.token.as_bytes(), Padding::Refuse);
         if ["A.1", "A.2", "A.3"]
             .iter()
             .any(|claims| vector.name.contains(claims))
@@ -76,7 +77,7 @@ fn the_tokens_of_the_rfcs_that_hold_claims_are_read() {
 /// RFC 7515 A.5.
 #[test]
 fn an_unsecured_token_is_refused() {
-    let refusal = UntrustedToken::parse(rfc::UNSECURED.as_bytes())
+    let refusal = UntrustedToken::parse(rfc::UNSECURED.as_bytes(), Padding::Refuse)
         .err()
         .unwrap();
     assert_eq!(refusal.reason, Reason::Algorithm);

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::de::DeserializeOwned;
 
+use super::wording;
+
 /// What is wrong with a configuration: where, and which rule it breaks. Never holds a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -80,7 +82,7 @@ pub fn parse_value<C: DeserializeOwned>(value: serde_json::Value) -> Result<C, C
 fn located(error: serde_path_to_error::Error<serde_json::Error>) -> ConfigError {
     let path = error.path().to_string();
     let path = path.trim_start_matches('.').trim_end_matches(['.', '?']);
-    ConfigError::at(path, error.inner().to_string())
+    ConfigError::at(path, wording::plain(&error.inner().to_string()))
 }
 
 #[cfg(test)]
@@ -132,6 +134,11 @@ mod tests {
         let message = error(r#"{"limits":3}"#);
         assert!(
             message.starts_with("limits: expected a list, found a number"),
+            "{message}"
+        );
+        let message = error(r#"{"limits":["hunter2"]}"#);
+        assert!(
+            message.starts_with("limits[0]: invalid type: string, expected an object"),
             "{message}"
         );
         assert!(error("[").starts_with("configuration: "));

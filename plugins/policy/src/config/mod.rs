@@ -12,6 +12,7 @@ mod millionths;
 mod number;
 mod secret;
 mod text;
+mod wording;
 
 pub use by_claim::ByClaim;
 pub use claim_number::{

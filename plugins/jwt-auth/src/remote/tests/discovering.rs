@@ -166,7 +166,7 @@ fn the_set_may_move() {
 }
 
 #[test]
-fn a_second_call_is_made_before_another_set_gets_its_turn() {
+fn a_second_call_follows_beside_that_for_another_set() {
     let mut remote = remote_with(json!({"discovery": true}));
     remote.as_object_mut().unwrap().remove("path");
     let elsewhere = remote_with(json!({"path": "/q"}));
@@ -177,10 +177,87 @@ fn a_second_call_is_made_before_another_set_gets_its_turn() {
     let gateway = Gateway::new(Dialect::Envoy, 1, &config);
     gateway.tick();
     gateway.answer(&good());
-    assert_eq!(gateway.call().path, "/certs?v=1");
-    gateway.answer(&set(&[("a", of())]));
-    assert_eq!(gateway.call().path, "/q", "and then it does, at once");
+    let calls = gateway.worker(0).calls();
+    let paths: Vec<_> = calls.iter().map(|call| &*call.path).collect();
+    assert_eq!(paths, ["/q", "/certs?v=1"]);
     gateway.answer(&set(&[("b", of())]));
+    gateway.answer(&set(&[("a", of())]));
     assert!(gateway.all_pass(&token("a", of())));
     assert!(gateway.all_pass(&token_by("https://q.example", "b", of())));
+}
+
+/// The key set lies elsewhere, where that is allowed by name.
+#[test]
+fn a_description_may_lead_to_another_host_that_is_named() {
+    let hosts = json!([
+        {"authority": "www.keys.example", "upstream": "keys"},
+        {"authority": "10.0.0.1:6443", "upstream": "api"}
+    ]);
+    let fields = json!({"path": null, "discovery": true, "jwks_hosts": hosts});
+    for dialect in Dialect::BOTH {
+        let gateway = Gateway::new(dialect, 2, &config_with(fields.clone()));
+        for (uri, asked) in [
+            (
+                "https://www.keys.example/v3/certs",
+                ("keys", "www.keys.example", "/v3/certs"),
+            ),
+            (
+                "https://10.0.0.1:6443/jwks",
+                ("api", "10.0.0.1:6443", "/jwks"),
+            ),
+            (
+                "https://id.example.com/certs",
+                ("idp", "id.example.com", "/certs"),
+            ),
+        ] {
+            until_refresh(&gateway);
+            gateway.answer(&description(ISSUER, uri));
+            let call = gateway.call();
+            assert_eq!((&*call.upstream, &*call.authority, &*call.path), asked);
+            gateway.answer(&set(&[("a", of())]));
+            gateway.tick();
+            assert!(gateway.all_pass(&token("a", of())), "{uri}");
+        }
+        until_refresh(&gateway);
+        gateway.answer(&description(ISSUER, "https://keys.example/certs"));
+        assert!(gateway.asking().is_empty());
+        assert_eq!(gateway.fetches("foreign_jwks_uri"), 1);
+    }
+}
+
+#[test]
+fn a_template_is_described_by_its_own_shape() {
+    let template = "https://login.example/{tid}/v2.0";
+    let remote = json!({
+        "upstream": "idp", "authority": "login.example",
+        "discovery": {"path": "/common/v2.0/.well-known/openid-configuration"}
+    });
+    let mut provider = provider(ISSUER, &remote);
+    provider["issuer"] = json!({"template": template});
+    let gateway = Gateway::new(Dialect::Kong, 2, &providers(&[("p", provider)]));
+    let keys = "https://login.example/common/keys";
+    for (name, taken) in [
+        ("https://login.example/t1/v2.0", false),
+        ("https://login.example/{a}/{b}/v2.0", false),
+        ("https://login.example/{tenantid}/v2.0", true),
+    ] {
+        until_refresh(&gateway);
+        assert_eq!(
+            gateway.call().path,
+            "/common/v2.0/.well-known/openid-configuration"
+        );
+        gateway.answer(&description(name, keys));
+        assert_eq!(!gateway.asking().is_empty(), taken, "{name}");
+    }
+    gateway.answer(&set(&[("a", of())]));
+    gateway.tick();
+    let of_tenant = |iss: &str, tid: &str| {
+        let claims = json!({
+            "iss": format!("https://login.example/{iss}/v2.0"), "tid": tid, "aud": "rag-api",
+            "exp": 4_000_000_000_u64
+        });
+        of().token("EdDSA", json!({"kid": "a"}), &claims)
+    };
+    assert!(gateway.all_pass(&of_tenant("t1", "t1")));
+    assert!(gateway.all_refuse(&of_tenant("t1", "t2"), 401, "unknown_issuer"));
 }

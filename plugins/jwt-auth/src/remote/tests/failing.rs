@@ -26,7 +26,8 @@ fn failures() -> Vec<(CallAnswer, &'static str)> {
         (ok(""), "malformed"),
         (ok("{}"), "malformed"),
         (ok(format!("{good}{good}")), "malformed"),
-        (ok(r#"{"keys":["a"]}"#), "malformed"),
+        (ok(r#"{"keys":"a"}"#), "malformed"),
+        (ok(r#"{"keys":["a"]}"#), "no_usable_key"),
         (ok(r#"{"keys":[]}"#), "no_usable_key"),
         (
             ok(r#"{"keys":[{"kty":"oct","k":"AAAA"}]}"#),
@@ -212,4 +213,74 @@ fn a_failure_of_ours_lets_pass_where_on_error_says_so() {
         gateway.all_refuse(&token("b", of()), 401, "unknown_kid"),
         "that is none of ours"
     );
+}
+
+#[test]
+fn an_upstream_that_there_is_not_is_named() {
+    let gateway = Gateway::new(Dialect::Envoy, 1, &config());
+    gateway.tick();
+    let worker = gateway.worker(0);
+    worker.answer_call(&portcullis_policy::NoReply::NoSuchUpstream);
+    assert_eq!(gateway.fetches("no_such_upstream"), 1);
+    assert_eq!(gateway.fetches("unreachable"), 0);
+    assert_eq!(
+        worker.telemetry.lines().last().unwrap(),
+        "plugin=jwt_auth event=keys_not_fetched provider=p result=no_such_upstream upstream=idp"
+    );
+    assert_eq!(
+        gateway.until_asked(secs(60)),
+        Some(secs(1)),
+        "as any failure"
+    );
+}
+
+#[test]
+fn a_key_that_is_left_out_is_named_once_and_of_many_the_first() {
+    let skipped = |worker: &Worker<JwtAuth>| -> Vec<String> {
+        let lines = worker.telemetry.lines();
+        let told = lines
+            .iter()
+            .filter_map(|line| line.split_once("event=key_skipped "));
+        told.map(|(_, rest)| rest.to_owned()).collect()
+    };
+    let odd = |kid: &str| json!({"kty": "AKP", "kid": kid});
+    let publish = |odd: &[Value]| {
+        let keys: Vec<Value> = std::iter::once(of().jwk())
+            .chain(odd.iter().cloned())
+            .collect();
+        ok(json!({"keys": keys}).to_string())
+    };
+    let why = "why=\"`kty` is not RSA, EC or OKP\"";
+    let gateway = Gateway::with(
+        Dialect::Envoy,
+        1,
+        &config(),
+        &publish(&[odd("pq"), json!(null)]),
+    );
+    let worker = gateway.worker(0);
+    let told = [
+        format!("provider=p key=\"keys[1]\" kid=pq {why}"),
+        "provider=p key=\"keys[2]\" why=\"not an object that has each member once\"".to_owned(),
+    ];
+    assert_eq!(skipped(worker), told);
+    assert_eq!(metric(worker, "jwks_skipped.provider.p"), 2);
+    // The same again says nothing new, another one does.
+    gateway.until_asked(secs(600)).unwrap();
+    gateway.answer(&publish(&[odd("pq"), json!(null)]));
+    assert_eq!(skipped(worker), told);
+    gateway.until_asked(secs(600)).unwrap();
+    gateway.answer(&publish(&[odd("pq2")]));
+    assert_eq!(skipped(worker).len(), 3);
+    assert_eq!(metric(worker, "jwks_skipped.provider.p"), 1);
+    // A set in which there is nothing else; and no more lines than anybody reads.
+    gateway.until_asked(secs(600)).unwrap();
+    gateway.answer(&ok(json!({"keys": vec![odd("pq3"); 60]}).to_string()));
+    let lines = skipped(worker);
+    assert_eq!(lines.len(), 3 + 8 + 1);
+    assert_eq!(
+        lines[3],
+        format!("provider=p key=\"keys[0]\" kid=pq3 {why}")
+    );
+    assert_eq!(lines[11], "provider=p more=52");
+    assert_eq!(gateway.fetches("no_usable_key"), 1);
 }

@@ -62,84 +62,115 @@ fn keys_of_one_provider_are_not_those_of_another() {
     assert!(gateway.all_refuse(&token("b", other()), 401, "unknown_kid"));
 }
 
+fn paths(worker: &Worker<JwtAuth>) -> Vec<String> {
+    worker.calls().into_iter().map(|call| call.path).collect()
+}
+
 #[test]
-fn the_workers_divide_the_sets_between_them() {
+fn a_worker_asks_for_all_sets_at_once_and_takes_the_answers_as_they_come() {
     for dialect in Dialect::BOTH {
         let gateway = Gateway::new(dialect, 2, &apart("3s"));
         gateway.tick();
-        let paths: Vec<_> = gateway.workers.iter().filter_map(Worker::call).collect();
-        let mut paths: Vec<_> = paths.into_iter().map(|call| call.path).collect();
-        paths.sort();
-        assert_eq!(paths, ["/p", "/q"], "{dialect:?}");
+        assert_eq!(paths(gateway.worker(0)), ["/p", "/q"], "{dialect:?}");
+        assert_eq!(
+            paths(gateway.worker(1)),
+            [""; 0],
+            "{dialect:?}: under a lease"
+        );
+        let worker = gateway.worker(0);
+        worker.answer_call_where(|call| call.path == "/q", &set(&[("b", other())]));
+        gateway.tick();
+        assert!(gateway.all_pass(&q_token("b", other())), "{dialect:?}");
+        assert!(gateway.all_refuse(&token("b", other()), 503, "keys_unavailable"));
+        worker.answer_call_where(|call| call.path == "/p", &set(&[("a", of())]));
+        gateway.tick();
+        assert!(gateway.all_pass(&token("a", of())), "{dialect:?}");
+        assert_eq!(paths(worker), [""; 0], "{dialect:?}");
     }
 }
 
-/// Nobody answers for `p`, and `q` is asked within this many seconds.
-fn q_is_asked_beside_a_black_hole(timeout: u64, workers: usize, within: u64) {
+#[test]
+fn each_set_is_led_to_by_its_own_issuers_description() {
+    let discovers =
+        |authority: &str| json!({"upstream": "idp", "authority": authority, "discovery": true});
+    let config = two(discovers("id.example.com"), discovers("q.example"));
+    let gateway = Gateway::new(Dialect::Kong, 1, &config);
+    let worker = gateway.worker(0);
+    gateway.tick();
+    let answer = |authority: &str, answer: &CallAnswer| {
+        worker.answer_call_where(|call| call.authority == authority, answer);
+    };
+    let description = |issuer: &str, host: &str| {
+        let uri = format!("https://{host}/certs");
+        ok(json!({"issuer": issuer, "jwks_uri": uri}).to_string())
+    };
+    answer("q.example", &description(Q, "q.example"));
+    answer("id.example.com", &description(ISSUER, "id.example.com"));
+    assert_eq!(paths(worker), ["/certs", "/certs"]);
+    answer("id.example.com", &set(&[("a", of())]));
+    answer("q.example", &set(&[("b", other())]));
+    assert!(gateway.all_pass(&token("a", of())) && gateway.all_pass(&q_token("b", other())));
+}
+
+#[test]
+fn more_sets_than_calls_get_their_turn_one_after_the_other() {
+    let names: Vec<String> = (10..30).map(|n| format!("p{n}")).collect();
+    let entries = names.iter().map(|name| {
+        let fields = json!({"path": format!("/{name}"), "timeout": "3s"});
+        (
+            name.as_str(),
+            provider(&format!("https://{name}.example"), &remote_with(fields)),
+        )
+    });
+    let gateway = Gateway::new(Dialect::Envoy, 1, &providers(&entries.collect::<Vec<_>>()));
+    let worker = gateway.worker(0);
+    gateway.tick();
+    assert_eq!(worker.calls().len(), portcullis_policy::MOST_CALLS);
+    worker.answer_call_where(|call| call.path == "/p17", &set(&[("a", of())]));
+    assert_eq!(worker.calls().len(), portcullis_policy::MOST_CALLS);
+    assert_eq!(worker.calls().last().unwrap().path, "/p26");
+    while worker.call().is_some() {
+        worker.answer_call(&set(&[("a", of())]));
+    }
+    for name in &names {
+        let token = token_by(&format!("https://{name}.example"), "a", of());
+        assert!(gateway.all_pass(&token), "{name}");
+    }
+}
+
+#[test]
+fn an_issuer_that_hangs_delays_no_others_keys() {
     for dialect in Dialect::BOTH {
-        let gateway = Gateway::new(dialect, workers, &apart(&format!("{timeout}s")));
-        let begin = gateway.world.clock.read();
-        let mut since = vec![begin; workers];
-        gateway.tick();
-        for _ in 0..within * 10 {
-            for (number, worker) in gateway.workers.iter().enumerate() {
-                let Some(call) = worker.call() else {
-                    since[number] = gateway.world.clock.read();
-                    continue;
-                };
-                if call.path == "/q" {
-                    worker.answer_call(&set(&[("b", of())]));
-                } else if gateway.world.clock.read().since(since[number]) >= secs(timeout) {
-                    worker.answer_call(&unreachable());
-                    since[number] = gateway.world.clock.read();
+        for workers in [1, 2] {
+            let gateway = Gateway::new(dialect, workers, &apart("60s"));
+            let mut refreshes = 0;
+            for tick in 1..=36_000_u64 {
+                gateway.wait(TICK);
+                gateway.tick();
+                for worker in &gateway.workers {
+                    if paths(worker).iter().any(|path| path == "/q") {
+                        refreshes += 1;
+                        let fresh = set(&[("b", of())]);
+                        worker.answer_call_where(|call| call.path == "/q", &fresh);
+                    }
+                    if tick % 610 == 0 {
+                        worker.answer_call_where(|call| call.path == "/p", &unreachable());
+                    }
+                }
+                gateway.tick();
+                if tick == 1 {
+                    assert!(
+                        gateway.all_pass(&q_token("b", of())),
+                        "{dialect:?} {workers}"
+                    );
                 }
             }
-            gateway.wait(TICK);
-            gateway.tick();
-        }
-        let gist = format!("{dialect:?}: {timeout} s, {workers} workers");
-        assert!(gateway.all_pass(&q_token("b", of())), "{gist}");
-    }
-}
-
-#[test]
-fn another_worker_fetches_the_set_whose_turn_waits_for_a_black_hole() {
-    q_is_asked_beside_a_black_hole(3, 2, 1);
-    q_is_asked_beside_a_black_hole(60, 2, 1);
-}
-
-#[test]
-fn a_lone_worker_fetches_the_other_set_when_its_call_into_the_black_hole_has_ended() {
-    q_is_asked_beside_a_black_hole(3, 1, 4);
-    q_is_asked_beside_a_black_hole(60, 1, 61);
-}
-
-#[test]
-fn a_black_hole_is_no_reason_to_forget_the_others_refreshes() {
-    let gateway = Gateway::new(Dialect::Envoy, 1, &apart("60s"));
-    let (begin, mut asked_at) = (gateway.world.clock.read(), gateway.world.clock.read());
-    let worker = gateway.worker(0);
-    while gateway.world.clock.read().since(begin) < secs(3600) {
-        gateway.wait(secs(1));
-        let before = worker.call();
-        worker.tick();
-        if before.is_none() {
-            asked_at = gateway.world.clock.read();
-        }
-        match worker.call() {
-            Some(call) if call.path == "/q" => worker.answer_call(&set(&[("b", of())])),
-            Some(_) if gateway.world.clock.read().since(asked_at) >= secs(60) => {
-                worker.answer_call(&unreachable());
-                asked_at = gateway.world.clock.read();
-            }
-            Some(_) | None => {}
+            assert!(
+                (6..=7).contains(&refreshes),
+                "{refreshes} in an hour of refreshes of ten minutes"
+            );
         }
     }
-    let fetches = gateway.fetches_of("q", "ok");
-    assert!(
-        (5..=7).contains(&fetches),
-        "{fetches} in an hour of refreshes of ten minutes"
-    );
 }
 
 #[test]

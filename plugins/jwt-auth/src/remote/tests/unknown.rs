@@ -1,4 +1,4 @@
-//! Tokens with a `kid` that the set lacks.
+//! Tokens that the set does not know: by their `kid`, or by their signature.
 
 use super::*;
 
@@ -114,6 +114,112 @@ fn what_is_refused_for_another_reason_asks_for_nothing() {
     assert!(gateway.all_refuse(&expired, 401, "expired"));
     let stranger = token_by("https://evil.example", "b", of());
     assert!(gateway.all_refuse(&stranger, 401, "unknown_issuer"));
-    assert!(gateway.all_refuse(&token("a", other()), 401, "signature"));
     assert_eq!(gateway.until_asked(secs(500)), None);
+}
+
+/// A token without a `kid`.
+fn nameless(key: &Key) -> String {
+    let claims = json!({"iss": ISSUER, "aud": "rag-api", "exp": 4_000_000_000_u64});
+    key.token("EdDSA", json!({}), &claims)
+}
+
+/// A set whose key has no name.
+fn set_without_names(key: &Key) -> CallAnswer {
+    let mut jwk = key.jwk();
+    jwk.as_object_mut().unwrap().remove("kid");
+    ok(json!({"keys": [jwk]}).to_string())
+}
+
+#[test]
+fn a_key_that_was_replaced_under_its_old_name_or_without_any_is_fetched() {
+    for dialect in Dialect::BOTH {
+        for (before, after, new) in [
+            (
+                set(&[("a", of())]),
+                set(&[("a", other())]),
+                token("a", other()),
+            ),
+            (
+                set_without_names(of()),
+                set_without_names(other()),
+                nameless(other()),
+            ),
+            (
+                set_without_names(of()),
+                set_without_names(other()),
+                token("a", other()),
+            ),
+        ] {
+            let gateway = Gateway::with(dialect, 2, &config(), &before);
+            gateway.wait(secs(60));
+            // Again and again: it is remembered as one whose signature is bad.
+            for _ in 0..3 {
+                assert!(gateway.all_refuse(&new, 401, "signature"), "{dialect:?}");
+            }
+            gateway.fetch(&after);
+            assert!(gateway.all_pass(&new), "{dialect:?}: the new set decides");
+        }
+    }
+}
+
+#[test]
+fn what_is_remembered_as_bad_asks_again_while_the_issuer_lags_behind() {
+    let gateway = Gateway::with(Dialect::Envoy, 2, &config(), &set(&[("a", of())]));
+    gateway.wait(secs(60));
+    let new = token("a", other());
+    for _ in 0..3 {
+        assert!(gateway.all_refuse(&new, 401, "signature"));
+        gateway.fetch(&set(&[("a", of())]));
+        assert_eq!(gateway.until_asked(secs(30)), None, "it asks once");
+    }
+    assert!(gateway.all_refuse(&new, 401, "signature"));
+    gateway.fetch(&set(&[("a", other())]));
+    assert!(gateway.all_pass(&new));
+}
+
+#[test]
+fn a_flood_of_bad_signatures_causes_one_refetch_per_interval() {
+    for dialect in Dialect::BOTH {
+        for workers in [1, 4] {
+            let gateway = Gateway::with(dialect, workers, &config(), &set(&[("a", of())]));
+            for second in 1..=60_u64 {
+                gateway.wait(secs(1));
+                for worker in &gateway.workers {
+                    for n in 0..3 {
+                        let claims = json!({
+                            "iss": ISSUER, "aud": "rag-api", "exp": 4_000_000_000_u64,
+                            "n": second * 10 + n
+                        });
+                        let forged = other().token("EdDSA", json!({"kid": "a"}), &claims);
+                        assert_ne!(ask(worker, &forged).0, 200);
+                    }
+                    worker.tick();
+                    gateway.answer(&set(&[("a", of())]));
+                }
+            }
+            assert_eq!(gateway.fetches("ok"), 1 + 6, "{dialect:?} {workers}");
+        }
+    }
+}
+
+#[test]
+fn a_name_that_the_set_does_not_have_is_that_of_its_only_key_without_one() {
+    let gateway = Gateway::with(Dialect::Kong, 2, &config(), &set_without_names(of()));
+    assert!(gateway.all_pass(&token("whatever", of())));
+    gateway.wait(secs(1));
+    assert!(gateway.all_refuse(&token("whatever", other()), 401, "signature"));
+    assert_eq!(gateway.until_asked(secs(60)), Some(secs(9)));
+}
+
+#[test]
+fn a_key_that_was_replaced_by_one_for_another_algorithm_is_fetched() {
+    let mut provider = provider(ISSUER, &remote());
+    provider["algorithms"] = json!(["ES256", "EdDSA"]);
+    let config = providers(&[("p", provider)]);
+    let before = set(&[("a", Key::of("ES256"))]);
+    let gateway = Gateway::with(Dialect::Envoy, 2, &config, &before);
+    gateway.wait(secs(60));
+    assert!(gateway.all_refuse(&token("a", of()), 401, "algorithm"));
+    gateway.fetch(&set(&[("a", of())]));
+    assert!(gateway.all_pass(&token("a", of())));
 }

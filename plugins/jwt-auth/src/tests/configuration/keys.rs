@@ -11,7 +11,7 @@ pub(super) fn remote() -> Value {
 }
 
 /// That each of these first keys of the dashboard is refused: at which path below it, and why.
-fn assert_wrong(table: &[(Value, &str, &str)]) {
+pub(super) fn assert_wrong(table: &[(Value, &str, &str)]) {
     for (value, path, rule) in table {
         let expected = format!("providers.dashboard.keys[0]{path}: {rule}");
         assert_errors("/providers/dashboard/keys/0", &[(value.clone(), &expected)]);
@@ -172,12 +172,14 @@ fn what_is_wrong_with_a_public_key_is_said() {
     assert_errors(
         "/providers/dashboard/keys",
         &[(
-            json!([{"secret": {"value": SECRET}, "kid": "a"}, {"public_key": {"pem": pem}, "kid": "a"}]),
+            json!([{"secret": {"value": SECRET}, "kid": "a"}, {"secret": {"env": "JWT_SECRET_KEY"}, "kid": "a"}]),
             r#"providers.dashboard.keys[1].kid: "a" is there twice"#,
         )],
     );
-    let twice =
-        json!([{"secret": {"value": SECRET}, "kid": "a"}, {"jwks": {"keys": [named("a")]}}]);
+    let twice = json!([
+        {"jwks": {"keys": [named("a")]}},
+        {"public_key": {"pem": Signer::of("EdDSA").public_pem()}, "kid": "a"}
+    ]);
     let error = error("/providers/dashboard/keys", twice);
     assert!(error.ends_with(r#""a" is there twice"#), "{error}");
 }

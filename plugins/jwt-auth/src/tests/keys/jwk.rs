@@ -56,15 +56,10 @@ fn a_jwk_is_for_checking_signatures() {
         assert_eq!((named.kid.as_deref(), named.only), (Some("K-1"), None));
     }
     // Members that are there, and nothing.
-    for (name, expected) in [
-        ("use", not_sig),
-        ("key_ops", not_verify),
-        ("alg", Some("`alg` is not a text")),
-        ("kid", not_a_kid),
-        ("d", not_public),
-    ] {
+    for name in ["use", "key_ops", "alg", "kid", "d"] {
         let jwk = with(Signer::of("EdDSA").jwk(), name, Value::Null);
-        assert_eq!(parsed(&jwk).err(), expected, "{name}");
+        let key = parsed(&jwk).unwrap_or_else(|rule| panic!("{name}: {rule}"));
+        assert_eq!((key.kid, key.only), (None, None), "{name}");
     }
     let secret = parsed(&Signer::of("HS256").jwk()).err();
     assert_eq!(
@@ -90,7 +85,8 @@ fn an_ec_key_is_a_point_on_its_curve_in_full_length() {
         let mut off = y.clone();
         off[length - 1] ^= 1;
         let zero = encode(vec![0; length]);
-        let padded = format!("{}=", encode(&x));
+        let padding = "=".repeat((4 - encode(&x).len() % 4) % 4);
+        let padded = format!("{}{padding}", encode(&x));
         assert_outcomes(
             &jwk,
             &[
@@ -108,8 +104,9 @@ fn an_ec_key_is_a_point_on_its_curve_in_full_length() {
                 ),
                 (json!({"x": "", "y": ""}), Some(wrong)),
                 (json!({"x": null}), Some("`x` is missing or not base64url")),
+                (json!({"x": padded}), None),
                 (
-                    json!({"x": padded}),
+                    json!({"x": format!("{padded}==")}),
                     Some("`x` is missing or not base64url"),
                 ),
                 (json!({"y": null}), Some("`y` is missing or not base64url")),

@@ -3,7 +3,7 @@
 use portcullis_policy::config::{NonEmpty, ObjectOnly};
 
 use super::*;
-use crate::config::KeyConfig;
+use crate::config::{IssuerConfig, KeyConfig};
 use crate::keys::Keys;
 use crate::pem;
 
@@ -78,7 +78,9 @@ fn a_key_from_the_environment_may_have_its_line_breaks_written_out() {
             let config = json!([{"public_key": {"env": "KEY"}, "kid": "k"}]);
             let config: NonEmpty<ObjectOnly<KeyConfig>> = serde_json::from_value(config).unwrap();
             let algorithms = [Algorithm::from_name(name).unwrap()];
-            let keys = Keys::from_config(config, &algorithms, ISSUER, &Env(text.clone()));
+            let issuer = serde_json::from_value::<IssuerConfig>(json!(ISSUER)).unwrap();
+            let env = Env(text.clone());
+            let keys = Keys::from_config(config, &algorithms, &issuer.into(), &env);
             let keys = keys.unwrap_or_else(|error| panic!("{text:?}: {error}"));
             assert!(has_signed(&keys.fixed[0], name, signer), "{text:?}");
             assert_eq!(keys.fixed[0].kid.as_deref(), Some("k"));

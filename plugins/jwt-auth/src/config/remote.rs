@@ -1,0 +1,158 @@
+//! Key sets that are fetched, in a configuration.
+
+use std::fmt;
+
+use portcullis_policy::config::{Duration, List};
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+
+use super::{Authority, Target, Upstream};
+
+/// Where an issuer publishes its keys: exactly one of `path` and `discovery`.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RemoteJwksConfig {
+    /// Who is asked: on Envoy the name of a cluster, on Kong `host:port`.
+    pub upstream: Upstream,
+    /// The host that is asked for: `:authority`, and on Kong the name in the certificate.
+    pub authority: Authority,
+    /// `https` or `http`. On Envoy the cluster decides whether there is TLS. Default: `https`.
+    #[serde(default)]
+    pub scheme: UrlScheme,
+    /// The path of the JWK set.
+    pub path: Option<Target>,
+    /// Whether the path is found out from the issuer's `/.well-known/openid-configuration` (OpenID
+    /// Connect Discovery 1.0): `true`, or where that lies, as an object with `path`. Its `issuer`
+    /// must be this provider's, and its `jwks_uri` must lie on `authority` or on one of
+    /// `jwks_hosts`. Default: `false`.
+    #[serde(default)]
+    pub discovery: DiscoveryConfig,
+    /// Other hosts on which a discovered `jwks_uri` may lie, each with who is asked there.
+    #[serde(default)]
+    pub jwks_hosts: List<JwksHostConfig>,
+    /// How often the set is fetched, at least `1s`; up to a tenth earlier, so that gateways do not
+    /// all come at once. Default: `10m`.
+    #[serde(default = "ten_minutes")]
+    pub refresh: Duration,
+    /// How long an answer may take, at most `60s`. Default: `3s`.
+    #[serde(default = "three_seconds")]
+    pub timeout: Duration,
+    /// How long the last good set serves on when no new one can be had. Default: `24h`.
+    #[serde(default = "a_day")]
+    pub max_stale: Duration,
+    /// How long after a fetch a token with an unknown `kid`, or with a bad signature under a known
+    /// one, may cause another, at least `1s`. Default: `10s`.
+    #[serde(default = "ten_seconds")]
+    pub refetch_min_interval: Duration,
+}
+
+/// A host on which a discovered `jwks_uri` may lie.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct JwksHostConfig {
+    /// The host in the `jwks_uri`, and its port if it is not the scheme's.
+    pub authority: Authority,
+    /// Who is asked for it: on Envoy the name of a cluster, on Kong `host:port`.
+    pub upstream: Upstream,
+}
+
+/// Whether the path of a key set is found out, and from where.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum DiscoveryConfig {
+    /// It is not.
+    #[default]
+    Off,
+    /// From the description that lies below the issuer.
+    BelowIssuer,
+    /// From the description that lies there.
+    At(Target),
+}
+
+impl<'de> Deserialize<'de> for DiscoveryConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Object {
+            path: Target,
+        }
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = DiscoveryConfig;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("true, false, or an object with `path`")
+            }
+            fn visit_bool<E: Error>(self, on: bool) -> Result<DiscoveryConfig, E> {
+                Ok(if on {
+                    DiscoveryConfig::BelowIssuer
+                } else {
+                    DiscoveryConfig::Off
+                })
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<DiscoveryConfig, A::Error> {
+                let object = Object::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(DiscoveryConfig::At(object.path))
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for DiscoveryConfig {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DiscoveryConfig".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["boolean", "object"],
+            "properties": { "path": generator.subschema_for::<Target>() },
+            "required": ["path"],
+            "additionalProperties": false
+        })
+    }
+}
+
+/// The scheme of a URL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UrlScheme {
+    /// With TLS.
+    #[default]
+    Https,
+    /// Without: whoever can write to that network can make tokens.
+    Http,
+}
+
+const fn ten_minutes() -> Duration {
+    Duration::from_secs(600)
+}
+
+const fn three_seconds() -> Duration {
+    Duration::from_secs(3)
+}
+
+const fn a_day() -> Duration {
+    Duration::from_secs(24 * 3600)
+}
+
+const fn ten_seconds() -> Duration {
+    Duration::from_secs(10)
+}
+
+impl UrlScheme {
+    /// The word.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
+}
