@@ -251,7 +251,7 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, detector: &Detector) -> Result<(), 
 impl<P: Policy> Context for Stream<P> {}
 
 impl<P: Policy> HttpContext for Stream<P> {
-    fn on_http_request_headers(&mut self, count: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
         let Some(shared) = self.shared.clone() else {
             return Action::Continue;
         };
@@ -270,6 +270,12 @@ impl<P: Policy> HttpContext for Stream<P> {
             Some(target) => request.with_target(target),
             None => request,
         };
+        // Only Envoy tells with the head whether the stream ends with it.
+        let known = match (shared.detector.host(), ends) {
+            (Some(Host::Envoy), false) => portcullis_policy::Sent::HeadOnly,
+            (Some(Host::Envoy), true) | (Some(Host::Kong) | None, _) => Sent::with(&headers).known(),
+        };
+        let request = request.with_sent(known);
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
         self.sent = match shared.detector.host() {

@@ -90,6 +90,14 @@ pub(crate) enum Sent {
 }
 
 impl Sent {
+    /// As a policy is told.
+    pub(crate) const fn known(self) -> portcullis_policy::Sent {
+        match self {
+            Self::All => portcullis_policy::Sent::Whole,
+            Self::HeadOnly => portcullis_policy::Sent::HeadOnly,
+        }
+    }
+
     /// From the headers of a request. One that has a body is complete with the first callback for
     /// it on Kong, which reads all of it before anything goes on to the upstream.
     pub(crate) fn with(headers: &Headers) -> Self {

@@ -39,7 +39,7 @@ pub use policy::{
     Ports, Setup, Verdict,
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
-pub use request::{PeerAddress, Request, Response};
+pub use request::{PeerAddress, Request, Response, Sent};
 pub use slot::{Layout, Reader, SlotError, SlotKey, Step, Writer, colliding, create, read, update};
 pub use store::{
     CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,

@@ -21,7 +21,18 @@ pub struct Request<'a> {
     headers: &'a Headers,
     peer: &'a dyn PeerAddress,
     target: Option<&'a [u8]>,
+    sent: Option<Sent>,
     path: OnceCell<Result<CanonicalPath<'a>, AmbiguousPath>>,
+}
+
+/// How much of a request has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its head; a body is to follow.
+    HeadOnly,
 }
 
 /// The head of a response. Everything is read when it is asked for.
@@ -54,6 +65,7 @@ impl<'a> Request<'a> {
             headers,
             peer,
             target: None,
+            sent: None,
             path: OnceCell::new(),
         }
     }
@@ -63,6 +75,27 @@ impl<'a> Request<'a> {
     pub const fn with_target(mut self, target: &'a [u8]) -> Self {
         self.target = Some(target);
         self
+    }
+
+    /// How much of it has come, where the gateway tells.
+    #[must_use]
+    pub const fn with_sent(mut self, sent: Sent) -> Self {
+        self.sent = Some(sent);
+        self
+    }
+
+    /// How much of it has come with its head: what the gateway tells, or its framing (RFC 9112,
+    /// section 6.3). HTTP/2 needs none, so that a body that only its frames tell of is not seen here.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        self.sent.unwrap_or_else(|| {
+            let length = self.headers.get("content-length");
+            let has_length = length.is_some_and(|length| length.iter().any(|digit| *digit != b'0'));
+            match self.headers.get("transfer-encoding").is_some() || has_length {
+                true => Sent::HeadOnly,
+                false => Sent::Whole,
+            }
+        })
     }
 
     /// All header lines, pseudo-headers included.
@@ -201,6 +234,23 @@ mod tests {
         assert_eq!(host(&[("host", "[::1]:80")]).as_deref(), Some("[::1]"));
         assert_eq!(host(&[("host", "a"), ("host", "b")]), None);
         assert_eq!(host(&[]), None);
+    }
+
+    #[test]
+    fn a_body_is_to_follow_where_the_framing_or_the_gateway_says_so() {
+        for (pairs, sent) in [
+            (&[][..], Sent::Whole),
+            (&[("content-length", "0")], Sent::Whole),
+            (&[("content-length", "12")], Sent::HeadOnly),
+            (&[("transfer-encoding", "chunked")], Sent::HeadOnly),
+        ] {
+            assert_eq!(with(pairs, |r| r.sent()), sent, "{pairs:?}");
+            let headers = Headers::from_pairs(pairs.iter().copied());
+            for told in [Sent::Whole, Sent::HeadOnly] {
+                let request = Request::new(&headers, &Nobody).with_sent(told);
+                assert_eq!(request.sent(), told, "{pairs:?}");
+            }
+        }
     }
 
     #[test]
