@@ -273,7 +273,9 @@ impl<P: Policy> HttpContext for Stream<P> {
         // Only Envoy tells with the head whether the stream ends with it.
         let known = match (shared.detector.host(), ends) {
             (Some(Host::Envoy), false) => portcullis_policy::Sent::HeadOnly,
-            (Some(Host::Envoy), true) | (Some(Host::Kong) | None, _) => Sent::with(&headers).known(),
+            (Some(Host::Envoy), true) | (Some(Host::Kong) | None, _) => {
+                Sent::with(&headers).known()
+            }
         };
         let request = request.with_sent(known);
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));

@@ -125,7 +125,9 @@ impl Record {
                     .turn(Transition::Probing, State::half_opened(now), now)
                     .admit_probe(settings, sent, now),
             },
-            State::HalfOpen { .. } => self.stay(self.state.clone()).admit_probe(settings, sent, now),
+            State::HalfOpen { .. } => self
+                .stay(self.state.clone())
+                .admit_probe(settings, sent, now),
         }
     }
 
@@ -226,9 +228,7 @@ impl Record {
     /// What changes when a worker tells its news; `None` when nothing does.
     pub(crate) fn merge(&self, news: News, settings: &Settings, moment: Moment) -> Option<Change> {
         match self.state {
-            State::Closed { run, .. } => {
-                self.count(self.known(run, news), news, settings, moment)
-            }
+            State::Closed { run, .. } => self.count(self.known(run, news), news, settings, moment),
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
@@ -280,13 +280,7 @@ impl Record {
     }
 
     /// What changes in a closed breaker that has seen these failures in a row, and these counts.
-    fn count(
-        &self,
-        run: Run,
-        news: News,
-        settings: &Settings,
-        moment: Moment,
-    ) -> Option<Change> {
+    fn count(&self, run: Run, news: News, settings: &Settings, moment: Moment) -> Option<Change> {
         let State::Closed {
             run: before,
             failing,
@@ -296,7 +290,9 @@ impl Record {
             return None;
         };
         // Not counted where nothing depends on it, so that no request has failures on record.
-        let run = settings.consecutive_failures.map_or(Run::default(), |_| run);
+        let run = settings
+            .consecutive_failures
+            .map_or(Run::default(), |_| run);
         let counts = match news.counts {
             Some((generation, counts)) if generation == self.generation => counts,
             Some(_) | None => Counts::default(),
@@ -318,11 +314,7 @@ impl Record {
             (true, _, _) => Some(Why::ConsecutiveFailures),
             (false, Exceeded::Yes, _) => Some(Why::FailureRatio),
             (false, Exceeded::No | Exceeded::Perhaps, Exceeded::Yes) => Some(Why::SlowRatio),
-            (
-                false,
-                Exceeded::No | Exceeded::Perhaps,
-                Exceeded::No | Exceeded::Perhaps,
-            ) => None,
+            (false, Exceeded::No | Exceeded::Perhaps, Exceeded::No | Exceeded::Perhaps) => None,
         };
         if let Some(why) = why {
             return Some(self.open(why, Transition::Tripped(why), settings, moment));

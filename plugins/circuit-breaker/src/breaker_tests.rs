@@ -179,7 +179,9 @@ fn the_head_of_a_success_ends_failures_in_a_row_and_is_written_where_there_are_s
 fn a_success_that_is_told_late_ends_what_came_before_it() {
     // Failures at 1, 2 and 3; a success of another worker; one more failure at 9 that tells of it.
     let failing = |secs: &[u64]| {
-        let run = secs.iter().fold(Run::default(), |run, secs| run.failed(at(*secs)));
+        let run = secs
+            .iter()
+            .fold(Run::default(), |run, secs| run.failed(at(*secs)));
         Record {
             state: State::Closed {
                 run,
@@ -215,7 +217,10 @@ fn a_success_that_is_told_late_ends_what_came_before_it() {
         }
         // A tick tells of it, too, and opens nothing.
         let told = record.merge(news, &SETTINGS, moment(9));
-        assert_eq!(told.as_ref().map(|told| told.transition), (merged != 3).then_some(None));
+        assert_eq!(
+            told.as_ref().map(|told| told.transition),
+            (merged != 3).then_some(None)
+        );
         let left = told.map_or(3, |told| failures(&told.record));
         assert_eq!(left, merged, "{head}");
         // So does what else turns out of an earlier time.
@@ -444,7 +449,9 @@ fn the_ends_of_time_and_of_generations_do_not_overflow() {
     let opened = opened.unwrap();
     assert_eq!(opened.record.generation, 0);
     let _ = opened.record.admit(&SETTINGS, Sent::Whole, end);
-    let _ = opened.record.admit(&SETTINGS, Sent::Whole, Timestamp::default());
+    let _ = opened
+        .record
+        .admit(&SETTINGS, Sent::Whole, Timestamp::default());
 }
 
 #[test]
@@ -491,7 +498,10 @@ fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why
         }
         // Two ticks later, when what is suspected is certain.
         let later = moment(place as u64).now.after(CONFIRM);
-        let later = Moment { now: later, roll: 0 };
+        let later = Moment {
+            now: later,
+            roll: 0,
+        };
         let confirmed = match record.phase() {
             Phase::Closed => record.merge(News::default(), settings, later),
             Phase::HalfOpen | Phase::Open => None,
@@ -612,7 +622,14 @@ fn a_suspicion_is_dropped_when_what_was_fine_is_told_and_confirmed_by_the_next_f
     let suspected = closed(0).merge(of(bad), &RATIOS, moment(0)).unwrap().record;
     let dropped = suspected.merge(of(fine), &RATIOS, moment(0)).unwrap();
     assert!(!dropped.record.is_suspicious());
-    let failed = settle_at(&suspected, &pass(&suspected), FAILURE, Pace::Quick, &RATIOS, 1);
+    let failed = settle_at(
+        &suspected,
+        &pass(&suspected),
+        FAILURE,
+        Pace::Quick,
+        &RATIOS,
+        1,
+    );
     assert_eq!(
         failed.unwrap().transition,
         Some(Transition::Tripped(Why::FailureRatio))
@@ -635,8 +652,13 @@ fn a_probe_whose_body_is_outstanding_gives_way_and_is_not_heard_any_more() {
     for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
         assert_eq!(settle(&record, &slow, outcome, 31), None);
     }
-    assert_eq!(record.admit(&one, Sent::Whole, at(31)), Admission::Refuse(Refusal::ProbesOut));
-    let freed = settle(&record, &whole, Outcome::Ignored, 31).unwrap().record;
+    assert_eq!(
+        record.admit(&one, Sent::Whole, at(31)),
+        Admission::Refuse(Refusal::ProbesOut)
+    );
+    let freed = settle(&record, &whole, Outcome::Ignored, 31)
+        .unwrap()
+        .record;
     let (record, slow) = probe(&freed, Sent::HeadOnly);
     let confirmed = record.confirm(&slow, &one, at(32)).unwrap().record;
     let refused = Admission::Refuse(Refusal::ProbesOut);

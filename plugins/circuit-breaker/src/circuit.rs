@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use portcullis_policy::config::{IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotError, SlotKey, Span, Step,
-    Timestamp, read, update,
+    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotError, SlotKey, Span,
+    Step, Timestamp, read, update,
 };
 
 use crate::backoff::OpenFor;
@@ -188,7 +188,8 @@ impl Circuit {
             return Ok(());
         }
         if !self.ends_something(ticket) {
-            self.heads.succeeded((ticket.generation, ports.clock.now()?));
+            self.heads
+                .succeeded((ticket.generation, ports.clock.now()?));
             return Ok(());
         }
         let on_record = update(ports.store, &self.key, |record: Option<&Record>| {

@@ -370,8 +370,16 @@ mod tests {
             assert_eq!(all.head(200, None, origin, WHOLE), other, "{origin:?}");
             assert_eq!(all.rest(origin, || None, WHOLE), later, "{origin:?}");
             assert_eq!(all.unread(origin, WHOLE), unread, "{origin:?}");
-            assert_eq!(all.nothing(&End(origin, false), WHOLE), logged, "{origin:?}");
-            assert_eq!(all.nothing(&End(origin, true), WHOLE), dropped, "{origin:?}");
+            assert_eq!(
+                all.nothing(&End(origin, false), WHOLE),
+                logged,
+                "{origin:?}"
+            );
+            assert_eq!(
+                all.nothing(&End(origin, true), WHOLE),
+                dropped,
+                "{origin:?}"
+            );
         }
     }
 
@@ -405,12 +413,22 @@ mod tests {
         const GRPC: Outcome = Outcome::Failure(Cause::GrpcStatus);
         let all = classifier("{}");
         // After so many milliseconds of its second: the gateway's own bounds, then the client's.
-        for (millis, counts) in [(0, true), (989, true), (990, false), (1_000, false), (60_000, false)] {
+        for (millis, counts) in [
+            (0, true),
+            (989, true),
+            (990, false),
+            (1_000, false),
+            (60_000, false),
+        ] {
             let clock = &At(millis);
             let client = &waiting(clock);
             let unless = |failure| if counts { failure } else { Ignored };
             for origin in [TimedOut, Idle, MaxDuration] {
-                assert_eq!(all.head(504, None, origin, client), unless(TIMEOUT), "{origin:?}");
+                assert_eq!(
+                    all.head(504, None, origin, client),
+                    unless(TIMEOUT),
+                    "{origin:?}"
+                );
                 assert_eq!(all.nothing(&End(origin, false), client), unless(TIMEOUT));
             }
             assert_eq!(all.rest(TimedOut, || None, client), unless(TIMEOUT));
@@ -455,8 +473,16 @@ mod tests {
             (14, GRPC),
             (255, Success),
         ] {
-            assert_eq!(all.head(200, Some(code), Upstream, WHOLE), expected, "{code}");
-            assert_eq!(all.head(200, Some(code), Unknown, WHOLE), expected, "{code}");
+            assert_eq!(
+                all.head(200, Some(code), Upstream, WHOLE),
+                expected,
+                "{code}"
+            );
+            assert_eq!(
+                all.head(200, Some(code), Unknown, WHOLE),
+                expected,
+                "{code}"
+            );
             assert_eq!(all.rest(Upstream, || Some(code), WHOLE), expected, "{code}");
         }
         // What the gateway says in gRPC is still the gateway's, and a client that left cut it short.

@@ -36,7 +36,9 @@ fn is_envoys(name: &[u8]) -> bool {
         b"x-envoy-expected-rq-timeout-ms",
         b"x-envoy-upstream-stream-duration-ms",
     ];
-    ENVOYS.iter().any(|envoys| name.eq_ignore_ascii_case(envoys))
+    ENVOYS
+        .iter()
+        .any(|envoys| name.eq_ignore_ascii_case(envoys))
 }
 
 /// `TimeoutValue TimeoutUnit`: at most eight digits, and one of H, M, S, m, u, n.

@@ -129,7 +129,11 @@ mod tests {
             Fault::Slot(SlotError::Foreign),
             Fault::Clock,
         ];
-        let failures = [HostFailure::Headers, HostFailure::HeadersCut, HostFailure::Edit];
+        let failures = [
+            HostFailure::Headers,
+            HostFailure::HeadersCut,
+            HostFailure::Edit,
+        ];
         let mut registry = MetricRegistry::default();
         let errors = Errors::new(&mut registry);
         let faults = faults.map(|fault| (errors.of(fault), fault.reason()));

@@ -202,13 +202,18 @@ mod tests {
         let mut permits = Permits::default();
         let slow = take(&mut permits, Sent::HeadOnly, 0).unwrap();
         let mut permits = permits.confirm(slow, 1, LEASE, at(20_000)).unwrap();
-        assert_eq!(take(&mut permits, Sent::Whole, 54_999), None, "its lease began anew");
+        assert_eq!(
+            take(&mut permits, Sent::Whole, 54_999),
+            None,
+            "its lease began anew"
+        );
         assert!(take(&mut permits, Sent::Whole, 55_000).is_some());
     }
 
     #[test]
     fn one_that_has_outlived_its_lease_is_confirmed_only_while_there_is_room() {
-        let two = |permits: &mut Permits, millis| permits.take(2, LEASE, Sent::HeadOnly, at(millis));
+        let two =
+            |permits: &mut Permits, millis| permits.take(2, LEASE, Sent::HeadOnly, at(millis));
         let mut permits = Permits::default();
         let (_, late) = (two(&mut permits, 0), two(&mut permits, 0).unwrap());
         assert!(permits.confirm(late, 1, LEASE, at(40_000)).is_some());

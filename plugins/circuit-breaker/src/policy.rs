@@ -214,10 +214,9 @@ impl Policy for CircuitBreaker {
                 Progress::Unread(pace) => {
                     (circuit.classifier.unread(ending.origin(), client), pace)
                 }
-                Progress::HeadFine(pace) => (
-                    circuit.classifier.rest(ending.origin(), grpc, client),
-                    pace,
-                ),
+                Progress::HeadFine(pace) => {
+                    (circuit.classifier.rest(ending.origin(), grpc, client), pace)
+                }
                 Progress::Settled => continue,
             };
             self.settle(admitted, outcome, pace, ports);

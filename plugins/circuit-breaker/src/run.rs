@@ -142,8 +142,14 @@ mod tests {
         let heads = Heads::default();
         heads.succeeded((1, at(1)));
         heads.saw(OnRecord::Failures);
-        assert_eq!((heads.last(), heads.on_record()), (Some((1, at(1))), OnRecord::Failures));
+        assert_eq!(
+            (heads.last(), heads.on_record()),
+            (Some((1, at(1))), OnRecord::Failures)
+        );
         heads.saw(OnRecord::NoFailures);
-        assert_eq!((heads.last(), heads.on_record()), (None, OnRecord::NoFailures));
+        assert_eq!(
+            (heads.last(), heads.on_record()),
+            (None, OnRecord::NoFailures)
+        );
     }
 }

@@ -103,21 +103,42 @@ mod tests {
     fn a_share_that_stays_exceeded_is_certain_after_two_ticks() {
         use Exceeded::{No, Perhaps, Yes};
         for (told, known) in [
-            (&[(0, 0, 3), (0, 0, 1), (99, 0, 0), (100, 0, 0)][..], &[No, Perhaps, Perhaps, Yes][..]),
+            (
+                &[(0, 0, 3), (0, 0, 1), (99, 0, 0), (100, 0, 0)][..],
+                &[No, Perhaps, Perhaps, Yes][..],
+            ),
             // Another bad one finds it so, too.
             (&[(0, 0, 4), (300, 0, 1)], &[Perhaps, Yes]),
             // What was fine is told late.
             (&[(0, 0, 10), (50, 10, 0), (100, 0, 0)], &[Perhaps, No, No]),
             // Enough of it was bad all the same.
-            (&[(0, 0, 10), (50, 5, 0), (100, 0, 0)], &[Perhaps, Perhaps, Yes]),
+            (
+                &[(0, 0, 10), (50, 5, 0), (100, 0, 0)],
+                &[Perhaps, Perhaps, Yes],
+            ),
             // A share of a half that is told in turn, the bad ones first.
             (
-                &[(0, 10, 10), (10, 0, 1), (60, 1, 0), (70, 0, 1), (120, 1, 0), (130, 0, 1)],
+                &[
+                    (0, 10, 10),
+                    (10, 0, 1),
+                    (60, 1, 0),
+                    (70, 0, 1),
+                    (120, 1, 0),
+                    (130, 0, 1),
+                ],
                 &[No, Perhaps, No, Perhaps, No, Perhaps],
             ),
             // Of two workers that are fine one tells at a time: the other's are missing always.
             (
-                &[(0, 20, 20), (10, 0, 2), (50, 1, 0), (60, 0, 2), (100, 2, 0), (110, 0, 2), (150, 2, 0)],
+                &[
+                    (0, 20, 20),
+                    (10, 0, 2),
+                    (50, 1, 0),
+                    (60, 0, 2),
+                    (100, 2, 0),
+                    (110, 0, 2),
+                    (150, 2, 0),
+                ],
                 &[No, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps],
             ),
             // The window has moved on meanwhile.

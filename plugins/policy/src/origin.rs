@@ -42,7 +42,9 @@ impl Origin {
             {
                 Self::Gateway
             }
-            "upstream_reset_before_response_started" if why.starts_with("remote_reset") => Self::Reset,
+            "upstream_reset_before_response_started" if why.starts_with("remote_reset") => {
+                Self::Reset
+            }
             "via_upstream" => Self::Upstream,
             // Without a host: all are ejected, fail their health checks, or their name is gone, as that
             // of a container is that died.

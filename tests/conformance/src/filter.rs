@@ -144,7 +144,10 @@ impl Subject for FilterSubject {
                 }
                 Dialect::Kong => (None, End::Dropped),
             },
-            Then::Hangs => (Some(Response::timeout().details("stream_idle_timeout")), End::Complete),
+            Then::Hangs => (
+                Some(Response::timeout().details("stream_idle_timeout")),
+                End::Complete,
+            ),
             Then::HangsForLong => (
                 Some(Response::timeout().details("max_duration_timeout")),
                 End::Complete,
@@ -155,7 +158,10 @@ impl Subject for FilterSubject {
             ),
             Then::Resets => {
                 let details = "upstream_reset_before_response_started{remote_reset}";
-                (Some(Response::connect_failure().details(details)), End::Complete)
+                (
+                    Some(Response::connect_failure().details(details)),
+                    End::Complete,
+                )
             }
             Then::LivesLong => (Some(Response::upstream(200)), End::MaxDuration),
             Then::BreaksOff => (Some(Response::upstream(200)), End::UpstreamReset),

@@ -122,7 +122,8 @@ impl<P: Policy> Subject for PolicySubject<P> {
             | Then::HangsForLong
             | Then::HangsForItsCluster
             | Then::Resets
-                if self.dialect == Dialect::Kong => {
+                if self.dialect == Dialect::Kong =>
+            {
                 self.worker.drop_flow(flow);
                 return Vec::new();
             }

@@ -34,12 +34,14 @@ impl End {
             (Dialect::Kong, _) if bypassed => &[DELETE],
             (Dialect::Kong, End::Dropped) => &[DELETE],
             (Dialect::Envoy, End::Dropped) => &[DONE, DELETE],
-            (Dialect::Kong, End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration) => {
-                &[DONE, LOG, DELETE]
-            }
-            (Dialect::Envoy, End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration) => {
-                &[LOG, DONE, DELETE]
-            }
+            (
+                Dialect::Kong,
+                End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration,
+            ) => &[DONE, LOG, DELETE],
+            (
+                Dialect::Envoy,
+                End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration,
+            ) => &[LOG, DONE, DELETE],
         }
     }
 

@@ -93,9 +93,7 @@ fn a_deadline_that_can_not_be_read_is_none() {
 fn a_deadline_costs_a_clock_and_no_deadline_none() {
     struct NoClock;
     impl portcullis_policy::Clock for NoClock {
-        fn now(
-            &self,
-        ) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
+        fn now(&self) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
             Err(portcullis_policy::ClockUnavailable)
         }
     }
@@ -124,7 +122,11 @@ fn an_upstream_that_is_silent_fails_by_whichever_bound_ends_it_and_a_stream_that
         }
         // While the client was still sending.
         for _ in 0..3 {
-            let headers = [(":method", "POST"), (":path", "/x"), ("content-length", "9")];
+            let headers = [
+                (":method", "POST"),
+                (":path", "/x"),
+                ("content-length", "9"),
+            ];
             let (_, mut flow) = worker.request("10.0.0.1", &headers);
             worker.respond(&mut flow, 408, origin);
             worker.end(flow, origin);
@@ -134,7 +136,11 @@ fn an_upstream_that_is_silent_fails_by_whichever_bound_ends_it_and_a_stream_that
         let mut flow = admitted(&worker);
         worker.respond(&mut flow, 504, origin);
         assert_eq!(metric(&worker, "failures.breaker.a"), 1, "{origin:?}");
-        let headers = [(":method", "POST"), (":path", "/x"), ("content-length", "9")];
+        let headers = [
+            (":method", "POST"),
+            (":path", "/x"),
+            ("content-length", "9"),
+        ];
         let (_, mut flow) = worker.request("10.0.0.1", &headers);
         worker.policy.on_request_sent(&mut flow, &worker.ports());
         worker.end(flow, origin);

@@ -21,7 +21,11 @@ fn when_the_store_fails_on_error_decides() {
         worker.telemetry.lines(),
         ["plugin=circuit_breaker event=refused reason=store_unavailable"]
     );
-    let headers = [(":method", "GET"), (":path", "/x"), ("x-request-id", "id-1")];
+    let headers = [
+        (":method", "GET"),
+        (":path", "/x"),
+        ("x-request-id", "id-1"),
+    ];
     assert_eq!(worker.request("10.0.0.1", &headers).0.status(), 503);
     assert_eq!(
         worker.telemetry.lines()[1],

@@ -34,7 +34,11 @@ fn streams_that_run_are_successes_by_their_heads() {
                 running.push(flow);
             }
             a_millisecond(&world);
-            assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{dialect:?} {round}");
+            assert_eq!(
+                state(&workers[0]),
+                r#"{"a":"closed"}"#,
+                "{dialect:?} {round}"
+            );
         }
         // When they end as they should, nothing changes.
         answered(&workers[0], 503);
@@ -75,7 +79,11 @@ fn another_workers_success_is_known_with_its_tick_or_its_next_failure() {
         // Of no failure has this worker heard.
         let reads = workers[1].store.0.reads();
         streams(&workers[1], &mut early);
-        assert_eq!(workers[1].store.0.reads(), reads, "a healthy request costs one read");
+        assert_eq!(
+            workers[1].store.0.reads(),
+            reads,
+            "a healthy request costs one read"
+        );
         a_millisecond(&world);
         match told_by_failure {
             true => workers[1].end(failing, Origin::ConnectionFailed),

@@ -80,7 +80,12 @@ fn the_next_failure_finds_the_share_exceeded_too_and_is_named() {
     answered(&worker, 503);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     let lines = worker.telemetry.lines();
-    assert!(lines.last().unwrap().ends_with("reason=failure_ratio cause=status"));
+    assert!(
+        lines
+            .last()
+            .unwrap()
+            .ends_with("reason=failure_ratio cause=status")
+    );
 }
 
 #[test]
@@ -98,7 +103,11 @@ fn good_ones_that_another_worker_tells_late_open_nothing() {
                     worker.tick();
                 }
             }
-            assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{dialect:?} {millis}");
+            assert_eq!(
+                state(&workers[0]),
+                r#"{"a":"closed"}"#,
+                "{dialect:?} {millis}"
+            );
         }
         // And ten more bad ones do.
         for _ in 0..60 {

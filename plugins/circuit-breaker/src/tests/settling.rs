@@ -51,7 +51,9 @@ fn every_way_in_which_an_upstream_fails_counts() {
         // A head is a success at its time, and ends what came before.
         (fine, |worker, flow| worker.end(flow, Origin::BrokenOff)),
         (fine, |worker, flow| worker.end(flow, Origin::TimedOut)),
-        (none, |worker, flow| worker.end(flow, Origin::ConnectionFailed)),
+        (none, |worker, flow| {
+            worker.end(flow, Origin::ConnectionFailed)
+        }),
         (none, |worker, flow| worker.end(flow, Origin::TimedOut)),
         // Kong, with its error_page.
         (none, |worker, flow| worker.drop_flow(flow)),

@@ -31,6 +31,8 @@ struct Truth {
     heads: Vec<u64>,
     failures: Vec<u64>,
     window: Window,
+    /// When requests were settled.
+    settled: Vec<u64>,
     /// When the share was exceeded.
     exceeded: Vec<u64>,
 }
@@ -67,12 +69,20 @@ impl Truth {
             slow: 0,
         };
         self.window.tell(ratio, counts, now);
+        self.settled.push(now);
         self.look(ratio, now);
     }
 
     fn look(&mut self, ratio: &Ratio, now: u64) {
         let seen = self.window.seen(ratio, now);
-        if ratio.is_exceeded(seen.requests, seen.failed) {
+        // What is told late leaves the window late, too, and may bring the minimum until then.
+        let oldest = now - WINDOW - TICK;
+        let known = self.settled.iter().filter(|at| **at >= oldest).count() as u64;
+        let any = Ratio {
+            minimum: 1,
+            ..*ratio
+        };
+        if known >= ratio.minimum && any.is_exceeded(seen.requests, seen.failed) {
             self.exceeded.push(now);
         }
     }
@@ -120,7 +130,13 @@ impl Play {
     /// Time passes, and no worker's tick is late.
     fn pass(&mut self, by: u64) {
         let end = self.now() + by;
-        while let Some(next) = self.next_tick.iter().min().copied().filter(|next| *next <= end) {
+        while let Some(next) = self
+            .next_tick
+            .iter()
+            .min()
+            .copied()
+            .filter(|next| *next <= end)
+        {
             self.world.clock.set(Timestamp::from_unix_nanos(next));
             for (worker, at) in self.next_tick.iter_mut().enumerate() {
                 if *at == next {
@@ -182,8 +198,14 @@ impl Play {
     /// Whether it opened when it was to, and not when it was not.
     fn judge(&mut self) {
         let now = self.now();
-        let lines = self.workers.iter().flat_map(|worker| worker.telemetry.lines());
-        if !lines.into_iter().any(|line| line.contains("from=closed to=open")) {
+        let lines = self
+            .workers
+            .iter()
+            .flat_map(|worker| worker.telemetry.lines());
+        if !lines
+            .into_iter()
+            .any(|line| line.contains("from=closed to=open"))
+        {
             if let Some(most) = self.consecutive {
                 let certain = self.truth.for_certain();
                 assert!(certain < most, "{certain} in a row, and it is closed");
@@ -233,6 +255,11 @@ fn what_is_known_late_opens_nothing_and_delays_no_longer_than_its_bound() {
         }
         // At last all fail.
         for flying in std::mem::take(&mut play.flying) {
+            // Until its client left a stream did well.
+            if flying.streams {
+                let now = play.now();
+                play.truth.settled(&play.ratio, 0, now);
+            }
             play.workers[flying.worker].end(flying.flow, Origin::ClientGone);
         }
         for round in 0..400 {

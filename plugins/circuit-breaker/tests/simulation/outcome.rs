@@ -94,7 +94,11 @@ impl Rules {
 
     /// A bound of the gateway, before a head.
     fn silence(&self, whole: bool) -> Outcome {
-        if whole { self.timeout() } else { Outcome::Ignored }
+        if whole {
+            self.timeout()
+        } else {
+            Outcome::Ignored
+        }
     }
 
     fn head(&self, status: u16, grpc: Option<u8>, origin: Origin, whole: bool) -> Outcome {
@@ -160,7 +164,6 @@ impl Case {
 
     /// Hears of a step at `now` (`None`: the clock can't be read); says what that brings, and how it
     /// settles it, which it does once. `failing`: its worker knows of failures on record.
-    #[expect(clippy::too_many_arguments, reason = "one for each thing that it may depend on")]
     pub(crate) fn hear(
         &mut self,
         guard: &Guard,
@@ -208,7 +211,9 @@ impl Case {
                 }
                 (outcome, slow)
             }
-            (Step::End(end), Progress::Waiting) => (rules.end_without_response(end, self.whole), slow),
+            (Step::End(end), Progress::Waiting) => {
+                (rules.end_without_response(end, self.whole), slow)
+            }
             (Step::End(end), Progress::Unread { slow }) => {
                 (rules.end_without_status(end.origin), slow)
             }

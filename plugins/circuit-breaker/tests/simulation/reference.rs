@@ -202,7 +202,8 @@ impl Breaker {
                         Outcome::Failure(cause) => Some(*cause),
                         Outcome::Success | Outcome::Ignored => slow.then_some("slow"),
                     };
-                    let fails = matches!(outcome, Outcome::Failure(_)) && ticket.epoch == self.epoch;
+                    let fails =
+                        matches!(outcome, Outcome::Failure(_)) && ticket.epoch == self.epoch;
                     self.count(settings, fails, *news, cause, now, look)
                 }
                 Standing::Probe if ticket.epoch != self.epoch => {
@@ -231,9 +232,15 @@ impl Breaker {
         if let State::HalfOpen { places, .. } = &mut self.state
             && epoch == self.epoch
         {
-            let others = places.iter().flatten().filter(|place| place.request != request);
+            let others = places
+                .iter()
+                .flatten()
+                .filter(|place| place.request != request);
             let others = others.filter(|place| is_out(place, settings, now)).count();
-            let mine = places.iter_mut().flatten().find(|place| place.request == request);
+            let mine = places
+                .iter_mut()
+                .flatten()
+                .find(|place| place.request == request);
             if let Some(mine) = mine
                 && others < settings.probes
             {
@@ -279,8 +286,10 @@ impl Breaker {
             }
         };
         // The first place that is free, or whose lease is over: who has that is not heard any more.
-        let is_taken = |place: &Option<Place>| place.is_some_and(|place| is_out(&place, settings, now));
-        let waits = |place: &Option<Place>| is_taken(place) && place.is_some_and(|place| !place.whole);
+        let is_taken =
+            |place: &Option<Place>| place.is_some_and(|place| is_out(&place, settings, now));
+        let waits =
+            |place: &Option<Place>| is_taken(place) && place.is_some_and(|place| !place.whole);
         let free = places.iter().position(|place| !is_taken(place));
         // Else the first whose request is not whole; an unfinished one must not come too often.
         let debt = crowd.saturating_sub(now);

@@ -121,7 +121,10 @@ fn head(draw: &Draw, dialect: Dialect) -> Head {
         5 => (draw.of(&[404, 429]), Origin::Upstream),
         6 | 7 => (draw.of(&[500, 502, 503, 504]), Origin::Upstream),
         8 => (draw.of(&[502, 503]), Origin::ConnectionFailed),
-        9 => (draw.of(&[408, 504]), draw.of(&[Origin::TimedOut, Origin::Idle])),
+        9 => (
+            draw.of(&[408, 504]),
+            draw.of(&[Origin::TimedOut, Origin::Idle]),
+        ),
         10 => (draw.of(&[200, 403, 429, 503]), Origin::Gateway),
         _ => (draw.of(&STATUSES), draw.of(&ORIGINS)),
     };

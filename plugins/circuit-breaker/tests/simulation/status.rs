@@ -118,7 +118,10 @@ fn of(guard: &Guard, breaker: &Breaker, now: u64) -> Value {
         State::HalfOpen {
             places, successes, ..
         } => {
-            let out = places.iter().flatten().filter(|place| is_out(place, settings, now));
+            let out = places
+                .iter()
+                .flatten()
+                .filter(|place| is_out(place, settings, now));
             shown["probes_out"] = out.count().into();
             shown["successes"] = (*successes).into();
         }
