@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use portcullis_policy::{
     CallId, CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MOST_CALLS, MetricRegistry,
-    NoReply, Policy, Ports, Problem, Request, Setup, SharedData, Verdict,
+    NoReply, Policy, Ports, Problem, Request, Sent, Setup, SharedData, Verdict,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -16,7 +16,7 @@ use crate::headers::{decode, encode_edited};
 use crate::host::{self, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
 use crate::telemetry::HostTelemetry;
-use crate::view::{EndView, ResponseView, Sent};
+use crate::view::{EndView, ResponseView};
 use crate::{configuration, reply};
 
 /// From so many response headers on, one call that puts all back is cheaper than one for each.
@@ -226,7 +226,7 @@ impl<P: Policy + 'static> RootContext for Root<P> {
             flow: None,
             answered: false,
             response_seen: false,
-            sent: Sent::All,
+            sent: Sent::Whole,
         }))
     }
 
@@ -288,6 +288,52 @@ fn is_cut(headers: &Headers, count: usize, host: Host) -> bool {
     }
 }
 
+/// How much of a request has come with its head.
+struct SentWithHead {
+    /// As its policy is told.
+    told: Sent,
+    /// As far as nothing more is heard of it until it is deleted.
+    at_deletion: Sent,
+}
+
+impl SentWithHead {
+    /// `ends`: what the host says. `observed`: whether anybody asks at the deletion.
+    fn of(request: &Request<'_>, ends: bool, host: Host, observed: bool) -> Self {
+        let announced = request.sent();
+        match (host, announced) {
+            // Its log tells how a stream has ended.
+            (Host::Envoy, _) => Self {
+                told: if ends { announced } else { Sent::HeadOnly },
+                at_deletion: Sent::Whole,
+            },
+            // Complete with the first callback for its body: Kong reads all of it before anything goes on.
+            (Host::Kong, Sent::HeadOnly) => Self {
+                told: Sent::HeadOnly,
+                at_deletion: Sent::HeadOnly,
+            },
+            // It may have a body that its headers do not tell of. Of one of which nothing but its head is ever heard
+            // that is its client's doing; but for a body that nobody sends with such a method it is not waited.
+            (Host::Kong, Sent::Whole)
+                if observed
+                    && request.headers().get("content-length").is_none()
+                    && host::may_have_body_unannounced() =>
+            {
+                Self {
+                    told: match request.method() {
+                        "GET" | "HEAD" | "OPTIONS" => Sent::Whole,
+                        _ => Sent::HeadOnly,
+                    },
+                    at_deletion: Sent::HeadOnly,
+                }
+            }
+            (Host::Kong, Sent::Whole) => Self {
+                told: Sent::Whole,
+                at_deletion: Sent::Whole,
+            },
+        }
+    }
+}
+
 /// Carries out all changes, also those behind one that fails: if the request passes all the same,
 /// nothing that was to be taken away passes with it.
 fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Status> {
@@ -325,7 +371,7 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Stat
 impl<P: Policy> Context for Stream<P> {}
 
 impl<P: Policy> HttpContext for Stream<P> {
-    fn on_http_request_headers(&mut self, count: usize, _: bool) -> Action {
+    fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
         let Some(shared) = self.shared.clone() else {
             let reply = Problem::UNAVAILABLE.reply_blind();
             return self.answer(&reply.because(P::NAME, "not_configured"));
@@ -349,15 +395,11 @@ impl<P: Policy> HttpContext for Stream<P> {
             Some(target) => request.with_target(target),
             None => request,
         };
+        let sent = SentWithHead::of(&request, ends, self.host, shared.policy.observes_ends());
+        let request = request.with_sent(sent.told);
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
-        self.sent = match self.host {
-            Host::Kong if shared.policy.observes_ends() => {
-                Sent::on_kong(&headers, host::may_have_body_unannounced)
-            }
-            // Nobody asks, or its log tells how a stream has ended.
-            Host::Kong | Host::Envoy => Sent::All,
-        };
+        self.sent = sent.at_deletion;
         match verdict {
             Verdict::Refuse(reply) => self.answer(&reply),
             Verdict::Continue(edits) => match apply(edits.as_slice(), Map::Request, self.host) {
@@ -368,7 +410,7 @@ impl<P: Policy> HttpContext for Stream<P> {
     }
 
     fn on_http_request_body(&mut self, _: usize, ends: bool) -> Action {
-        self.sent = Sent::All;
+        self.sent = Sent::Whole;
         if let (Some(shared), Some(flow), true, false) =
             (self.shared.clone(), &mut self.flow, ends, self.answered)
         {

@@ -2,7 +2,7 @@
 
 use std::cell::OnceCell;
 
-use portcullis_policy::{Ending, Headers, Origin, Response};
+use portcullis_policy::{Ending, Headers, Origin, Response, Sent};
 
 use crate::abi::{self, Map};
 use crate::headers::decode;
@@ -69,33 +69,6 @@ impl Response for ResponseView {
     }
 }
 
-/// How much of a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
-    /// All of it, or it can't be known.
-    All,
-    /// A body is to follow its headers.
-    HeadOnly,
-}
-
-impl Sent {
-    /// From the headers of a request on Kong. One that has a body is complete with the first callback for it: Kong
-    /// reads all of it before anything goes on to the upstream. `unannounced`: whether it may have one that its headers
-    /// do not tell of; such a request, of which nothing but its head is ever heard, is the client's doing.
-    pub(crate) fn on_kong(headers: &Headers, unannounced: impl FnOnce() -> bool) -> Self {
-        let none = |length: &[u8]| length.iter().all(|digit| *digit == b'0');
-        let has_body = match headers.get("content-length") {
-            _ if headers.get("transfer-encoding").is_some() => true,
-            Some(length) => !none(length),
-            None => unannounced(),
-        };
-        match has_body {
-            true => Self::HeadOnly,
-            false => Self::All,
-        }
-    }
-}
-
 /// A stream's end.
 pub(crate) enum EndView {
     /// At its log.
@@ -120,7 +93,7 @@ impl Ending for EndView {
             Self::Dropped {
                 sent: Sent::HeadOnly,
             } => Origin::ClientGone,
-            Self::Dropped { sent: Sent::All } => Origin::Unknown,
+            Self::Dropped { sent: Sent::Whole } => Origin::Unknown,
             Self::Answered => Origin::Gateway,
         }
     }

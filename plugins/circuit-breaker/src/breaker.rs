@@ -4,15 +4,17 @@
 //! as it is described in M. Nygard, *Release It!*, with ratios over a sliding window of time as in
 //! resilience4j, and with leases on the permits of its half-open state.
 
-use portcullis_policy::{Span, Timestamp};
+use portcullis_policy::{Sent, Span, Timestamp};
 
 use crate::backoff::{Backoff, OpenFor};
 use crate::batch::Counts;
 use crate::classify::{Outcome, Pace};
 use crate::permits::{Permits, left};
+use crate::run::{Head, OnRecord, Run};
+use crate::share::{Exceeded, Share};
 use crate::ticket::{Standing, Ticket};
 use crate::transition::{Phase, Transition, Why};
-use crate::window::{Ratio, Window};
+use crate::window::{Ratio, Tally};
 
 /// What a breaker is set to.
 #[derive(Clone, Copy, Debug)]
@@ -42,10 +44,9 @@ pub(crate) struct Record {
 pub(crate) enum State {
     /// All requests pass.
     Closed {
-        /// With no success between them.
-        failures: u32,
-        failing: Window,
-        slow: Window,
+        run: Run,
+        failing: Share,
+        slow: Share,
     },
     /// None passes until the time is up.
     Open { until: Timestamp, why: Why },
@@ -88,6 +89,14 @@ pub(crate) struct Moment {
     pub(crate) roll: u32,
 }
 
+/// What a worker tells the others: what it has counted, and the last success of which they may not
+/// know, each with its generation.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct News {
+    pub(crate) counts: Option<(u32, Counts)>,
+    pub(crate) head: Option<Head>,
+}
+
 /// What a probe that goes out, or a request that is settled, changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Change {
@@ -99,49 +108,89 @@ impl Record {
     /// The ticket of a request to a closed breaker, which takes neither a clock nor a write.
     pub(crate) const fn pass(&self) -> Option<Ticket> {
         match self.state {
-            State::Closed { failures, .. } => Some(Ticket::closed(self.generation, failures)),
+            State::Closed { run, .. } => Some(Ticket::closed(self.generation, run.failures)),
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
 
-    /// Decides on a request at `now`.
-    pub(crate) fn admit(&self, settings: &Settings, now: Timestamp) -> Admission {
+    /// Decides on a request at `now`, of which so much has come.
+    pub(crate) fn admit(&self, settings: &Settings, sent: Sent, now: Timestamp) -> Admission {
         match self.state {
-            State::Closed { failures, .. } => {
-                Admission::Pass(Ticket::closed(self.generation, failures))
+            State::Closed { run, .. } => {
+                Admission::Pass(Ticket::closed(self.generation, run.failures))
             }
             State::Open { until, .. } => match left(self.since, until, now) {
                 Some(left) => Admission::Refuse(Refusal::Open(left)),
                 None => self
-                    .turn(Transition::Probing, State::half_opened(), now)
-                    .admit_probe(settings, now),
+                    .turn(Transition::Probing, State::half_opened(now), now)
+                    .admit_probe(settings, sent, now),
             },
-            State::HalfOpen { .. } => self.stay(self.state.clone()).admit_probe(settings, now),
+            State::HalfOpen { .. } => self
+                .stay(self.state.clone())
+                .admit_probe(settings, sent, now),
         }
     }
 
-    /// What changes when a request that was admitted with `ticket` turns out as `outcome`, and
-    /// `counts` (it among them) are told with it; `None` when nothing does.
+    /// What changes when the request of a probe has come whole; `None` when another has its permit.
+    pub(crate) fn confirm(
+        &self,
+        ticket: &Ticket,
+        settings: &Settings,
+        now: Timestamp,
+    ) -> Option<Change> {
+        match (&self.state, ticket.standing) {
+            (State::HalfOpen { permits, successes }, Standing::Probe(permit))
+                if self.generation == ticket.generation =>
+            {
+                let lease = settings.probe_lease;
+                let permits = permits.confirm(permit, settings.probes, lease, now)?;
+                let successes = *successes;
+                Some(self.stay(State::HalfOpen { permits, successes }))
+            }
+            (State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. }, _) => None,
+        }
+    }
+
+    /// What changes when the head of a success has come, of a request that was admitted in
+    /// `generation`: failures so far are no longer in a row.
+    pub(crate) fn succeed(&self, generation: u32) -> Option<Change> {
+        match &self.state {
+            State::Closed { run, failing, slow }
+                if self.generation == generation && *run != Run::default() =>
+            {
+                Some(self.stay(State::Closed {
+                    run: Run::default(),
+                    failing: *failing,
+                    slow: *slow,
+                }))
+            }
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    /// What changes when a request that was admitted with `ticket` turns out as `outcome`, and `news`
+    /// (it among them) are told with it; `None` when nothing does.
     pub(crate) fn settle(
         &self,
         ticket: &Ticket,
         outcome: Outcome,
         pace: Pace,
-        counts: Counts,
+        news: News,
         settings: &Settings,
         moment: Moment,
     ) -> Option<Change> {
         if self.generation != ticket.generation {
-            return None;
+            // It says nothing; what else its worker knows may.
+            return self.merge(news, settings, moment);
         }
         match (&self.state, ticket.standing) {
-            (State::Closed { failures, .. }, Standing::Clean | Standing::AfterFailures) => {
-                let failures = match (outcome, ticket.standing) {
-                    (Outcome::Failure(_), _) => failures.saturating_add(1),
-                    (Outcome::Success, Standing::AfterFailures) => 0,
-                    (Outcome::Success | Outcome::Ignored, _) => *failures,
+            (State::Closed { run, .. }, Standing::Clean | Standing::AfterFailures) => {
+                let run = self.known(*run, news);
+                let run = match outcome {
+                    Outcome::Failure(_) => run.failed(moment.now),
+                    Outcome::Success | Outcome::Ignored => run,
                 };
-                self.count(failures, counts, settings, moment)
+                self.count(run, news, settings, moment)
             }
             (State::HalfOpen { permits, successes }, Standing::Probe(permit)) => {
                 let permits = permits.release(permit)?;
@@ -172,24 +221,43 @@ impl Record {
             )
             | (State::Closed { .. }, Standing::Probe(_))
             | (State::HalfOpen { .. }, Standing::Clean | Standing::AfterFailures)
-            | (_, Standing::Forced) => None,
+            | (_, Standing::Forced | Standing::Lost) => None,
         }
     }
 
-    /// What changes when `counts` of requests that were admitted in `generation` are told; `None`
-    /// when nothing does.
-    pub(crate) fn merge(
-        &self,
-        generation: u32,
-        counts: Counts,
-        settings: &Settings,
-        moment: Moment,
-    ) -> Option<Change> {
+    /// What changes when a worker tells its news; `None` when nothing does.
+    pub(crate) fn merge(&self, news: News, settings: &Settings, moment: Moment) -> Option<Change> {
         match self.state {
-            State::Closed { failures, .. } if self.generation == generation => {
-                self.count(failures, counts, settings, moment)
+            State::Closed { run, .. } => self.count(self.known(run, news), news, settings, moment),
+            State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    /// Whether failures in a row are on record.
+    pub(crate) const fn on_record(&self) -> OnRecord {
+        match self.state {
+            State::Closed { run, .. } if run.failures > 0 => OnRecord::Failures,
+            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => {
+                OnRecord::NoFailures
             }
-            State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
+        }
+    }
+
+    /// Whether a share is suspected to be exceeded: that is decided on at a tick.
+    pub(crate) const fn is_suspicious(&self) -> bool {
+        match &self.state {
+            State::Closed { failing, slow, .. } => {
+                failing.suspicion.is_some() || slow.suspicion.is_some()
+            }
+            State::Open { .. } | State::HalfOpen { .. } => false,
+        }
+    }
+
+    /// A run with a worker's last success, if that is of this generation.
+    fn known(&self, run: Run, news: News) -> Run {
+        match news.head {
+            Some((generation, head)) if generation == self.generation => run.after(head),
+            Some(_) | None => run,
         }
     }
 
@@ -211,16 +279,10 @@ impl Record {
         }
     }
 
-    /// What changes in a closed breaker that has seen so many failures in a row, and these counts.
-    fn count(
-        &self,
-        failures: u32,
-        counts: Counts,
-        settings: &Settings,
-        moment: Moment,
-    ) -> Option<Change> {
+    /// What changes in a closed breaker that has seen these failures in a row, and these counts.
+    fn count(&self, run: Run, news: News, settings: &Settings, moment: Moment) -> Option<Change> {
         let State::Closed {
-            failures: before,
+            run: before,
             failing,
             slow,
         } = &self.state
@@ -228,36 +290,37 @@ impl Record {
             return None;
         };
         // Not counted where nothing depends on it, so that no request has failures on record.
-        let failures = settings.consecutive_failures.map_or(0, |_| failures);
-        if failures == *before && counts == Counts::default() {
-            return None;
-        }
+        let run = settings
+            .consecutive_failures
+            .map_or(Run::default(), |_| run);
+        let counts = match news.counts {
+            Some((generation, counts)) if generation == self.generation => counts,
+            Some(_) | None => Counts::default(),
+        };
         let (mut failing, mut slow, now) = (*failing, *slow, moment.now);
-        let too_many = |ratio: Option<Ratio>, window: &mut Window, tally| {
-            ratio.is_some_and(|ratio| {
-                window.add(&ratio, tally, now);
-                ratio.is_exceeded(window.sum(&ratio, now))
-            })
+        let too_many = |ratio: Option<Ratio>, share: &mut Share, tally: Tally| {
+            let is_idle = tally == Tally::default() && share.suspicion.is_none();
+            let ratio = ratio.filter(|_| !is_idle);
+            ratio.map_or(Exceeded::No, |ratio| share.tell(&ratio, tally, now))
         };
         let too_many_failed = too_many(settings.failure_ratio, &mut failing, counts.failures());
         let too_many_slow = too_many(settings.slow_ratio, &mut slow, counts.slow());
+        // Only another failure opens it so, not one that is told to be the last.
+        let known = self.known(*before, news).failures;
         let in_a_row = settings
             .consecutive_failures
-            .is_some_and(|most| failures > *before && failures >= most);
+            .is_some_and(|most| run.failures > known && run.failures >= most);
         let why = match (in_a_row, too_many_failed, too_many_slow) {
             (true, _, _) => Some(Why::ConsecutiveFailures),
-            (false, true, _) => Some(Why::FailureRatio),
-            (false, false, true) => Some(Why::SlowRatio),
-            (false, false, false) => None,
+            (false, Exceeded::Yes, _) => Some(Why::FailureRatio),
+            (false, Exceeded::No | Exceeded::Perhaps, Exceeded::Yes) => Some(Why::SlowRatio),
+            (false, Exceeded::No | Exceeded::Perhaps, Exceeded::No | Exceeded::Perhaps) => None,
         };
-        Some(match why {
-            Some(why) => self.open(why, Transition::Tripped(why), settings, moment),
-            None => self.stay(State::Closed {
-                failures,
-                failing,
-                slow,
-            }),
-        })
+        if let Some(why) = why {
+            return Some(self.open(why, Transition::Tripped(why), settings, moment));
+        }
+        let state = State::Closed { run, failing, slow };
+        (state != self.state).then(|| self.stay(state))
     }
 
     fn open(
@@ -305,10 +368,10 @@ impl Record {
 
 impl Change {
     /// Sends one more probe out.
-    fn admit_probe(mut self, settings: &Settings, now: Timestamp) -> Admission {
+    fn admit_probe(mut self, settings: &Settings, sent: Sent, now: Timestamp) -> Admission {
         let permit = match &mut self.record.state {
             State::HalfOpen { permits, .. } => {
-                permits.take(settings.probes, settings.probe_lease, now)
+                permits.take(settings.probes, settings.probe_lease, sent, now)
             }
             State::Closed { .. } | State::Open { .. } => None,
         };
@@ -326,17 +389,17 @@ impl Change {
 impl Default for State {
     fn default() -> Self {
         Self::Closed {
-            failures: 0,
-            failing: Window::default(),
-            slow: Window::default(),
+            run: Run::default(),
+            failing: Share::default(),
+            slow: Share::default(),
         }
     }
 }
 
 impl State {
-    fn half_opened() -> Self {
+    fn half_opened(now: Timestamp) -> Self {
         Self::HalfOpen {
-            permits: Permits::default(),
+            permits: Permits::beginning(now),
             successes: 0,
         }
     }

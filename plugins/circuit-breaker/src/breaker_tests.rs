@@ -1,6 +1,7 @@
 use super::*;
 use crate::classify::Cause;
 use crate::permits::MOST_PROBES;
+use crate::share::{CONFIRM, Share};
 use crate::window::Tally;
 
 const FAILURE: Outcome = Outcome::Failure(Cause::Status);
@@ -42,10 +43,18 @@ fn closed(failures: u32) -> Record {
 }
 
 fn in_a_row(failures: u32) -> State {
+    let run = (0..failures.min(9)).fold(Run::default(), |run, _| run.failed(at(0)));
     State::Closed {
-        failures,
-        failing: Window::default(),
-        slow: Window::default(),
+        run: Run { failures, ..run },
+        failing: Share::default(),
+        slow: Share::default(),
+    }
+}
+
+fn failures(record: &Record) -> u32 {
+    match record.state {
+        State::Closed { run, .. } => run.failures,
+        State::Open { .. } | State::HalfOpen { .. } => panic!("not closed"),
     }
 }
 
@@ -84,7 +93,11 @@ fn settle_at(
         true => Counts::of(outcome, pace),
         false => Counts::default(),
     };
-    record.settle(ticket, outcome, pace, counts, settings, moment(secs))
+    let news = News {
+        counts: Some((ticket.generation, counts)),
+        head: None,
+    };
+    record.settle(ticket, outcome, pace, news, settings, moment(secs))
 }
 
 /// Half-open since second 30, with so many probes out.
@@ -105,21 +118,21 @@ fn probing(probes: usize, successes: u32) -> (Record, Vec<Ticket>) {
 }
 
 fn probe(record: &Record, now: Timestamp) -> (Record, Ticket, Option<Transition>) {
-    match record.admit(&SETTINGS, now) {
+    match record.admit(&SETTINGS, Sent::Whole, now) {
         Admission::Probe(change, ticket) => (change.record, ticket, change.transition),
         other => panic!("not a probe: {other:?}"),
     }
 }
 
 fn pass(record: &Record) -> Ticket {
-    match record.admit(&SETTINGS, at(0)) {
+    match record.admit(&SETTINGS, Sent::Whole, at(0)) {
         Admission::Pass(ticket) => ticket,
         other => panic!("does not pass: {other:?}"),
     }
 }
 
 fn refusal(record: &Record, now: Timestamp) -> Refusal {
-    match record.admit(&SETTINGS, now) {
+    match record.admit(&SETTINGS, Sent::Whole, now) {
         Admission::Refuse(refusal) => refusal,
         other => panic!("is not refused: {other:?}"),
     }
@@ -131,7 +144,7 @@ fn closed_lets_everybody_pass_and_only_failures_are_written() {
         (0, Outcome::Success, None),
         (0, Outcome::Ignored, None),
         (0, FAILURE, Some(closed(1))),
-        (1, Outcome::Success, Some(closed(0))),
+        (1, Outcome::Success, None),
         (1, Outcome::Ignored, None),
         (1, FAILURE, Some(closed(2))),
     ] {
@@ -142,6 +155,78 @@ fn closed_lets_everybody_pass_and_only_failures_are_written() {
             transition: None,
         });
         assert_eq!(change, after, "{failures} {outcome:?}");
+    }
+}
+
+#[test]
+fn the_head_of_a_success_ends_failures_in_a_row_and_is_written_where_there_are_some() {
+    let change = |record| {
+        Some(Change {
+            record,
+            transition: None,
+        })
+    };
+    assert_eq!(closed(2).succeed(7), change(closed(0)));
+    assert_eq!(closed(0).succeed(7), None);
+    assert_eq!(closed(2).succeed(6), None, "it was admitted before");
+    let (half_open, _) = probing(1, 0);
+    for record in [open(), half_open] {
+        assert_eq!(record.succeed(record.generation), None);
+    }
+}
+
+#[test]
+fn a_success_that_is_told_late_ends_what_came_before_it() {
+    // Failures at 1, 2 and 3; a success of another worker; one more failure at 9 that tells of it.
+    let failing = |secs: &[u64]| {
+        let run = secs
+            .iter()
+            .fold(Run::default(), |run, secs| run.failed(at(*secs)));
+        Record {
+            state: State::Closed {
+                run,
+                failing: Share::default(),
+                slow: Share::default(),
+            },
+            ..closed(0)
+        }
+    };
+    let four = Settings {
+        consecutive_failures: Some(4),
+        ..SETTINGS
+    };
+    let record = failing(&[1, 2, 3]);
+    for (generation, head, opens, merged) in [
+        (7, 0, true, 3),
+        (7, 1, false, 1),
+        (7, 2, false, 1),
+        (7, 3, false, 0),
+        (7, 8, false, 0),
+        // Of a request that was admitted before the last transition.
+        (6, 8, true, 3),
+    ] {
+        let news = News {
+            counts: None,
+            head: Some((generation, at(head))),
+        };
+        let change = record.settle(&pass(&record), FAILURE, Pace::Quick, news, &four, moment(9));
+        let change = change.unwrap();
+        assert_eq!(change.transition.is_some(), opens, "{generation} {head}");
+        if !opens {
+            assert_eq!(failures(&change.record), merged + 1, "{head}");
+        }
+        // A tick tells of it, too, and opens nothing.
+        let told = record.merge(news, &SETTINGS, moment(9));
+        assert_eq!(
+            told.as_ref().map(|told| told.transition),
+            (merged != 3).then_some(None)
+        );
+        let left = told.map_or(3, |told| failures(&told.record));
+        assert_eq!(left, merged, "{head}");
+        // So does what else turns out of an earlier time.
+        let early = Ticket::closed(6, 0);
+        let late = record.settle(&early, FAILURE, Pace::Quick, news, &SETTINGS, moment(9));
+        assert_eq!(late.map_or(3, |late| failures(&late.record)), merged);
     }
 }
 
@@ -238,7 +323,7 @@ fn fewer_probes_than_are_out_admit_none_and_more_admit_some() {
     let (record, _) = probing(2, 0);
     for (probes, admitted) in [(1, false), (2, false), (3, true), (16, true)] {
         let settings = Settings { probes, ..SETTINGS };
-        let admission = record.admit(&settings, at(31));
+        let admission = record.admit(&settings, Sent::Whole, at(31));
         assert_eq!(
             matches!(admission, Admission::Probe(..)),
             admitted,
@@ -255,12 +340,12 @@ fn there_is_a_place_for_each_of_the_most_probes() {
     };
     let mut record = open();
     for _ in 0..MOST_PROBES {
-        match record.admit(&settings, at(30)) {
+        match record.admit(&settings, Sent::Whole, at(30)) {
             Admission::Probe(change, _) => record = change.record,
             other => panic!("{other:?}"),
         }
     }
-    let seventeenth = record.admit(&settings, at(30));
+    let seventeenth = record.admit(&settings, Sent::Whole, at(30));
     assert_eq!(seventeenth, Admission::Refuse(Refusal::ProbesOut));
 }
 
@@ -359,12 +444,14 @@ fn the_ends_of_time_and_of_generations_do_not_overflow() {
     };
     let ticket = record.pass().unwrap();
     let moment = Moment { now: end, roll: 0 };
-    let none = Counts::default();
+    let none = News::default();
     let opened = record.settle(&ticket, FAILURE, Pace::Quick, none, &SETTINGS, moment);
     let opened = opened.unwrap();
     assert_eq!(opened.record.generation, 0);
-    let _ = opened.record.admit(&SETTINGS, end);
-    let _ = opened.record.admit(&SETTINGS, Timestamp::default());
+    let _ = opened.record.admit(&SETTINGS, Sent::Whole, end);
+    let _ = opened
+        .record
+        .admit(&SETTINGS, Sent::Whole, Timestamp::default());
 }
 
 #[test]
@@ -400,12 +487,31 @@ fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why
     let mut record = closed(0);
     for (place, (outcome, pace)) in requests.iter().enumerate() {
         let ticket = pass(&record);
-        let change = settle_at(&record, &ticket, *outcome, *pace, settings, place as u64);
-        let Some(change) = change else { continue };
-        if let Some(Transition::Tripped(why)) = change.transition {
-            return Some((place, why));
+        if *outcome == Outcome::Success
+            && let Some(change) = record.succeed(7)
+        {
+            record = change.record;
         }
-        record = change.record;
+        let settled = settle_at(&record, &ticket, *outcome, *pace, settings, place as u64);
+        if let Some(change) = &settled {
+            record = change.record.clone();
+        }
+        // Two ticks later, when what is suspected is certain.
+        let later = moment(place as u64).now.after(CONFIRM);
+        let later = Moment {
+            now: later,
+            roll: 0,
+        };
+        let confirmed = match record.phase() {
+            Phase::Closed => record.merge(News::default(), settings, later),
+            Phase::HalfOpen | Phase::Open => None,
+        };
+        for change in settled.into_iter().chain(confirmed) {
+            if let Some(Transition::Tripped(why)) = change.transition {
+                return Some((place, why));
+            }
+            record = change.record;
+        }
     }
     None
 }
@@ -464,37 +570,104 @@ fn counts_of_a_batch_are_merged_into_their_own_generation_only() {
         failed: 5,
         slow: 0,
     };
+    let of = |generation, counts| News {
+        counts: Some((generation, counts)),
+        head: None,
+    };
     let record = closed(0);
-    let merged = record.merge(7, counts, &RATIOS, moment(0)).unwrap();
+    let merged = record.merge(of(7, counts), &RATIOS, moment(0)).unwrap();
+    assert_eq!(merged.transition, None, "it is suspected");
+    assert!(merged.record.is_suspicious());
+    let merged = merged.record.merge(News::default(), &RATIOS, moment(1));
     assert_eq!(
-        merged.transition,
+        merged.unwrap().transition,
         Some(Transition::Tripped(Why::FailureRatio))
     );
-    assert_eq!(record.merge(6, counts, &RATIOS, moment(0)), None);
+    assert_eq!(record.merge(of(6, counts), &RATIOS, moment(0)), None);
     let (half_open, _) = probing(1, 0);
     for record in [&open(), &half_open] {
-        assert_eq!(
-            record.merge(record.generation, counts, &RATIOS, moment(0)),
-            None
-        );
+        let news = of(record.generation, counts);
+        assert_eq!(record.merge(news, &RATIOS, moment(0)), None);
     }
     // Nothing to tell, nothing to write; a count in a row is not brought up by others' successes.
     let none = Counts::default();
-    assert_eq!(record.merge(7, none, &RATIOS, moment(0)), None);
+    assert_eq!(record.merge(of(7, none), &RATIOS, moment(0)), None);
     let few = Counts {
         failed: 1,
         ..counts
     };
-    let merged = closed(2).merge(
-        7,
-        few,
-        &Settings {
-            consecutive_failures: Some(2),
-            ..RATIOS
-        },
-        moment(0),
-    );
+    let both = Settings {
+        consecutive_failures: Some(2),
+        ..RATIOS
+    };
+    let merged = closed(2).merge(of(7, few), &both, moment(0));
     assert_eq!(merged.unwrap().transition, None);
+}
+
+#[test]
+fn a_suspicion_is_dropped_when_what_was_fine_is_told_and_confirmed_by_the_next_failure() {
+    let bad = Counts {
+        requests: 6,
+        failed: 6,
+        slow: 0,
+    };
+    let fine = Counts {
+        requests: 6,
+        ..Counts::default()
+    };
+    let of = |counts| News {
+        counts: Some((7, counts)),
+        head: None,
+    };
+    let suspected = closed(0).merge(of(bad), &RATIOS, moment(0)).unwrap().record;
+    let dropped = suspected.merge(of(fine), &RATIOS, moment(0)).unwrap();
+    assert!(!dropped.record.is_suspicious());
+    let failed = settle_at(
+        &suspected,
+        &pass(&suspected),
+        FAILURE,
+        Pace::Quick,
+        &RATIOS,
+        1,
+    );
+    assert_eq!(
+        failed.unwrap().transition,
+        Some(Transition::Tripped(Why::FailureRatio))
+    );
+}
+
+#[test]
+fn a_probe_whose_body_is_outstanding_gives_way_and_is_not_heard_any_more() {
+    let one = Settings {
+        probes: 1,
+        ..SETTINGS
+    };
+    let probe = |record: &Record, sent| match record.admit(&one, sent, at(30)) {
+        Admission::Probe(change, ticket) => (change.record, ticket),
+        other => panic!("not a probe: {other:?}"),
+    };
+    let (record, slow) = probe(&open(), Sent::HeadOnly);
+    let (record, whole) = probe(&record, Sent::Whole);
+    assert_eq!(record.confirm(&slow, &one, at(31)), None);
+    for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
+        assert_eq!(settle(&record, &slow, outcome, 31), None);
+    }
+    assert_eq!(
+        record.admit(&one, Sent::Whole, at(31)),
+        Admission::Refuse(Refusal::ProbesOut)
+    );
+    let freed = settle(&record, &whole, Outcome::Ignored, 31)
+        .unwrap()
+        .record;
+    let (record, slow) = probe(&freed, Sent::HeadOnly);
+    let confirmed = record.confirm(&slow, &one, at(32)).unwrap().record;
+    let refused = Admission::Refuse(Refusal::ProbesOut);
+    assert_eq!(confirmed.admit(&one, Sent::Whole, at(32)), refused);
+    let relapsed = settle(&confirmed, &slow, FAILURE, 33).unwrap();
+    assert_eq!(relapsed.transition, Some(Transition::Relapsed));
+    for record in [&closed(0), &open(), &relapsed.record] {
+        assert_eq!(record.confirm(&slow, &one, at(32)), None);
+    }
 }
 
 #[test]
@@ -511,8 +684,8 @@ fn the_windows_are_empty_when_it_closes_again() {
     let State::Closed { failing, slow, .. } = recovered.unwrap().record.state else {
         panic!("not closed");
     };
-    for window in [failing, slow] {
-        assert_eq!(window.sum(&RATIO, at(31)), Tally::default());
+    for share in [failing, slow] {
+        assert_eq!(share.window.sum(&RATIO, at(31)), Tally::default());
     }
 }
 

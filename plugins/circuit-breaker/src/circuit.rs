@@ -1,21 +1,24 @@
 //! One breaker as it is configured: what the state machine decides, carried out on shared data and
 //! told to the telemetry.
 
+use std::cell::Cell;
+
 use portcullis_policy::config::{IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, SlotError, SlotKey, Span, Step,
-    Timestamp, read, update,
+    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotError, SlotKey, Span,
+    Step, Timestamp, read, update,
 };
 
 use crate::backoff::OpenFor;
 use crate::batch::{Batch, Counts};
-use crate::breaker::{Admission, Change, Moment, Record, Refusal, Settings};
+use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force};
 use crate::metrics::Metrics;
 use crate::policy::NAME;
 use crate::record::slot_name;
-use crate::ticket::Ticket;
+use crate::run::{Heads, OnRecord};
+use crate::ticket::{Standing, Ticket};
 use crate::transition::{Phase, Transition};
 use crate::window::Ratio;
 
@@ -32,6 +35,10 @@ pub(crate) struct Circuit {
     slower_than: Option<Span>,
     matches: Match,
     batch: Batch,
+    heads: Heads,
+    /// Whether a share was suspected to be exceeded when this worker last changed the record or
+    /// tried to: then its ticks look whether it still is.
+    suspects: Cell<bool>,
     metrics: Metrics,
 }
 
@@ -58,6 +65,8 @@ impl Circuit {
             settings: Settings::from(&config),
             matches: config.matches,
             batch: Batch::default(),
+            heads: Heads::default(),
+            suspects: Cell::new(false),
             metrics: Metrics::new(&name, metrics),
             name,
         }
@@ -77,17 +86,36 @@ impl Circuit {
         self.settings.failure_ratio.is_some() || self.settings.slow_ratio.is_some()
     }
 
-    /// Decides on a request. A closed breaker costs one read, a refusal one read and the time; only
-    /// a probe is written down.
-    pub(crate) fn admit(&self, ports: &Ports<'_>) -> Result<Answer, Fault> {
-        let answer = self.decide(ports)?;
-        if answer.is_ok() {
+    /// Whether workers have to tell each other of what is fine, and so tick often.
+    pub(crate) const fn has_news(&self) -> bool {
+        self.has_ratio() || self.settings.consecutive_failures.is_some()
+    }
+
+    /// Whether who made a fine response matters at once: it ends failures in a row, or a probe.
+    pub(crate) fn ends_something(&self, ticket: &Ticket) -> bool {
+        match ticket.standing {
+            Standing::Probe(_) | Standing::AfterFailures => true,
+            Standing::Clean => self.heads.on_record() == OnRecord::Failures,
+            Standing::Forced | Standing::Lost => false,
+        }
+    }
+
+    /// Decides on a request of which so much has come. A closed breaker costs one read, a refusal
+    /// one read and the time; only a probe is written down.
+    pub(crate) fn admit(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Fault> {
+        let answer = self.decide(sent, ports)?;
+        if let Ok(ticket) = &answer {
             ports.telemetry.count(self.metrics.admitted);
+            match ticket.standing {
+                Standing::Clean => self.heads.saw(OnRecord::NoFailures),
+                Standing::AfterFailures => self.heads.saw(OnRecord::Failures),
+                Standing::Probe(_) | Standing::Lost | Standing::Forced => {}
+            }
         }
         Ok(answer)
     }
 
-    fn decide(&self, ports: &Ports<'_>) -> Result<Answer, Fault> {
+    fn decide(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Fault> {
         match self.force {
             Force::None => {}
             Force::Open => return Ok(Err(Refusal::Forced(self.settings.open_for.initial))),
@@ -98,12 +126,12 @@ impl Circuit {
             return Ok(Ok(ticket));
         }
         let now = ports.clock.now()?;
-        if let Admission::Refuse(refusal) = seen.admit(&self.settings, now) {
+        if let Admission::Refuse(refusal) = seen.admit(&self.settings, sent, now) {
             return Ok(Err(refusal));
         }
         let (answer, transition) = update(ports.store, &self.key, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
-            match record.admit(&self.settings, now) {
+            match record.admit(&self.settings, sent, now) {
                 Admission::Pass(ticket) => Step::Keep((Ok(ticket), None)),
                 Admission::Refuse(refusal) => Step::Keep((Err(refusal), None)),
                 Admission::Probe(change, ticket) => {
@@ -133,6 +161,51 @@ impl Circuit {
         }
     }
 
+    /// Hears that the request of a ticket has come whole. A probe that has lost its permit meanwhile
+    /// says nothing any more.
+    pub(crate) fn confirm(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
+        if !ticket.is_probe() {
+            return Ok(());
+        }
+        let now = ports.clock.now()?;
+        let is_held = update(ports.store, &self.key, |record: Option<&Record>| {
+            let record = record.cloned().unwrap_or_default();
+            match record.confirm(ticket, &self.settings, now) {
+                Some(change) => Step::Write(change.record, true),
+                None => Step::Keep(false),
+            }
+        })?;
+        if !is_held {
+            ticket.standing = Standing::Lost;
+        }
+        Ok(())
+    }
+
+    /// Hears of the head of a success. Where failures are on record it ends them at once; else it is
+    /// remembered, for there may be some of which this worker has not heard yet.
+    pub(crate) fn succeeded(&self, ticket: &Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
+        if self.settings.consecutive_failures.is_none() || !ticket.is_of_closed() {
+            return Ok(());
+        }
+        if !self.ends_something(ticket) {
+            self.heads
+                .succeeded((ticket.generation, ports.clock.now()?));
+            return Ok(());
+        }
+        let on_record = update(ports.store, &self.key, |record: Option<&Record>| {
+            let record = record.cloned().unwrap_or_default();
+            match record.succeed(ticket.generation) {
+                Some(change) => {
+                    let on_record = change.record.on_record();
+                    Step::Write(change.record, on_record)
+                }
+                None => Step::Keep(record.on_record()),
+            }
+        })?;
+        self.heads.saw(on_record);
+        Ok(())
+    }
+
     /// Closes the books on a request that was admitted.
     pub(crate) fn settle(
         &self,
@@ -149,30 +222,37 @@ impl Circuit {
         if self.has_ratio() && ticket.is_of_closed() {
             self.batch.put(ticket.generation, counts);
             // What is fine is told with the next tick, what is not at once.
-            if counts.failed == 0 && counts.slow == 0 && !ticket.matters(outcome) {
+            if counts.failed == 0 && counts.slow == 0 {
                 return Ok(());
             }
         } else if !ticket.matters(outcome) {
             return Ok(());
         }
-        let counts = self.batch.take_of(ticket.generation);
+        let news = News {
+            counts: Some((ticket.generation, self.batch.take_of(ticket.generation))),
+            head: self.heads.last(),
+        };
         let cause = match (outcome, pace) {
             (Outcome::Failure(cause), _) => Some(cause),
             (Outcome::Success, Pace::Slow) => Some(Cause::Slow),
             (Outcome::Success, Pace::Quick) | (Outcome::Ignored, _) => None,
         };
         self.change(cause, ports, |record, moment| {
-            record.settle(ticket, outcome, pace, counts, &self.settings, moment)
+            record.settle(ticket, outcome, pace, news, &self.settings, moment)
         })
     }
 
-    /// Tells the others what this worker has seen.
+    /// Tells the others what this worker has seen, and looks whether what is suspected is so.
     pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Fault> {
-        let Some((generation, counts)) = self.batch.take() else {
-            return Ok(());
+        let news = News {
+            counts: self.batch.take(),
+            head: self.heads.last(),
         };
+        if news.counts.is_none() && news.head.is_none() && !self.suspects.get() {
+            return Ok(());
+        }
         self.change(None, ports, |record, moment| {
-            record.merge(generation, counts, &self.settings, moment)
+            record.merge(news, &self.settings, moment)
         })
     }
 
@@ -186,14 +266,22 @@ impl Circuit {
             now: ports.clock.now()?,
             roll: self.roll(ports),
         };
-        let transition = update(
-            ports.store,
-            &self.key,
-            |record: Option<&Record>| match change(&record.cloned().unwrap_or_default(), moment) {
-                None => Step::Keep(None),
-                Some(change) => Step::Write(change.record, change.transition),
-            },
-        )?;
+        let (transition, on_record, suspects) =
+            update(ports.store, &self.key, |record: Option<&Record>| {
+                let record = record.cloned().unwrap_or_default();
+                let seen = |record: &Record, transition| {
+                    (transition, record.on_record(), record.is_suspicious())
+                };
+                match change(&record, moment) {
+                    None => Step::Keep(seen(&record, None)),
+                    Some(change) => {
+                        let seen = seen(&change.record, change.transition);
+                        Step::Write(change.record, seen)
+                    }
+                }
+            })?;
+        self.heads.told(on_record);
+        self.suspects.set(suspects);
         if let Some(transition) = transition {
             self.announce(transition, cause, ports);
         }

@@ -7,13 +7,16 @@
 //! | upstream, or nobody tells      | failure             | success             |
 //! | connection failed, or broke    | failure, if counted | failure, if counted |
 //! | timeout                        | failure, if counted | failure, if counted |
+//! | nothing moved, or too long     | as a timeout of a whole request, else ignored | the same |
 //! | gateway or filter, client gone | ignored             | ignored             |
 //!
 //! The status is HTTP's or, of a gRPC request, also gRPC's, where it stands in the head.
 //!
 //! At the end of a stream whose head was seen and was no failure: a connection that broke and a
 //! timeout are failures, if they are counted; so is a listed gRPC status in the trailers. What the
-//! gateway or a filter had answered is ignored; everything else leaves it a success.
+//! gateway or a filter had answered is ignored, and so is a stream in which nothing moved: nobody
+//! knows whether the client read on. Everything else leaves it a success, also that it has lived for
+//! as long as the gateway lets a stream live.
 //!
 //! At the end of a stream without a response:
 //!
@@ -21,21 +24,27 @@
 //! | ------------------------------ | ------------------- | --------------------- |
 //! | connection failed, or broke    | failure, if counted | failure, if counted   |
 //! | timeout                        | failure, if counted | failure, if counted   |
+//! | nothing moved, or too long     | as a timeout of a whole request, else ignored | the same |
 //! | gateway or filter, client gone | ignored             | ignored               |
 //! | upstream                       | ignored             | ignored               |
-//! | nobody tells                   | ignored             | failure, if connections are counted |
+//! | nobody tells                   | ignored             | of a whole request failure, if connections are counted |
 //!
 //! The last cell is Kong's: with its `error_page`, a connection that failed and an answer that did
 //! not come in time show neither a response nor a log, only the end of the request's context. The
 //! two can't be told apart. A client that went away is logged (499), and Envoy logs whatever it
 //! was, so that neither is taken for one.
 //!
-//! A gateway's own answer in the stead of an upstream that was not reached may have any of the
-//! statuses 502, 503 and 504: with one of these it is asked who made it even if none is listed.
+//! Once a client's own deadline is over, what it brings about is ignored: a timeout, a stream that
+//! the upstream gives up, the upstream's word for it (504, gRPC's 4), and what nobody tells of.
+//!
+//! A gateway's own answer in the stead of an upstream that was not reached, or of a client that did
+//! not send on, may have any of the statuses 408, 502, 503 and 504: with one of these it is asked
+//! who made it even if none is listed.
 
-use portcullis_policy::{Ending, Origin, Span};
+use portcullis_policy::{Ending, Origin, Sent, Span};
 
 use crate::config::FailuresConfig;
+use crate::deadline::Client;
 
 /// What a request says about the upstream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,6 +93,11 @@ enum Counted {
     Not,
 }
 
+/// Gateway Timeout (RFC 9110, section 15.6.5).
+const GATEWAY_TIMEOUT: u16 = 504;
+/// gRPC's status of a deadline that is over.
+const DEADLINE_EXCEEDED: u8 = 4;
+
 /// What counts as a failure.
 #[derive(Clone, Debug)]
 pub(crate) struct Classifier {
@@ -110,58 +124,95 @@ impl Classifier {
     /// Whether a response of this status may be anything but a success, so that its origin is worth
     /// a host call.
     pub(crate) fn suspects(&self, status: u16) -> bool {
-        self.statuses.contains(&status) || matches!(status, 502..=504)
+        self.statuses.contains(&status) || matches!(status, 408 | 502..=504)
     }
 
     /// A response's head. `grpc`: the gRPC status in it, of a gRPC request.
-    pub(crate) fn head(&self, status: u16, grpc: Option<u8>, origin: Origin) -> Outcome {
+    pub(crate) fn head(
+        &self,
+        status: u16,
+        grpc: Option<u8>,
+        origin: Origin,
+        client: &Client<'_>,
+    ) -> Outcome {
         match origin {
             Origin::Upstream | Origin::Unknown => {
-                if self.statuses.contains(&status) {
-                    Outcome::Failure(Cause::Status)
+                if !self.statuses.contains(&status) {
+                    self.answered(grpc, client)
+                } else if status == GATEWAY_TIMEOUT && client.gave_up() {
+                    Outcome::Ignored
                 } else {
-                    self.answered(grpc)
+                    Outcome::Failure(Cause::Status)
                 }
             }
-            Origin::ConnectionFailed | Origin::BrokenOff => self.broken(),
-            Origin::TimedOut => self.timed_out(),
+            Origin::ConnectionFailed => self.broken(),
+            Origin::Reset | Origin::BrokenOff => self.cut_off(client),
+            Origin::TimedOut => self.timed_out(client),
+            Origin::Idle | Origin::MaxDuration => self.silent(client),
             Origin::Gateway | Origin::ClientGone => Outcome::Ignored,
         }
     }
 
     /// The end of a stream whose head was no failure. `grpc`: the gRPC status in its trailers, of a
     /// gRPC request.
-    pub(crate) fn rest(&self, origin: Origin, grpc: impl FnOnce() -> Option<u8>) -> Outcome {
+    pub(crate) fn rest(
+        &self,
+        origin: Origin,
+        grpc: impl FnOnce() -> Option<u8>,
+        client: &Client<'_>,
+    ) -> Outcome {
         match origin {
-            Origin::ConnectionFailed | Origin::BrokenOff => self.broken(),
-            Origin::TimedOut => self.timed_out(),
-            Origin::Gateway => Outcome::Ignored,
-            Origin::Upstream | Origin::Unknown => self.answered(grpc()),
-            Origin::ClientGone => Outcome::Success,
+            Origin::ConnectionFailed => self.broken(),
+            Origin::Reset | Origin::BrokenOff => self.cut_off(client),
+            Origin::TimedOut => self.timed_out(client),
+            Origin::Gateway | Origin::Idle => Outcome::Ignored,
+            Origin::Upstream | Origin::Unknown => self.answered(grpc(), client),
+            Origin::ClientGone | Origin::MaxDuration => Outcome::Success,
         }
     }
 
     /// The end of a stream whose response had a head that the gateway could not show.
-    pub(crate) fn unread(&self, origin: Origin) -> Outcome {
+    pub(crate) fn unread(&self, origin: Origin, client: &Client<'_>) -> Outcome {
         match origin {
-            Origin::ConnectionFailed | Origin::BrokenOff => self.broken(),
-            Origin::TimedOut => self.timed_out(),
-            Origin::Upstream | Origin::Gateway | Origin::ClientGone | Origin::Unknown => {
-                Outcome::Ignored
-            }
+            Origin::ConnectionFailed => self.broken(),
+            Origin::Reset | Origin::BrokenOff => self.cut_off(client),
+            Origin::TimedOut => self.timed_out(client),
+            Origin::Upstream
+            | Origin::Gateway
+            | Origin::Idle
+            | Origin::MaxDuration
+            | Origin::ClientGone
+            | Origin::Unknown => Outcome::Ignored,
         }
     }
 
     /// The end of a stream without a response.
-    pub(crate) fn nothing(&self, ending: &dyn Ending) -> Outcome {
+    pub(crate) fn nothing(&self, ending: &dyn Ending, client: &Client<'_>) -> Outcome {
         match ending.origin() {
-            Origin::Unknown if ending.is_dropped() => self.broken(),
-            origin => self.unread(origin),
+            Origin::Idle | Origin::MaxDuration => self.silent(client),
+            // Of a request that is not whole nothing has gone on to the upstream.
+            Origin::Unknown if ending.is_dropped() => match client.sent {
+                Sent::Whole => self.cut_off(client),
+                Sent::HeadOnly => Outcome::Ignored,
+            },
+            origin @ (Origin::Upstream
+            | Origin::ConnectionFailed
+            | Origin::Reset
+            | Origin::TimedOut
+            | Origin::BrokenOff
+            | Origin::Gateway
+            | Origin::ClientGone
+            | Origin::Unknown) => self.unread(origin, client),
         }
     }
 
-    fn answered(&self, grpc: Option<u8>) -> Outcome {
+    fn answered(&self, grpc: Option<u8>, client: &Client<'_>) -> Outcome {
         match grpc {
+            Some(DEADLINE_EXCEEDED)
+                if self.grpc_statuses.contains(&DEADLINE_EXCEEDED) && client.gave_up() =>
+            {
+                Outcome::Ignored
+            }
             Some(code) if self.grpc_statuses.contains(&code) => Outcome::Failure(Cause::GrpcStatus),
             _ => Outcome::Success,
         }
@@ -174,10 +225,27 @@ impl Classifier {
         }
     }
 
-    const fn timed_out(&self) -> Outcome {
+    /// Servers give up a stream whose deadline is over.
+    fn cut_off(&self, client: &Client<'_>) -> Outcome {
+        match client.gave_up() {
+            true => Outcome::Ignored,
+            false => self.broken(),
+        }
+    }
+
+    fn timed_out(&self, client: &Client<'_>) -> Outcome {
         match self.timeout {
-            Counted::AsFailure => Outcome::Failure(Cause::Timeout),
-            Counted::Not => Outcome::Ignored,
+            Counted::AsFailure if !client.gave_up() => Outcome::Failure(Cause::Timeout),
+            Counted::AsFailure | Counted::Not => Outcome::Ignored,
+        }
+    }
+
+    /// Before a head, a bound of the gateway that does not tell who kept whom waiting: the upstream,
+    /// if it had all of the request.
+    fn silent(&self, client: &Client<'_>) -> Outcome {
+        match client.sent {
+            Sent::Whole => self.timed_out(client),
+            Sent::HeadOnly => Outcome::Ignored,
         }
     }
 }
@@ -199,6 +267,8 @@ impl Cause {
 mod tests {
     use Origin::*;
 
+    use portcullis_policy::{Clock, ClockUnavailable, Timestamp};
+
     use super::*;
 
     const STATUS: Outcome = Outcome::Failure(Cause::Status);
@@ -215,6 +285,36 @@ mod tests {
             self.1
         }
     }
+
+    const START: u64 = 1_000;
+
+    /// At so many milliseconds after [`START`].
+    struct At(u64);
+    impl Clock for At {
+        fn now(&self) -> Result<Timestamp, ClockUnavailable> {
+            Ok(Timestamp::from_unix_secs(START).after(Span::from_millis(self.0)))
+        }
+    }
+
+    const fn client(sent: Sent) -> Client<'static> {
+        Client {
+            sent,
+            deadline: None,
+            clock: &At(0),
+        }
+    }
+
+    /// Has waited for so long, of a second.
+    fn waiting(clock: &At) -> Client<'_> {
+        Client {
+            sent: Sent::Whole,
+            deadline: Some(Timestamp::from_unix_secs(START + 1)),
+            clock,
+        }
+    }
+
+    const WHOLE: &Client<'static> = &client(Sent::Whole);
+    const SENDING: &Client<'static> = &client(Sent::HeadOnly);
 
     fn classifier(json: &str) -> Classifier {
         Classifier::new(&serde_json::from_str(json).unwrap())
@@ -244,7 +344,20 @@ mod tests {
                 BrokenOff, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
             ),
             (
+                Reset, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
+            ),
+            (
                 TimedOut, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT,
+            ),
+            (Idle, TIMEOUT, TIMEOUT, Ignored, Ignored, TIMEOUT, TIMEOUT),
+            (
+                MaxDuration,
+                TIMEOUT,
+                TIMEOUT,
+                Success,
+                Ignored,
+                TIMEOUT,
+                TIMEOUT,
             ),
             (
                 Gateway, Ignored, Ignored, Ignored, Ignored, Ignored, Ignored,
@@ -253,25 +366,85 @@ mod tests {
                 ClientGone, Ignored, Ignored, Success, Ignored, Ignored, Ignored,
             ),
         ] {
-            assert_eq!(all.head(503, None, origin), listed, "{origin:?}");
-            assert_eq!(all.head(200, None, origin), other, "{origin:?}");
-            assert_eq!(all.rest(origin, || None), later, "{origin:?}");
-            assert_eq!(all.unread(origin), unread, "{origin:?}");
-            assert_eq!(all.nothing(&End(origin, false)), logged, "{origin:?}");
-            assert_eq!(all.nothing(&End(origin, true)), dropped, "{origin:?}");
+            assert_eq!(all.head(503, None, origin, WHOLE), listed, "{origin:?}");
+            assert_eq!(all.head(200, None, origin, WHOLE), other, "{origin:?}");
+            assert_eq!(all.rest(origin, || None, WHOLE), later, "{origin:?}");
+            assert_eq!(all.unread(origin, WHOLE), unread, "{origin:?}");
+            assert_eq!(
+                all.nothing(&End(origin, false), WHOLE),
+                logged,
+                "{origin:?}"
+            );
+            assert_eq!(
+                all.nothing(&End(origin, true), WHOLE),
+                dropped,
+                "{origin:?}"
+            );
         }
     }
 
     #[test]
     fn what_is_not_counted_is_ignored_and_not_a_success() {
         let statuses = classifier(r#"{"status":[500],"connection":false,"timeout":false}"#);
-        assert_eq!(statuses.head(500, None, Upstream), STATUS);
-        assert_eq!(statuses.head(503, None, Upstream), Success);
+        assert_eq!(statuses.head(500, None, Upstream, WHOLE), STATUS);
+        assert_eq!(statuses.head(503, None, Upstream, WHOLE), Success);
         for origin in [ConnectionFailed, BrokenOff, TimedOut] {
-            assert_eq!(statuses.head(500, None, origin), Ignored);
-            assert_eq!(statuses.rest(origin, || None), Ignored);
+            assert_eq!(statuses.head(500, None, origin, WHOLE), Ignored);
+            assert_eq!(statuses.rest(origin, || None, WHOLE), Ignored);
         }
-        assert_eq!(statuses.nothing(&End(Unknown, true)), Ignored);
+        assert_eq!(statuses.nothing(&End(Unknown, true), WHOLE), Ignored);
+    }
+
+    #[test]
+    fn while_the_client_was_still_sending_silence_is_nobodys_failure() {
+        let all = classifier("{}");
+        for origin in [Idle, MaxDuration] {
+            assert_eq!(all.head(408, None, origin, SENDING), Ignored);
+            assert_eq!(all.nothing(&End(origin, false), SENDING), Ignored);
+        }
+        assert_eq!(all.nothing(&End(Unknown, true), SENDING), Ignored);
+        // Its clock starts when the request is whole.
+        assert_eq!(all.head(504, None, TimedOut, SENDING), TIMEOUT);
+        assert_eq!(all.head(503, None, ConnectionFailed, SENDING), CONNECTION);
+    }
+
+    #[test]
+    fn what_a_clients_own_deadline_brings_about_is_no_failure() {
+        const GRPC: Outcome = Outcome::Failure(Cause::GrpcStatus);
+        let all = classifier("{}");
+        // After so many milliseconds of its second: the gateway's own bounds, then the client's.
+        for (millis, counts) in [
+            (0, true),
+            (989, true),
+            (990, false),
+            (1_000, false),
+            (60_000, false),
+        ] {
+            let clock = &At(millis);
+            let client = &waiting(clock);
+            let unless = |failure| if counts { failure } else { Ignored };
+            for origin in [TimedOut, Idle, MaxDuration] {
+                assert_eq!(
+                    all.head(504, None, origin, client),
+                    unless(TIMEOUT),
+                    "{origin:?}"
+                );
+                assert_eq!(all.nothing(&End(origin, false), client), unless(TIMEOUT));
+            }
+            assert_eq!(all.rest(TimedOut, || None, client), unless(TIMEOUT));
+            for origin in [Reset, BrokenOff] {
+                assert_eq!(all.head(503, None, origin, client), unless(CONNECTION));
+                assert_eq!(all.rest(origin, || None, client), unless(CONNECTION));
+            }
+            assert_eq!(all.nothing(&End(Unknown, true), client), unless(CONNECTION));
+            assert_eq!(all.head(200, Some(4), Upstream, client), unless(GRPC));
+            assert_eq!(all.rest(Upstream, || Some(4), client), unless(GRPC));
+            assert_eq!(all.head(504, None, Upstream, client), unless(STATUS));
+            // These no deadline brings about.
+            assert_eq!(all.head(503, None, Upstream, client), STATUS);
+            assert_eq!(all.head(200, Some(14), Upstream, client), GRPC);
+            assert_eq!(all.head(503, None, ConnectionFailed, client), CONNECTION);
+        }
     }
 
     #[test]
@@ -279,6 +452,7 @@ mod tests {
         let listed = classifier(r#"{"status":[429]}"#);
         for (status, suspect) in [
             (200, false),
+            (408, true),
             (429, true),
             (500, false),
             (502, true),
@@ -299,16 +473,24 @@ mod tests {
             (14, GRPC),
             (255, Success),
         ] {
-            assert_eq!(all.head(200, Some(code), Upstream), expected, "{code}");
-            assert_eq!(all.head(200, Some(code), Unknown), expected, "{code}");
-            assert_eq!(all.rest(Upstream, || Some(code)), expected, "{code}");
+            assert_eq!(
+                all.head(200, Some(code), Upstream, WHOLE),
+                expected,
+                "{code}"
+            );
+            assert_eq!(
+                all.head(200, Some(code), Unknown, WHOLE),
+                expected,
+                "{code}"
+            );
+            assert_eq!(all.rest(Upstream, || Some(code), WHOLE), expected, "{code}");
         }
         // What the gateway says in gRPC is still the gateway's, and a client that left cut it short.
-        assert_eq!(all.head(200, Some(14), Gateway), Ignored);
-        assert_eq!(all.head(200, Some(14), ConnectionFailed), CONNECTION);
-        assert_eq!(all.rest(ClientGone, || Some(14)), Success);
+        assert_eq!(all.head(200, Some(14), Gateway, WHOLE), Ignored);
+        assert_eq!(all.head(200, Some(14), ConnectionFailed, WHOLE), CONNECTION);
+        assert_eq!(all.rest(ClientGone, || Some(14), WHOLE), Success);
         let none = classifier(r#"{"grpc_status":[]}"#);
-        assert_eq!(none.head(200, Some(14), Upstream), Success);
+        assert_eq!(none.head(200, Some(14), Upstream, WHOLE), Success);
     }
 
     #[test]

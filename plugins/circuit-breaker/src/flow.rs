@@ -1,8 +1,9 @@
 //! What is remembered of one request until it has ended.
 
-use portcullis_policy::Timestamp;
+use portcullis_policy::{Clock, Sent, Timestamp};
 
 use crate::classify::Pace;
+use crate::deadline::Client;
 use crate::ticket::Ticket;
 
 /// The breakers that admitted a request, and how far each of them has heard of it.
@@ -10,6 +11,21 @@ use crate::ticket::Ticket;
 pub struct Flow {
     pub(crate) admitted: Vec<Admitted>,
     pub(crate) protocol: Protocol,
+    /// How much of the request has come.
+    pub(crate) sent: Sent,
+    /// Until when its client waits, if it said so.
+    pub(crate) deadline: Option<Timestamp>,
+}
+
+impl Flow {
+    /// The client's part in it.
+    pub(crate) fn client<'a>(&self, clock: &'a dyn Clock) -> Client<'a> {
+        Client {
+            sent: self.sent,
+            deadline: self.deadline,
+            clock,
+        }
+    }
 }
 
 /// What the client speaks.

@@ -10,7 +10,8 @@
 //! One state for all workers, in one slot of shared data for each breaker. Each admitted request
 //! is settled exactly once: by its response's head, by the end of its stream, or by
 //! [`CircuitBreaker::give_back`]. Failures and slow responses are told to the other workers at once;
-//! of those that make up a ratio and are fine, each worker keeps count and tells it with its tick.
+//! of what is fine each worker keeps count, and when it saw it last, and tells it with its tick. What
+//! is told late can delay a trip and never bring one about.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
 
 #[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]
@@ -23,11 +24,14 @@ mod breaker;
 mod circuit;
 mod classify;
 mod config;
+mod deadline;
 mod flow;
 mod metrics;
 mod permits;
 mod policy;
 mod record;
+mod run;
+mod share;
 mod status;
 mod ticket;
 mod transition;

@@ -113,3 +113,36 @@ impl Errors {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::Telemetry as _;
+    use portcullis_sim::RecordingTelemetry;
+
+    use super::*;
+
+    #[test]
+    fn each_failure_is_counted_under_its_own_word() {
+        let faults = [
+            Fault::Slot(SlotError::Unavailable),
+            Fault::Slot(SlotError::Contended),
+            Fault::Slot(SlotError::Foreign),
+            Fault::Clock,
+        ];
+        let failures = [
+            HostFailure::Headers,
+            HostFailure::HeadersCut,
+            HostFailure::Edit,
+        ];
+        let mut registry = MetricRegistry::default();
+        let errors = Errors::new(&mut registry);
+        let faults = faults.map(|fault| (errors.of(fault), fault.reason()));
+        let failures = failures.map(|failure| (errors.of_host(failure), failure.reason()));
+        for (counter, reason) in faults.into_iter().chain(failures) {
+            let telemetry = RecordingTelemetry::new(&registry);
+            telemetry.count(counter);
+            let name = format!("circuit_breaker_errors.reason.{reason}");
+            assert_eq!(telemetry.metric(&name), 1, "{reason}");
+        }
+    }
+}

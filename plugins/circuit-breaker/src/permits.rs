@@ -1,59 +1,150 @@
 //! Permits to probe, each with a lease, so that a probe that is never heard of again does not keep
 //! the breaker from closing.
+//!
+//! A permit is had for good by a request that the upstream can have whole. While the body of its
+//! request is outstanding another may take it over: nobody waits for a client. Who has lost it so is
+//! not observed any more.
 
-use portcullis_policy::{Span, Timestamp};
+use portcullis_policy::{Sent, Span, Timestamp};
 
 /// Most probes that can be out at a time; the record has a place for each.
 pub(crate) const MOST_PROBES: usize = 16;
 
-/// When the permits' leases end; a free place has none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Permits(pub(crate) [Option<Timestamp>; MOST_PROBES]);
+/// Requests that are not whole themselves take over so many permits at once, and then one each
+/// [`TAKEOVER_EVERY`]: a flood of bodies that never come, or that all end together, must not be one
+/// for an upstream that has just failed. Whole requests are not counted.
+const TAKEOVERS_AT_ONCE: u64 = 16;
+const TAKEOVER_EVERY: Span = Span::from_millis(100);
 
-/// A permit to probe. The end of its lease is part of what it is: once that has passed and another
-/// request has taken the place, this one no longer fits.
+/// The permits that are out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Permits {
+    pub(crate) places: [Option<Lease>; MOST_PROBES],
+    /// How many there have been: the number of the next one.
+    pub(crate) taken: u32,
+    /// Until when the takeovers so far are paid off: the theoretical arrival time of GCRA (ITU-T
+    /// I.371).
+    pub(crate) crowded_until: Timestamp,
+}
+
+/// A place that is taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    pub(crate) number: u32,
+    pub(crate) until: Timestamp,
+    pub(crate) sent: Sent,
+}
+
+/// A permit to probe. Once another request has taken the place, its number no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permit {
     place: u8,
-    until: Timestamp,
+    number: u32,
 }
 
 impl Permits {
-    /// Takes a free place, or one whose lease has run out.
-    pub(crate) fn take(&mut self, probes: u8, lease: Span, now: Timestamp) -> Option<Permit> {
-        if self.out(lease, now) >= usize::from(probes) {
-            return None;
+    /// None is out. Numbers begin anywhere: where shared data was lost generations come again, and a
+    /// permit from before must not be taken for one of now.
+    pub(crate) fn beginning(now: Timestamp) -> Self {
+        let micros = now.unix_nanos() / 1_000;
+        Self {
+            taken: u32::try_from(micros & u64::from(u32::MAX)).unwrap_or_default(),
+            ..Self::default()
         }
-        let (place, until) = (0_u8..)
-            .zip(self.0.iter_mut())
-            .find(|(_, place)| !is_out(**place, lease, now))?;
-        let permit = Permit {
-            place,
-            until: now.after(lease),
+    }
+
+    /// Takes a free place, or one whose lease has run out, or that of a request whose body is
+    /// outstanding, for a request of which so much has come.
+    pub(crate) fn take(
+        &mut self,
+        probes: u8,
+        lease: Span,
+        sent: Sent,
+        now: Timestamp,
+    ) -> Option<Permit> {
+        let place = if self.out(lease, now) < usize::from(probes) {
+            let mut places = (0_u8..).zip(&self.places);
+            places.find(|(_, place)| !is_out(place, lease, now))?.0
+        } else {
+            self.outstanding(lease, now, sent)?
         };
-        *until = Some(permit.until);
-        Some(permit)
+        let number = self.taken;
+        self.taken = self.taken.wrapping_add(1);
+        *self.places.get_mut(usize::from(place))? = Some(Lease {
+            number,
+            until: now.after(lease),
+            sent,
+        });
+        Some(Permit { place, number })
+    }
+
+    /// The place of a request whose body is outstanding, for one of which so much has come.
+    fn outstanding(&mut self, lease: Span, now: Timestamp, sent: Sent) -> Option<u8> {
+        let waits = |place: &Option<Lease>| {
+            is_out(place, lease, now) && place.is_some_and(|lease| lease.sent == Sent::HeadOnly)
+        };
+        let (place, _) = (0_u8..).zip(&self.places).find(|(_, place)| waits(place))?;
+        match sent {
+            Sent::Whole => {}
+            Sent::HeadOnly => self.crowded_until = self.crowd(now)?,
+        }
+        Some(place)
+    }
+
+    /// When one more takeover at `now` is paid off; `None` where there were too many.
+    fn crowd(&self, now: Timestamp) -> Option<Timestamp> {
+        let most = Span::from_nanos(TAKEOVER_EVERY.as_nanos().saturating_mul(TAKEOVERS_AT_ONCE));
+        // More than there can be is left where a clock was set back: it is none.
+        let debt = Some(self.crowded_until.since(now)).filter(|debt| *debt <= most);
+        let debt = debt.unwrap_or_default();
+        let next = now.after(debt).after(TAKEOVER_EVERY);
+        (next.since(now) <= most).then_some(next)
     }
 
     /// How many are out.
     pub(crate) fn out(&self, lease: Span, now: Timestamp) -> usize {
-        let out = self.0.iter().filter(|place| is_out(**place, lease, now));
+        let out = self.places.iter().filter(|place| is_out(place, lease, now));
         out.count()
+    }
+
+    /// The request of a permit has come whole: from now on nobody takes it over, and its lease begins
+    /// anew. `None` when another has it by now.
+    pub(crate) fn confirm(
+        mut self,
+        permit: Permit,
+        probes: u8,
+        lease: Span,
+        now: Timestamp,
+    ) -> Option<Self> {
+        self.place_of(permit)?.take();
+        // One that has outlived its lease may find that others have all of them.
+        if self.out(lease, now) >= usize::from(probes) {
+            return None;
+        }
+        *self.places.get_mut(usize::from(permit.place))? = Some(Lease {
+            number: permit.number,
+            until: now.after(lease),
+            sent: Sent::Whole,
+        });
+        Some(self)
     }
 
     /// Frees a permit's place; `None` when another request has it by now.
     pub(crate) fn release(mut self, permit: Permit) -> Option<Self> {
-        let lease = self.0.get_mut(usize::from(permit.place))?;
-        if *lease != Some(permit.until) {
-            return None;
-        }
-        *lease = None;
+        self.place_of(permit)?.take();
         Some(self)
+    }
+
+    fn place_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
+        let place = self.places.get_mut(usize::from(permit.place))?;
+        place
+            .is_some_and(|lease| lease.number == permit.number)
+            .then_some(place)
     }
 }
 
-fn is_out(place: Option<Timestamp>, lease: Span, now: Timestamp) -> bool {
-    place.is_some_and(|until| left(until.before(lease), until, now).is_some())
+fn is_out(place: &Option<Lease>, lease: Span, now: Timestamp) -> bool {
+    place.is_some_and(|taken| left(taken.until.before(lease), taken.until, now).is_some())
 }
 
 /// How long it is to `until`; `None` once it is over. A clock that was set back by more than the
@@ -66,8 +157,93 @@ pub(crate) fn left(since: Timestamp, until: Timestamp, now: Timestamp) -> Option
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 impl Permit {
-    /// When its lease ends.
-    pub(crate) const fn until(self) -> Timestamp {
-        self.until
+    /// Which of all that there were.
+    pub(crate) const fn number(self) -> u32 {
+        self.number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: Span = Span::from_secs(35);
+
+    fn at(millis: u64) -> Timestamp {
+        Timestamp::from_unix_secs(1_000).after(Span::from_millis(millis))
+    }
+
+    fn take(permits: &mut Permits, sent: Sent, millis: u64) -> Option<Permit> {
+        permits.take(1, LEASE, sent, at(millis))
+    }
+
+    #[test]
+    fn a_request_whose_body_is_outstanding_keeps_nobody_waiting() {
+        for sent in [Sent::Whole, Sent::HeadOnly] {
+            let mut permits = Permits::default();
+            let slow = take(&mut permits, Sent::HeadOnly, 0).unwrap();
+            let next = take(&mut permits, sent, 0).unwrap();
+            assert_ne!(slow, next);
+            assert_eq!(permits.out(LEASE, at(0)), 1);
+            // The one that has lost it neither has it back nor frees it.
+            assert_eq!(permits.confirm(slow, 1, LEASE, at(1)), None);
+            assert_eq!(permits.release(slow), None);
+            assert!(permits.release(next).is_some());
+        }
+    }
+
+    #[test]
+    fn a_permit_of_a_whole_request_is_its_own_for_its_lease() {
+        let mut permits = Permits::default();
+        take(&mut permits, Sent::Whole, 0).unwrap();
+        assert_eq!(take(&mut permits, Sent::Whole, 34_999), None);
+        assert!(take(&mut permits, Sent::Whole, 35_000).is_some());
+
+        let mut permits = Permits::default();
+        let slow = take(&mut permits, Sent::HeadOnly, 0).unwrap();
+        let mut permits = permits.confirm(slow, 1, LEASE, at(20_000)).unwrap();
+        assert_eq!(
+            take(&mut permits, Sent::Whole, 54_999),
+            None,
+            "its lease began anew"
+        );
+        assert!(take(&mut permits, Sent::Whole, 55_000).is_some());
+    }
+
+    #[test]
+    fn one_that_has_outlived_its_lease_is_confirmed_only_while_there_is_room() {
+        let two =
+            |permits: &mut Permits, millis| permits.take(2, LEASE, Sent::HeadOnly, at(millis));
+        let mut permits = Permits::default();
+        let (_, late) = (two(&mut permits, 0), two(&mut permits, 0).unwrap());
+        assert!(permits.confirm(late, 1, LEASE, at(40_000)).is_some());
+        let _ = take(&mut permits, Sent::Whole, 40_000).unwrap();
+        assert_eq!(permits.confirm(late, 1, LEASE, at(40_000)), None);
+    }
+
+    #[test]
+    fn a_flood_of_unfinished_bodies_takes_over_no_more_than_its_rate() {
+        let mut permits = Permits::default();
+        let flood = |permits: &mut Permits, millis| {
+            let taken = (0..1_000).map_while(|_| take(permits, Sent::HeadOnly, millis));
+            taken.count()
+        };
+        assert_eq!(flood(&mut permits, 0), 1 + 16);
+        assert_eq!(flood(&mut permits, 99), 0);
+        assert_eq!(flood(&mut permits, 100), 1);
+        assert_eq!(flood(&mut permits, 1_000), 9);
+        // A whole one does not wait for them, and then they wait for it.
+        assert!(take(&mut permits, Sent::Whole, 1_000).is_some());
+        assert_eq!(flood(&mut permits, 20_000), 0);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_leaves_no_debt() {
+        let mut permits = Permits {
+            crowded_until: at(900_000),
+            ..Permits::default()
+        };
+        take(&mut permits, Sent::HeadOnly, 0).unwrap();
+        assert!(take(&mut permits, Sent::HeadOnly, 0).is_some());
     }
 }

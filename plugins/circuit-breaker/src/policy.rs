@@ -5,13 +5,14 @@ use std::cell::OnceCell;
 use portcullis_policy::config::{ConfigError, Mode, OnError};
 use portcullis_policy::{
     Ending, HeaderEdits, HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request,
-    Response, Setup, Span, Verdict, colliding,
+    Response, Sent, Setup, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::breaker::Refusal;
 use crate::circuit::Circuit;
 use crate::classify::{Outcome, Pace};
 use crate::config::Config;
+use crate::deadline;
 use crate::flow::{Admitted, Flow, Progress, Protocol};
 use crate::metrics::Errors;
 use crate::status;
@@ -80,7 +81,7 @@ impl Policy for CircuitBreaker {
     /// What workers have not told each other yet is at most this old, and what the event loop is
     /// late: half of the 100 ms that are promised.
     fn tick_every(&self) -> Span {
-        match self.circuits.iter().any(Circuit::has_ratio) {
+        match self.circuits.iter().any(Circuit::has_news) {
             true => Span::from_millis(50),
             false => Span::from_secs(1),
         }
@@ -115,13 +116,21 @@ impl Policy for CircuitBreaker {
         }
     }
 
-    /// A client that sends slowly does not make the upstream slow.
+    /// A client that sends slowly does not make the upstream slow, and holds no permit until now.
     fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        flow.sent = Sent::Whole;
         for admitted in &mut flow.admitted {
-            if let (Some(_), Some(circuit)) =
-                (admitted.started, self.circuits.get(admitted.circuit))
-            {
+            let Some(circuit) = self.circuits.get(admitted.circuit) else {
+                continue;
+            };
+            if admitted.started.is_some() {
                 admitted.started = circuit.started(ports);
+            }
+            if admitted.progress != Progress::Waiting {
+                continue;
+            }
+            if let Err(fault) = circuit.confirm(&mut admitted.ticket, ports) {
+                ports.telemetry.count(self.errors.of(fault));
             }
         }
     }
@@ -141,6 +150,7 @@ impl Policy for CircuitBreaker {
             Protocol::Grpc => response.grpc_status(),
         };
         let origin = OnceCell::new();
+        let client = &flow.client(ports.clock);
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
                 continue;
@@ -156,14 +166,19 @@ impl Policy for CircuitBreaker {
             // Asking who made a response costs a host call, and for nearly all it does not matter.
             let matters = circuit.classifier.suspects(status)
                 || grpc.is_some_and(|code| code != 0)
-                || admitted.ticket.matters(Outcome::Success)
+                || circuit.ends_something(&admitted.ticket)
                 || (circuit.has_ratio() && !response.end_tells_origin());
             let outcome = if matters {
                 let origin = *origin.get_or_init(|| response.origin());
-                circuit.classifier.head(status, grpc, origin)
+                circuit.classifier.head(status, grpc, origin, client)
             } else {
                 Outcome::Success
             };
+            if outcome == Outcome::Success
+                && let Err(fault) = circuit.succeeded(&admitted.ticket, ports)
+            {
+                ports.telemetry.count(self.errors.of(fault));
+            }
             // A probe's head is enough: its permit must not be held for as long as a stream lasts. So
             // is that of an upgrade: Envoy says of one that the upstream ends that it broke off, in
             // whatever order it was ended.
@@ -185,21 +200,27 @@ impl Policy for CircuitBreaker {
             ending,
             origin: OnceCell::new(),
         };
-        let grpc = || match flow.protocol {
+        let protocol = flow.protocol;
+        let grpc = || match protocol {
             Protocol::Http => None,
             Protocol::Grpc => ending.grpc_status(),
         };
+        let client = &flow.client(ports.clock);
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
                 continue;
             };
             let (outcome, pace) = match admitted.progress {
                 Progress::Waiting => (
-                    circuit.classifier.nothing(ending),
+                    circuit.classifier.nothing(ending, client),
                     circuit.pace(admitted.started, ports),
                 ),
-                Progress::Unread(pace) => (circuit.classifier.unread(ending.origin()), pace),
-                Progress::HeadFine(pace) => (circuit.classifier.rest(ending.origin(), grpc), pace),
+                Progress::Unread(pace) => {
+                    (circuit.classifier.unread(ending.origin(), client), pace)
+                }
+                Progress::HeadFine(pace) => {
+                    (circuit.classifier.rest(ending.origin(), grpc, client), pace)
+                }
                 Progress::Settled => continue,
             };
             self.settle(admitted, outcome, pace, ports);
@@ -213,7 +234,8 @@ impl Policy for CircuitBreaker {
         ports.telemetry.count(self.errors.of_host(failure));
         match (self.mode, failure.decided_by(self.on_error)) {
             (Mode::Enforce, OnError::Deny) => {
-                log_failure(failure.reason(), ports);
+                // There is no request to be seen, and so no id.
+                ports.telemetry.log(failed(failure.reason()));
                 let reply = failure.problem().reply_blind();
                 Some(reply.because(NAME, failure.reason()))
             }
@@ -268,7 +290,7 @@ impl CircuitBreaker {
             if !circuit.guards(request) {
                 continue;
             }
-            match circuit.admit(ports) {
+            match circuit.admit(request.sent(), ports) {
                 Ok(Ok(ticket)) => flow.admitted.push(Admitted {
                     circuit: place,
                     ticket,
@@ -284,16 +306,25 @@ impl CircuitBreaker {
                 Err(fault) => {
                     ports.telemetry.count(self.errors.of(fault));
                     if circuit.mode == Mode::Enforce && self.on_error == OnError::Deny {
-                        log_failure(fault.reason(), ports);
+                        log_failure(fault.reason(), request, ports);
                         let reply = Problem::UNAVAILABLE.reply(request);
                         return Err(reply.because(NAME, fault.reason()));
                     }
                 }
             }
         }
-        if !flow.admitted.is_empty() && request.is_grpc() {
+        if flow.admitted.is_empty() {
+            return Ok(());
+        }
+        if request.is_grpc() {
             flow.protocol = Protocol::Grpc;
         }
+        flow.sent = request.sent();
+        // Without a clock it is over from the start: what can't be measured counts for nothing.
+        flow.deadline = deadline::named_by(request).map(|span| {
+            let now = ports.clock.now();
+            now.map_or(Timestamp::default(), |now| now.after(span))
+        });
         Ok(())
     }
 
@@ -333,8 +364,11 @@ fn refused(refusal: Refusal, breaker: &str, request: &Request<'_>) -> LocalReply
         .with("retry-after", refusal.retry_after_secs().to_string())
 }
 
-fn log_failure(reason: &str, ports: &Ports<'_>) {
-    ports
-        .telemetry
-        .log(LogLine::new(NAME, "refused").with("reason", reason));
+/// What a refusal by a failure says in the log.
+fn failed(reason: &str) -> LogLine {
+    LogLine::new(NAME, "refused").with("reason", reason)
+}
+
+fn log_failure(reason: &str, request: &Request<'_>, ports: &Ports<'_>) {
+    ports.telemetry.log(failed(reason).with_id_of(request));
 }

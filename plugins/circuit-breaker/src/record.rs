@@ -1,28 +1,37 @@
 //! How a record lies in shared data: one slot of a fixed size for each breaker.
 //!
 //! ```text
-//! generation 4 | times open 1 | last time open 8 | since 8 | state 1 | count 4 | until 8 | why 1 | body 192
+//! generation 4 | times open 1 | last time open 8 | since 8 | state 1 | count 4 | until 8 | why 1 | body 240
 //! ```
 //!
-//! The body of a closed breaker: two windows of `width 8 | newest 8 | 10 × (requests 4 | bad 4)`, of
-//! failures and of slow requests. The body of a half-open one: when 16 leases end, 8 each; that of a
-//! free permit is 0. What a state does not have is 0.
+//! The body of a closed breaker: when the failures in a row began and when the last of them came, 8
+//! each; then two shares, of failures and of slow requests: `width 8 | newest 8 | 10 × (requests 4 |
+//! bad 4) | suspected since 8 | requests 4 | bad 4`. The body of a half-open one: how many permits
+//! there have been 4, until when takeovers are paid off 8, and 16 leases of `number 4 | until 8 | what
+//! has come of the request 1`; that of a free place is 0. What a state does not have is 0.
 
-use portcullis_policy::{Layout, Reader, Span, Timestamp, Writer};
+use portcullis_policy::{Layout, Reader, Sent, Span, Timestamp, Writer};
 
 use crate::backoff::Backoff;
 use crate::breaker::{Record, State};
-use crate::permits::Permits;
+use crate::permits::{Lease, Permits};
+use crate::run::Run;
+use crate::share::{Share, Suspicion};
 use crate::transition::Why;
-use crate::window::Window;
+use crate::window::{Tally, Window};
 
 const CLOSED: u8 = 0;
 const OPEN: u8 = 1;
 const HALF_OPEN: u8 = 2;
 
-/// What the longest body takes: two windows.
-const BODY: usize = 192;
-const LEASES: usize = 128;
+/// What the longest body takes: a run and two shares.
+const BODY: usize = 240;
+/// A half-open one's.
+const LEASES: usize = 4 + 8 + 16 * 13;
+
+const FREE: u8 = 0;
+const HEAD_ONLY: u8 = 1;
+const WHOLE: u8 = 2;
 
 /// The slot of the breaker of this name.
 pub(crate) fn slot_name(breaker: &str) -> String {
@@ -30,11 +39,11 @@ pub(crate) fn slot_name(breaker: &str) -> String {
 }
 
 impl Layout for Record {
-    const FORMAT: &'static str = "circuit_breaker/2";
+    const FORMAT: &'static str = "circuit_breaker/3";
 
     fn encode(&self, to: &mut Writer) {
         let (tag, count, until, why) = match &self.state {
-            State::Closed { failures, .. } => (CLOSED, *failures, Timestamp::default(), 0),
+            State::Closed { run, .. } => (CLOSED, run.failures, Timestamp::default(), 0),
             State::Open { until, why } => (OPEN, 0, *until, number(*why)),
             State::HalfOpen { successes, .. } => (HALF_OPEN, *successes, Timestamp::default(), 0),
         };
@@ -47,20 +56,25 @@ impl Layout for Record {
         to.u64(until.unix_nanos());
         to.u8(why);
         match &self.state {
-            State::Closed { failing, slow, .. } => {
-                for window in [failing, slow] {
-                    to.u64(window.width);
-                    to.u64(window.newest);
-                    for bucket in window.buckets {
-                        to.u32(bucket.requests);
-                        to.u32(bucket.bad);
-                    }
+            State::Closed { run, failing, slow } => {
+                to.u64(run.began.unix_nanos());
+                to.u64(run.last.unix_nanos());
+                for share in [failing, slow] {
+                    encode_share(share, to);
                 }
             }
             State::Open { .. } => to.bytes(&[0; BODY]),
             State::HalfOpen { permits, .. } => {
-                for lease in permits.0 {
-                    to.u64(lease.unwrap_or_default().unix_nanos());
+                to.u32(permits.taken);
+                to.u64(permits.crowded_until.unix_nanos());
+                for place in permits.places {
+                    let (number, until, sent) = match place {
+                        None => (0, Timestamp::default(), FREE),
+                        Some(lease) => (lease.number, lease.until, sent_number(lease.sent)),
+                    };
+                    to.u32(number);
+                    to.u64(until.unix_nanos());
+                    to.u8(sent);
                 }
                 to.bytes(&[0; BODY - LEASES]);
             }
@@ -80,9 +94,13 @@ impl Layout for Record {
         let why = from.u8()?;
         let state = match tag {
             CLOSED => State::Closed {
-                failures: count,
-                failing: window(from)?,
-                slow: window(from)?,
+                run: Run {
+                    failures: count,
+                    began: Timestamp::from_unix_nanos(from.u64()?),
+                    last: Timestamp::from_unix_nanos(from.u64()?),
+                },
+                failing: share(from)?,
+                slow: share(from)?,
             },
             OPEN => {
                 from.take(BODY)?;
@@ -110,7 +128,20 @@ impl Layout for Record {
     }
 }
 
-fn window(from: &mut Reader<'_>) -> Option<Window> {
+fn encode_share(share: &Share, to: &mut Writer) {
+    to.u64(share.window.width);
+    to.u64(share.window.newest);
+    for bucket in share.window.buckets {
+        to.u32(bucket.requests);
+        to.u32(bucket.bad);
+    }
+    let suspicion = share.suspicion.unwrap_or_default();
+    to.u64(suspicion.since.unix_nanos());
+    to.u32(suspicion.tally.requests);
+    to.u32(suspicion.tally.bad);
+}
+
+fn share(from: &mut Reader<'_>) -> Option<Share> {
     let mut window = Window {
         width: from.u64()?,
         newest: from.u64()?,
@@ -120,16 +151,47 @@ fn window(from: &mut Reader<'_>) -> Option<Window> {
         bucket.requests = from.u32()?;
         bucket.bad = from.u32()?;
     }
-    Some(window)
+    let suspicion = Suspicion {
+        since: Timestamp::from_unix_nanos(from.u64()?),
+        tally: Tally {
+            requests: from.u32()?,
+            bad: from.u32()?,
+        },
+    };
+    // No share of nothing is exceeded.
+    let suspicion = (suspicion.tally != Tally::default()).then_some(suspicion);
+    Some(Share { window, suspicion })
 }
 
 fn permits(from: &mut Reader<'_>) -> Option<Permits> {
-    let mut permits = Permits::default();
-    for lease in &mut permits.0 {
-        let until = from.u64()?;
-        *lease = (until != 0).then(|| Timestamp::from_unix_nanos(until));
+    let mut permits = Permits {
+        taken: from.u32()?,
+        crowded_until: Timestamp::from_unix_nanos(from.u64()?),
+        ..Permits::default()
+    };
+    for place in &mut permits.places {
+        let number = from.u32()?;
+        let until = Timestamp::from_unix_nanos(from.u64()?);
+        let lease = |sent| Lease {
+            number,
+            until,
+            sent,
+        };
+        *place = match from.u8()? {
+            FREE => None,
+            HEAD_ONLY => Some(lease(Sent::HeadOnly)),
+            WHOLE => Some(lease(Sent::Whole)),
+            _ => return None,
+        };
     }
     Some(permits)
+}
+
+const fn sent_number(sent: Sent) -> u8 {
+    match sent {
+        Sent::HeadOnly => HEAD_ONLY,
+        Sent::Whole => WHOLE,
+    }
 }
 
 const fn number(why: Why) -> u8 {
@@ -176,15 +238,42 @@ mod tests {
     fn a_record_comes_back_as_it_was_and_all_have_one_length() {
         let at = Timestamp::from_unix_secs;
         let mut some = Permits::default();
-        some.0[3] = Some(at(5));
-        let full = Permits([Some(Timestamp::from_unix_nanos(u64::MAX)); MOST_PROBES]);
-        let window = |number: u32| Window {
-            width: u64::from(number) + 1,
-            newest: u64::from(number) + 2,
-            buckets: std::array::from_fn(|place| Tally {
-                requests: number.wrapping_add(place as u32),
-                bad: number.wrapping_mul(7),
-            }),
+        some.places[3] = Some(Lease {
+            number: 0,
+            until: at(5),
+            sent: Sent::HeadOnly,
+        });
+        let full = Permits {
+            places: [Some(Lease {
+                number: u32::MAX,
+                until: Timestamp::from_unix_nanos(u64::MAX),
+                sent: Sent::Whole,
+            }); MOST_PROBES],
+            taken: u32::MAX,
+            crowded_until: Timestamp::from_unix_nanos(u64::MAX),
+        };
+        let share = |number: u32, suspicion| Share {
+            window: Window {
+                width: u64::from(number) + 1,
+                newest: u64::from(number) + 2,
+                buckets: std::array::from_fn(|place| Tally {
+                    requests: number.wrapping_add(place as u32),
+                    bad: number.wrapping_mul(7),
+                }),
+            },
+            suspicion,
+        };
+        let suspicion = Suspicion {
+            since: at(4),
+            tally: Tally {
+                requests: u32::MAX,
+                bad: 1,
+            },
+        };
+        let run = Run {
+            failures: u32::MAX,
+            began: at(6),
+            last: Timestamp::from_unix_nanos(u64::MAX),
         };
         let reasons = [
             Why::ConsecutiveFailures,
@@ -195,9 +284,9 @@ mod tests {
         let states = [
             State::default(),
             State::Closed {
-                failures: u32::MAX,
-                failing: window(3),
-                slow: window(u32::MAX),
+                run,
+                failing: share(3, None),
+                slow: share(u32::MAX, Some(suspicion)),
             },
             State::HalfOpen {
                 permits: Permits::default(),
@@ -226,7 +315,7 @@ mod tests {
                     state,
                 };
                 // 24 bytes are the slot's own: identity and checksum.
-                assert_eq!(round_trip(&record), (Some(record), 24 + 35 + 192));
+                assert_eq!(round_trip(&record), (Some(record), 24 + 35 + 240));
             }
         }
     }

@@ -98,21 +98,17 @@ impl Circuit {
             show("since", record.since.unix_secs().into());
         }
         match &record.state {
-            State::Closed {
-                failures,
-                failing,
-                slow,
-            } => {
+            State::Closed { run, failing, slow } => {
                 if self.settings.consecutive_failures.is_some() {
-                    show("consecutive_failures", (*failures).into());
+                    show("consecutive_failures", run.failures.into());
                 }
                 if let Some(ratio) = &self.settings.failure_ratio {
-                    let seen = failing.sum(ratio, now);
+                    let seen = failing.window.sum(ratio, now);
                     let seen = json!({ "requests": seen.requests, "failures": seen.bad });
                     show("failure_ratio", seen);
                 }
                 if let Some(ratio) = &self.settings.slow_ratio {
-                    let seen = slow.sum(ratio, now);
+                    let seen = slow.window.sum(ratio, now);
                     show(
                         "slow_ratio",
                         json!({ "requests": seen.requests, "slow": seen.bad }),

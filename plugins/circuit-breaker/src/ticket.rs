@@ -13,14 +13,14 @@ pub(crate) struct Ticket {
 /// As what a request was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Through a closed breaker with no failure on record. Its success resets nothing, even where
-    /// failures came in while it was out: they are of requests that were sent after it or with it,
-    /// and to look for them would cost each request a second read.
+    /// Through a closed breaker with no failure on record.
     Clean,
     /// Through a closed breaker with failures on record.
     AfterFailures,
     /// As a probe.
     Probe(Permit),
+    /// As a probe whose permit another took over while its request was not whole: it says nothing.
+    Lost,
     /// Through a breaker that is forced closed: it is counted, and changes nothing.
     Forced,
 }
@@ -54,28 +54,27 @@ impl Ticket {
     }
 
     /// Whether settling it so can change a record, ratios aside. A success through a closed breaker
-    /// without failures can not, so that a healthy upstream costs one read a request and no write.
+    /// can not: what it changes it has changed when its head came.
     pub(crate) const fn matters(&self, outcome: Outcome) -> bool {
         match (self.standing, outcome) {
             (Standing::Probe(_), Outcome::Success | Outcome::Failure(_) | Outcome::Ignored)
-            | (Standing::AfterFailures, Outcome::Success | Outcome::Failure(_))
-            | (Standing::Clean, Outcome::Failure(_)) => true,
-            (Standing::AfterFailures, Outcome::Ignored)
-            | (Standing::Clean, Outcome::Success | Outcome::Ignored)
-            | (Standing::Forced, Outcome::Success | Outcome::Failure(_) | Outcome::Ignored) => {
-                false
-            }
+            | (Standing::Clean | Standing::AfterFailures, Outcome::Failure(_)) => true,
+            (Standing::Clean | Standing::AfterFailures, Outcome::Success | Outcome::Ignored)
+            | (
+                Standing::Forced | Standing::Lost,
+                Outcome::Success | Outcome::Failure(_) | Outcome::Ignored,
+            ) => false,
         }
     }
 }
 
 #[cfg(all(test, not(target_arch = "wasm32")))]
 impl Ticket {
-    /// A probe's generation, and when its lease ends.
-    pub(crate) const fn probe(&self) -> Option<(u32, portcullis_policy::Timestamp)> {
+    /// A probe's generation, and its permit's number.
+    pub(crate) const fn probe(&self) -> Option<(u32, u32)> {
         match self.standing {
-            Standing::Probe(permit) => Some((self.generation, permit.until())),
-            Standing::Clean | Standing::AfterFailures | Standing::Forced => None,
+            Standing::Probe(permit) => Some((self.generation, permit.number())),
+            Standing::Clean | Standing::AfterFailures | Standing::Forced | Standing::Lost => None,
         }
     }
 }

@@ -44,7 +44,7 @@ pub use policy::{
     Ports, Setup, Verdict,
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
-pub use request::{PeerAddress, Request, Response};
+pub use request::{PeerAddress, Request, Response, Sent};
 pub use slot::{
     Layout, Reader, Seen, SlotError, SlotKey, Step, Writer, colliding, create, look, read, update,
     update_from,

@@ -8,8 +8,16 @@ pub enum Origin {
     /// The upstream could not be reached, has no host that can be, or cut the connection before its
     /// response headers.
     ConnectionFailed,
-    /// The upstream did not answer in time.
+    /// The upstream cut this request off before its response headers, and kept the connection: it
+    /// was not willing, or a deadline that it knows of was over.
+    Reset,
+    /// The upstream, which had all of the request, did not answer in time.
     TimedOut,
+    /// Nothing went either way for too long: the upstream was silent, or the client while it sent, or
+    /// it did not read on.
+    Idle,
+    /// The stream has lived for as long as any may, whatever it was doing.
+    MaxDuration,
     /// The upstream broke off in the middle of its response.
     BrokenOff,
     /// The gateway or another filter answered in the upstream's stead.
@@ -34,6 +42,9 @@ impl Origin {
             {
                 Self::Gateway
             }
+            "upstream_reset_before_response_started" if why.starts_with("remote_reset") => {
+                Self::Reset
+            }
             "via_upstream" => Self::Upstream,
             // Without a host: all are ejected, fail their health checks, or their name is gone, as that
             // of a container is that died.
@@ -41,11 +52,14 @@ impl Origin {
                 Self::ConnectionFailed
             }
             "upstream_reset_after_response_started" => Self::BrokenOff,
+            // Their clocks start when the request is whole.
             "response_timeout"
             | "upstream_per_try_timeout"
             | "upstream_per_try_idle_timeout"
-            | "upstream_max_stream_duration_reached"
             | "upstream_response_timeout" => Self::TimedOut,
+            "stream_idle_timeout" => Self::Idle,
+            // Of the listener or the route, or of the client by `grpc-timeout`; of the cluster.
+            "max_duration_timeout" | "upstream_max_stream_duration_reached" => Self::MaxDuration,
             // A connection that is closed, and a stream that is reset: by RST_STREAM, which has its
             // own words.
             "downstream_remote_disconnect"
@@ -53,7 +67,9 @@ impl Origin {
             | "http2.remote_reset"
             | "http2.remote_refuse"
             | "http3.remote_reset" => Self::ClientGone,
-            // Also none at all: what another Wasm filter answers has no details.
+            // Also a client that was late with its own request (`request_overall_timeout`,
+            // `request_header_timeout`), and none at all: what another Wasm filter answers has no
+            // details.
             _ => Self::Gateway,
         }
     }
@@ -82,6 +98,19 @@ mod tests {
             ("response_timeout", Origin::TimedOut),
             ("upstream_per_try_timeout", Origin::TimedOut),
             ("upstream_per_try_idle_timeout", Origin::TimedOut),
+            ("stream_idle_timeout", Origin::Idle),
+            ("max_duration_timeout", Origin::MaxDuration),
+            ("upstream_max_stream_duration_reached", Origin::MaxDuration),
+            ("request_overall_timeout", Origin::Gateway),
+            ("request_header_timeout", Origin::Gateway),
+            (
+                "upstream_reset_before_response_started{remote_reset}",
+                Origin::Reset,
+            ),
+            (
+                "upstream_reset_before_response_started{remote_refused_stream_reset}",
+                Origin::ConnectionFailed,
+            ),
             ("downstream_remote_disconnect", Origin::ClientGone),
             ("direct_response", Origin::Gateway),
             ("no_healthy_upstream", Origin::ConnectionFailed),

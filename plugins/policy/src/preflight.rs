@@ -2,12 +2,11 @@
 
 use crate::host;
 
-/// Headers that no preflight has: credentials, and those of a body.
-pub(crate) const NEVER_SENT: [&str; 5] = [
+/// Headers that no preflight has: credentials, and what a body is.
+pub(crate) const NEVER_SENT: [&str; 4] = [
     "authorization",
     "proxy-authorization",
     "cookie",
-    "transfer-encoding",
     "content-type",
 ];
 

@@ -21,7 +21,32 @@ pub struct Request<'a> {
     headers: &'a Headers,
     peer: &'a dyn PeerAddress,
     target: Option<&'a [u8]>,
+    sent: Option<Sent>,
     path: OnceCell<Result<CanonicalPath<'a>, AmbiguousPath>>,
+}
+
+/// How much of a request has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    #[default]
+    Whole,
+    /// Its head; a body is to follow.
+    HeadOnly,
+}
+
+impl Sent {
+    /// By a request's framing (RFC 9112 section 6.3). HTTP/2 needs none, so that a body that only its frames tell of is
+    /// not seen here.
+    #[must_use]
+    pub fn as_announced(headers: &Headers) -> Self {
+        let length = headers.get("content-length");
+        let has_length = length.is_some_and(|length| length.iter().any(|digit| *digit != b'0'));
+        match headers.get("transfer-encoding").is_some() || has_length {
+            true => Self::HeadOnly,
+            false => Self::Whole,
+        }
+    }
 }
 
 /// The head of a response. Everything is read when it is asked for.
@@ -54,6 +79,7 @@ impl<'a> Request<'a> {
             headers,
             peer,
             target: None,
+            sent: None,
             path: OnceCell::new(),
         }
     }
@@ -63,6 +89,20 @@ impl<'a> Request<'a> {
     pub const fn with_target(mut self, target: &'a [u8]) -> Self {
         self.target = Some(target);
         self
+    }
+
+    /// How much of it has come, where the gateway tells.
+    #[must_use]
+    pub const fn with_sent(mut self, sent: Sent) -> Self {
+        self.sent = Some(sent);
+        self
+    }
+
+    /// How much of it has come with its head: what the gateway tells, or what its headers do.
+    #[must_use]
+    pub fn sent(&self) -> Sent {
+        self.sent
+            .unwrap_or_else(|| Sent::as_announced(self.headers))
     }
 
     /// All header lines, pseudo-headers included.
@@ -148,7 +188,7 @@ impl<'a> Request<'a> {
             && single("origin").is_some_and(preflight::is_origin)
             && single("access-control-request-method").is_some_and(preflight::is_method)
             && preflight::NEVER_SENT.iter().all(absent)
-            && single("content-length").is_none_or(|length| length == b"0")
+            && self.sent() == Sent::Whole
     }
 
     /// Whether the client speaks gRPC and so needs its refusal as a `grpc-status`.
@@ -210,6 +250,23 @@ mod tests {
             Err(AmbiguousHost::Malformed)
         );
         assert_eq!(host(&[]), Ok(None));
+    }
+
+    #[test]
+    fn a_body_is_to_follow_where_the_framing_or_the_gateway_says_so() {
+        for (pairs, sent) in [
+            (&[][..], Sent::Whole),
+            (&[("content-length", "0")], Sent::Whole),
+            (&[("content-length", "12")], Sent::HeadOnly),
+            (&[("transfer-encoding", "chunked")], Sent::HeadOnly),
+        ] {
+            assert_eq!(with(pairs, |r| r.sent()), sent, "{pairs:?}");
+            let headers = Headers::from_pairs(pairs.iter().copied());
+            for told in [Sent::Whole, Sent::HeadOnly] {
+                let request = Request::new(&headers, &Nobody).with_sent(told);
+                assert_eq!(request.sent(), told, "{pairs:?}");
+            }
+        }
     }
 
     #[test]

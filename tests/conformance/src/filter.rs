@@ -79,6 +79,8 @@ impl Subject for FilterSubject {
         let request = sent.headers.iter().fold(request, |request, (name, value)| {
             request.header(name, value)
         });
+        let mut request = request;
+        request.end_of_stream = !sent.announces_a_body();
         let exchange = self.host.request(self.worker, request).expect("no trap");
         let seen = match &exchange.outcome {
             Outcome::Continue { headers } => Seen {
@@ -107,6 +109,20 @@ impl Subject for FilterSubject {
         (seen, self.exchanges.len() - 1)
     }
 
+    fn send_body(&mut self, handle: Handle) {
+        let exchange = self.exchanges[handle].as_mut();
+        let exchange = exchange.expect("a request under way");
+        self.host.request_body(exchange, 1).expect("no trap");
+        self.bodies[handle] = false;
+    }
+
+    fn head(&mut self, handle: Handle, status: u16) {
+        let exchange = self.exchanges[handle].as_mut();
+        let exchange = exchange.expect("a request under way");
+        let response = Response::upstream(status.into());
+        self.host.respond(exchange, response).expect("no trap");
+    }
+
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {
         let mut exchange = self.exchanges[handle].take().expect("a request under way");
         let (response, end) = match then {
@@ -127,6 +143,33 @@ impl Subject for FilterSubject {
                 }
                 Dialect::Kong => (None, End::Dropped),
             },
+            Then::NeverSent => match self.host.dialect() {
+                Dialect::Envoy => {
+                    let late = Response::other_filter(408).details("stream_idle_timeout");
+                    (Some(late), End::Complete)
+                }
+                Dialect::Kong => (None, End::Dropped),
+            },
+            Then::Hangs => (
+                Some(Response::timeout().details("stream_idle_timeout")),
+                End::Complete,
+            ),
+            Then::HangsForLong => (
+                Some(Response::timeout().details("max_duration_timeout")),
+                End::Complete,
+            ),
+            Then::HangsForItsCluster => (
+                Some(Response::timeout().details("upstream_max_stream_duration_reached")),
+                End::Complete,
+            ),
+            Then::Resets => {
+                let details = "upstream_reset_before_response_started{remote_reset}";
+                (
+                    Some(Response::connect_failure().details(details)),
+                    End::Complete,
+                )
+            }
+            Then::LivesLong => (Some(Response::upstream(200)), End::MaxDuration),
             Then::BreaksOff => (Some(Response::upstream(200)), End::UpstreamReset),
             Then::ConnectFailure => (Some(Response::connect_failure()), End::Complete),
             Then::Timeout => (Some(Response::timeout()), End::Complete),
@@ -136,7 +179,7 @@ impl Subject for FilterSubject {
             Then::ClientGone => (None, End::ClientGone),
         };
         // All of the body is there before the upstream answers.
-        if self.bodies[handle] && then != Then::BadBody && exchange.outcome.is_continue() {
+        if self.bodies[handle] && then.has_body() && exchange.outcome.is_continue() {
             self.host.request_body(&mut exchange, 1).expect("no trap");
         }
         if let (Some(response), true) = (response, exchange.outcome.is_continue()) {

@@ -69,13 +69,25 @@ impl<P: Policy> Subject for PolicySubject<P> {
         (seen, self.flows.len() - 1)
     }
 
+    fn send_body(&mut self, handle: Handle) {
+        let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
+        let ports = self.worker.ports();
+        self.worker.policy.on_request_sent(flow, &ports);
+        self.bodies[handle] = false;
+    }
+
+    fn head(&mut self, handle: Handle, status: u16) {
+        let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
+        self.worker.respond(flow, status, Origin::Upstream);
+    }
+
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {
         let (mut flow, refused) = self.flows[handle].take().expect("a request under way");
         if refused {
             self.worker.end(flow, Origin::Gateway);
             return Vec::new();
         }
-        if self.bodies[handle] && then != Then::BadBody {
+        if self.bodies[handle] && then.has_body() {
             let ports = self.worker.ports();
             self.worker.policy.on_request_sent(&mut flow, &ports);
         }
@@ -97,13 +109,31 @@ impl<P: Policy> Subject for PolicySubject<P> {
             Then::Upstream(status) => (status, Origin::Upstream, Origin::Upstream),
             Then::BreaksOff => (200, Origin::Upstream, Origin::BrokenOff),
             Then::OtherFilter(status) => (status, Origin::Gateway, Origin::Gateway),
+            Then::LivesLong => (200, Origin::Upstream, Origin::MaxDuration),
+            Then::NeverSent if self.dialect == Dialect::Kong => {
+                self.worker.end(flow, Origin::ClientGone);
+                return Vec::new();
+            }
+            Then::NeverSent => (408, Origin::Idle, Origin::Idle),
             // Kong tells of these by the stream's deletion only.
-            Then::ConnectFailure | Then::Timeout if self.dialect == Dialect::Kong => {
+            Then::ConnectFailure
+            | Then::Timeout
+            | Then::Hangs
+            | Then::HangsForLong
+            | Then::HangsForItsCluster
+            | Then::Resets
+                if self.dialect == Dialect::Kong =>
+            {
                 self.worker.drop_flow(flow);
                 return Vec::new();
             }
             Then::ConnectFailure => (503, Origin::ConnectionFailed, Origin::ConnectionFailed),
             Then::Timeout => (504, Origin::TimedOut, Origin::TimedOut),
+            Then::Hangs => (504, Origin::Idle, Origin::Idle),
+            Then::HangsForLong | Then::HangsForItsCluster => {
+                (504, Origin::MaxDuration, Origin::MaxDuration)
+            }
+            Then::Resets => (503, Origin::Reset, Origin::Reset),
             Then::ClientGone => {
                 self.worker.end(flow, Origin::ClientGone);
                 return Vec::new();

@@ -41,6 +41,18 @@ pub enum Then {
     ConnectFailure,
     /// The upstream does not answer in time.
     Timeout,
+    /// The upstream hangs until the gateway's bound for streams in which nothing moves.
+    Hangs,
+    /// The upstream hangs until the gateway's bound for the life of a stream.
+    HangsForLong,
+    /// The same by the bound of the upstream's cluster.
+    HangsForItsCluster,
+    /// The upstream resets the stream before there is a response.
+    Resets,
+    /// The client does not send on, until the gateway's bound for streams in which nothing moves.
+    NeverSent,
+    /// The upstream answers with 200, and the stream lives for as long as the gateway lets one live.
+    LivesLong,
     /// The upstream breaks off in the middle of a 200.
     BreaksOff,
     /// The client goes away before there is a response.
@@ -56,6 +68,10 @@ pub type Handle = usize;
 pub trait Subject {
     /// Sends a request; it stays under way until [`Subject::finish`].
     fn begin(&mut self, sent: Sent) -> (Seen, Handle);
+    /// The last of its body comes.
+    fn send_body(&mut self, handle: Handle);
+    /// The head of the upstream's answer comes; [`Subject::finish`] ends the stream.
+    fn head(&mut self, handle: Handle, status: u16);
     /// Lets it end; returns the headers that the client receives. A refused request just ends.
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)>;
     /// Moves the clock.
@@ -83,6 +99,11 @@ impl Sent {
     pub(crate) fn announces_a_body(&self) -> bool {
         let mut headers = self.headers.iter();
         headers.any(|(name, _)| ["content-length", "transfer-encoding"].contains(&name.as_str()))
+    }
+
+    /// The same with a body of so many bytes to follow.
+    pub fn with_body(self, length: usize) -> Self {
+        self.with("content-length", &length.to_string())
     }
 
     /// A request without more headers.
@@ -145,6 +166,13 @@ impl Seen {
             [] => None,
             ref several => panic!("{name}: {several:?}"),
         }
+    }
+}
+
+impl Then {
+    /// Whether all of the request's body has come by then.
+    pub(crate) fn has_body(self) -> bool {
+        !matches!(self, Self::BadBody | Self::NeverSent)
     }
 }
 

@@ -150,6 +150,11 @@ fn what_the_upstream_did_counts_and_what_others_did_does_not() {
         (Then::Upstream(404), false, false),
         (Then::ConnectFailure, true, true),
         (Then::Timeout, true, true),
+        (Then::Hangs, true, true),
+        (Then::HangsForLong, true, true),
+        (Then::HangsForItsCluster, true, true),
+        (Then::Resets, true, true),
+        (Then::LivesLong, false, false),
         // Kong does not tell of a response that breaks off.
         (Then::BreaksOff, true, false),
         (Then::OtherFilter(503), false, false),

@@ -35,8 +35,14 @@ fn taking(subject: &mut dyn Subject, millis: u64, then: Then) {
     subject.finish(handle, then);
 }
 
+/// Two ticks later: by then all workers have told what was fine.
+fn confirmed(subject: &mut dyn Subject) {
+    subject.advance_millis(100);
+    subject.tick();
+}
+
 #[test]
-fn a_share_of_failures_opens_with_the_request_that_exceeds_it() {
+fn a_share_of_failures_opens_once_all_workers_have_had_their_tick() {
     let config =
         breaker(r#""trip":{"failure_ratio":{"above":0.5,"window":"30s","minimum_requests":6}}"#);
     everywhere::<CircuitBreaker>(&config, |subject| {
@@ -45,7 +51,11 @@ fn a_share_of_failures_opens_with_the_request_that_exceeds_it() {
         }
         assert_eq!(state(subject), "closed", "half of six");
         subject.exchange(get(), Then::Upstream(503));
-        assert_eq!(state(subject), "open");
+        subject.tick();
+        assert_eq!(state(subject), "closed", "it is suspected");
+        subject.advance_millis(100);
+        subject.exchange(get(), Then::Upstream(503));
+        assert_eq!(state(subject), "open", "the next failure finds it so, too");
         let all = shown(subject, "/breakers?verbose");
         assert_eq!(all["b"]["reason"], "failure_ratio");
         let opened = |line: &String| line.contains("event=opened");
@@ -65,6 +75,7 @@ fn what_is_fine_is_told_with_the_tick_and_leaves_with_the_window() {
         }
         assert_eq!(state(subject), "closed", "three are known");
         subject.tick();
+        confirmed(subject);
         assert_eq!(state(subject), "open", "a success brought the fourth");
     });
     everywhere::<CircuitBreaker>(&config, |subject| {
@@ -113,6 +124,7 @@ fn a_share_of_slow_responses_opens_and_a_slow_probe_does_not_close() {
         assert_eq!(state(subject), "closed", "one of two");
         taking(subject, 5_000, Then::ClientGone);
         taking(subject, 2_100, Then::Upstream(200));
+        confirmed(subject);
         assert_eq!(state(subject), "open");
         assert_eq!(metric(subject, "slow"), 2);
         subject.advance_millis(30_000);

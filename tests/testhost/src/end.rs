@@ -15,6 +15,8 @@ pub enum End {
     ClientGone,
     /// The upstream broke the connection in mid-response; without a response yet, before it answered.
     UpstreamReset,
+    /// The stream has lived for as long as the gateway lets one live.
+    MaxDuration,
     /// The gateway lets go of the stream without logging it: on Kong, deletion is all the filter sees.
     Dropped,
 }
@@ -32,12 +34,14 @@ impl End {
             (Dialect::Kong, _) if bypassed => &[DELETE],
             (Dialect::Kong, End::Dropped) => &[DELETE],
             (Dialect::Envoy, End::Dropped) => &[DONE, DELETE],
-            (Dialect::Kong, End::Complete | End::ClientGone | End::UpstreamReset) => {
-                &[DONE, LOG, DELETE]
-            }
-            (Dialect::Envoy, End::Complete | End::ClientGone | End::UpstreamReset) => {
-                &[LOG, DONE, DELETE]
-            }
+            (
+                Dialect::Kong,
+                End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration,
+            ) => &[DONE, LOG, DELETE],
+            (
+                Dialect::Envoy,
+                End::Complete | End::ClientGone | End::UpstreamReset | End::MaxDuration,
+            ) => &[LOG, DONE, DELETE],
         }
     }
 
@@ -59,7 +63,10 @@ impl End {
                 );
                 facts.flags |= FLAG_UPSTREAM_TERMINATION;
             }
-            (_, End::Complete | End::UpstreamReset | End::Dropped) => {}
+            (Dialect::Envoy, End::MaxDuration) if !own => {
+                facts.details = Some("max_duration_timeout".to_owned());
+            }
+            (_, End::Complete | End::UpstreamReset | End::MaxDuration | End::Dropped) => {}
         }
     }
 }

@@ -21,6 +21,16 @@ fn when_the_store_fails_on_error_decides() {
         worker.telemetry.lines(),
         ["plugin=circuit_breaker event=refused reason=store_unavailable"]
     );
+    let headers = [
+        (":method", "GET"),
+        (":path", "/x"),
+        ("x-request-id", "id-1"),
+    ];
+    assert_eq!(worker.request("10.0.0.1", &headers).0.status(), 503);
+    assert_eq!(
+        worker.telemetry.lines()[1],
+        "plugin=circuit_breaker event=refused reason=store_unavailable request_id=id-1"
+    );
     // A closed breaker's failure that can't be written down is counted, and lost.
     worker.store.0.fail_after(None);
     let mut flow = admitted(&worker);
@@ -28,7 +38,7 @@ fn when_the_store_fails_on_error_decides() {
     worker.respond(&mut flow, 503, Origin::Upstream);
     worker.store.0.fail_after(None);
     worker.end(flow, Origin::Unknown);
-    assert_eq!(metric(&worker, "errors.reason.store_unavailable"), 2);
+    assert_eq!(metric(&worker, "errors.reason.store_unavailable"), 3);
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
 }
 

@@ -1,8 +1,11 @@
 //! The plugin as its workers run it, in a simulated gateway.
 
+mod bodies;
+mod deadlines;
 mod failing;
 mod forced;
 mod grpc;
+mod heads;
 #[cfg(not(target_arch = "wasm32"))]
 mod model;
 mod modes;

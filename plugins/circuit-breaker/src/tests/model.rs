@@ -86,8 +86,6 @@ struct Asked {
     epoch: u32,
     /// Its success is known by its head; of others the end may still make a failure.
     probe: bool,
-    /// Failures were on record, so that its success starts the count again.
-    after_failures: bool,
 }
 
 impl Model {
@@ -106,8 +104,8 @@ impl Model {
             });
         }
         let (number, now) = (self.admitted, self.now);
-        let (probe, after_failures) = match &mut self.state {
-            State::Closed { failures } => (false, *failures > 0),
+        let probe = match &mut self.state {
+            State::Closed { .. } => false,
             State::Open { .. } => return None,
             State::HalfOpen { places, .. } => {
                 let is_out =
@@ -117,7 +115,7 @@ impl Model {
                 }
                 let free = places.iter_mut().find(|place| !is_out(place)).unwrap();
                 *free = Some((number, now.after(LEASE)));
-                (true, false)
+                true
             }
         };
         self.admitted += 1;
@@ -125,7 +123,6 @@ impl Model {
             number,
             epoch: self.epoch,
             probe,
-            after_failures,
         })
     }
 
@@ -149,9 +146,13 @@ impl Model {
         };
         match &mut self.state {
             State::Closed { failures } => match success {
-                Some(true) if asked.after_failures => *failures = 0,
-                Some(true) | None => {}
+                Some(true) => *failures = 0,
+                None => {}
                 Some(false) => {
+                    // Its head was a success, at its time.
+                    if matches!(how, How::GoodThenBroken) {
+                        *failures = 0;
+                    }
                     *failures += 1;
                     if *failures == FAILURES_TO_OPEN {
                         self.turn(open);

@@ -19,6 +19,12 @@ fn taking(worker: &Breaker, millis: u64, status: u16) {
     worker.end(flow, Origin::Upstream);
 }
 
+/// Two ticks later, when what is suspected is certain.
+fn confirmed(worker: &Breaker) {
+    worker.clock.advance(Span::from_millis(100));
+    worker.tick();
+}
+
 fn verbose(worker: &Breaker) -> serde_json::Value {
     serde_json::from_str(&refused(worker, "/status?verbose").body).unwrap()
 }
@@ -41,22 +47,78 @@ fn what_is_fine_costs_one_read_and_is_told_with_the_tick() {
 }
 
 #[test]
-fn a_failure_is_told_at_once_and_opens_with_the_request_that_exceeds_the_share() {
+fn a_failure_is_told_at_once_and_opens_when_all_workers_have_had_their_tick() {
     let worker = breaker(RATIO);
     for status in [200, 503, 200, 503] {
         answered(&worker, status);
     }
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
     answered(&worker, 503);
+    assert_eq!(verbose(&worker)["a"]["failure_ratio"]["failures"], 3);
+    worker.clock.advance(Span::from_millis(99));
+    worker.tick();
+    assert_eq!(state(&worker), r#"{"a":"closed"}"#, "it is suspected");
+    worker.clock.advance(Span::from_millis(1));
+    worker.tick();
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     assert_eq!(
         worker.telemetry.lines().last().unwrap(),
-        "plugin=circuit_breaker event=opened breaker=a from=closed to=open reason=failure_ratio \
-         cause=status"
+        "plugin=circuit_breaker event=opened breaker=a from=closed to=open reason=failure_ratio"
     );
     let shown = verbose(&worker);
     assert_eq!(shown["a"]["reason"], "failure_ratio");
     assert_eq!(shown["a"]["retry_after"], 30);
+}
+
+#[test]
+fn the_next_failure_finds_the_share_exceeded_too_and_is_named() {
+    let worker = breaker(RATIO);
+    for _ in 0..4 {
+        answered(&worker, 503);
+    }
+    worker.clock.advance(Span::from_millis(100));
+    answered(&worker, 503);
+    assert_eq!(state(&worker), r#"{"a":"open"}"#);
+    let lines = worker.telemetry.lines();
+    assert!(
+        lines
+            .last()
+            .unwrap()
+            .ends_with("reason=failure_ratio cause=status")
+    );
+}
+
+#[test]
+fn good_ones_that_another_worker_tells_late_open_nothing() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 1);
+        let workers: Vec<Breaker> = (0..3).map(|_| world.worker(RATIO).unwrap()).collect();
+        // As many good ones as bad ones, in turn, and each worker's tick at its own time.
+        for millis in 0..600 {
+            answered(&workers[0], 503);
+            answered(&workers[1 + millis % 2], 200);
+            world.clock.advance(Span::from_millis(1));
+            for (place, worker) in workers.iter().enumerate() {
+                if millis % 50 == 17 * place {
+                    worker.tick();
+                }
+            }
+            assert_eq!(
+                state(&workers[0]),
+                r#"{"a":"closed"}"#,
+                "{dialect:?} {millis}"
+            );
+        }
+        // And ten more bad ones do.
+        for _ in 0..60 {
+            answered(&workers[0], 503);
+        }
+        for _ in 0..3 {
+            world.clock.advance(Span::from_millis(50));
+            workers.iter().for_each(Breaker::tick);
+        }
+        assert_eq!(state(&workers[0]), r#"{"a":"open"}"#, "{dialect:?}");
+    }
 }
 
 #[test]
@@ -67,6 +129,7 @@ fn successes_that_bring_the_minimum_open_with_the_tick() {
     }
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
     worker.tick();
+    confirmed(&worker);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     assert!(worker.telemetry.lines()[0].ends_with("reason=failure_ratio"));
 }
@@ -81,6 +144,7 @@ fn one_share_is_made_of_what_all_workers_saw() {
     assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
     answered(&workers[3], 200);
     workers[3].tick();
+    confirmed(&workers[3]);
     assert_eq!(state(&workers[0]), r#"{"a":"open"}"#);
 }
 
@@ -96,6 +160,8 @@ fn counts_from_before_it_opened_say_nothing_after_it_has_closed() {
     for _ in 0..4 {
         answered(&one, 503);
     }
+    confirmed(&one);
+    assert_eq!(state(&one), r#"{"a":"open"}"#);
     half_a_minute(&one);
     answered(&one, 200);
     assert_eq!(state(&one), r#"{"a":"closed"}"#);
@@ -115,8 +181,9 @@ fn slow_is_the_time_to_the_head_and_not_that_of_the_stream() {
     worker.tick();
     assert_eq!(state(&worker), r#"{"a":"closed"}"#, "two of four");
     taking(&worker, 3_000, 404);
+    taking(&worker, 3_000, 404);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
-    assert_eq!(metric(&worker, "slow.breaker.a"), 3);
+    assert_eq!(metric(&worker, "slow.breaker.a"), 4);
     assert!(
         worker
             .telemetry
@@ -142,6 +209,7 @@ fn a_request_that_is_never_answered_is_slow_too_and_one_whose_client_left_is_not
         worker.clock.advance(Span::from_secs(3));
         worker.end(flow, Origin::TimedOut);
     }
+    confirmed(&worker);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     assert_eq!(metric(&worker, "slow.breaker.a"), 2);
 }
@@ -166,6 +234,7 @@ fn a_slow_probe_does_not_close() {
     let worker = breaker(SLOW);
     taking(&worker, 3_000, 200);
     taking(&worker, 3_000, 200);
+    confirmed(&worker);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     half_a_minute(&worker);
     taking(&worker, 2_500, 200);

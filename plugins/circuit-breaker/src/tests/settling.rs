@@ -31,32 +31,38 @@ fn a_probe_that_says_nothing_of_the_upstream_is_given_back() {
 
 #[test]
 fn every_way_in_which_an_upstream_fails_counts() {
-    let failures: [Ends; 8] = [
-        |worker, mut flow| {
+    type Begins = fn(&Breaker, &mut Flow);
+    let fine: Begins = |worker, flow| drop(worker.respond(flow, 200, Origin::Upstream));
+    let none: Begins = |_, _| {};
+    let failures: [(Begins, Ends); 10] = [
+        (none, |worker, mut flow| {
             worker.respond(&mut flow, 503, Origin::Unknown);
-        },
-        |worker, mut flow| {
+        }),
+        (none, |worker, mut flow| {
             worker.respond(&mut flow, 503, Origin::ConnectionFailed);
-        },
-        |worker, mut flow| {
+        }),
+        (none, |worker, mut flow| {
             worker.respond(&mut flow, 504, Origin::TimedOut);
-        },
-        |worker, mut flow| {
-            worker.respond(&mut flow, 200, Origin::Upstream);
-            worker.end(flow, Origin::BrokenOff);
-        },
-        |worker, mut flow| {
-            worker.respond(&mut flow, 200, Origin::Upstream);
-            worker.end(flow, Origin::TimedOut);
-        },
-        |worker, flow| worker.end(flow, Origin::ConnectionFailed),
-        |worker, flow| worker.end(flow, Origin::TimedOut),
+        }),
+        (none, |worker, mut flow| {
+            worker.respond(&mut flow, 504, Origin::Idle);
+        }),
+        (none, |worker, flow| worker.end(flow, Origin::MaxDuration)),
+        // A head is a success at its time, and ends what came before.
+        (fine, |worker, flow| worker.end(flow, Origin::BrokenOff)),
+        (fine, |worker, flow| worker.end(flow, Origin::TimedOut)),
+        (none, |worker, flow| {
+            worker.end(flow, Origin::ConnectionFailed)
+        }),
+        (none, |worker, flow| worker.end(flow, Origin::TimedOut)),
         // Kong, with its error_page.
-        |worker, flow| worker.drop_flow(flow),
+        (none, |worker, flow| worker.drop_flow(flow)),
     ];
-    for (case, fail) in failures.into_iter().enumerate() {
+    for (case, (begin, fail)) in failures.into_iter().enumerate() {
         let worker = breaker(ONE);
-        let (one, other) = (admitted(&worker), admitted(&worker));
+        let (mut one, mut other) = (admitted(&worker), admitted(&worker));
+        begin(&worker, &mut one);
+        begin(&worker, &mut other);
         fail(&worker, one);
         assert_eq!(metric(&worker, "failures.breaker.a"), 1, "{case}");
         fail(&worker, other);

@@ -49,8 +49,11 @@ fn no_failure_is_lost_and_one_worker_tells_of_the_trip() {
     }
 }
 
-/// A probe that is out: its generation, and when its lease ends.
-type Probe = (u32, Timestamp);
+/// A probe: its generation, and its permit's number.
+type Probe = (u32, u32);
+
+/// Those that are out, and when their leases end.
+type Out = Mutex<Vec<(Probe, Timestamp)>>;
 
 #[test]
 fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
@@ -61,7 +64,7 @@ fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
         "status":{"path":"/status"}}"#;
     for (dialect, seed) in both_dialects() {
         let world = World::new(dialect, seed);
-        let out: Mutex<Vec<Probe>> = Mutex::default();
+        let out: Out = Mutex::default();
         let lines = interleave(5, seed, |number, turns| {
             let number = number as u64;
             let worker: Breaker = world.worker_taking(config, Some(turns), number).unwrap();
@@ -71,12 +74,14 @@ fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
                 match dice.below(4) {
                     0 => worker.clock.advance(Span::from_millis(dice.below(200))),
                     1 | 2 => {
+                        // Its lease begins no earlier than this.
+                        let begin = worker.clock.read();
                         let (_, flow) = ask(&worker, "/x");
                         if let Some(probe) = probe(&flow) {
                             let now = worker.clock.read();
                             let mut out = out.lock().unwrap();
-                            out.push(probe);
-                            let beside = out.iter().filter(|(generation, until)| {
+                            out.push((probe, begin.after(Span::from_secs(2))));
+                            let beside = out.iter().filter(|((generation, _), until)| {
                                 *generation == probe.0 && *until > now
                             });
                             assert!(beside.count() <= PROBES, "{dialect:?} {seed}");
@@ -112,9 +117,9 @@ fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
     }
 }
 
-fn settle(worker: &Breaker, mut flow: Flow, out: &Mutex<Vec<Probe>>, how: u64) {
+fn settle(worker: &Breaker, mut flow: Flow, out: &Out, how: u64) {
     if let Some(probe) = probe(&flow) {
-        out.lock().unwrap().retain(|known| *known != probe);
+        out.lock().unwrap().retain(|(known, _)| *known != probe);
     }
     match how {
         0 => worker.policy.give_back(&mut flow, &worker.ports()),

@@ -6,7 +6,7 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_sim::Worker;
 
 use crate::generate::{Guard, Mode};
-use crate::op::{Op, Standing, Ticket, Transition};
+use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition};
 use crate::outcome::{Outcome, Settled};
 use crate::request::Sent;
 use crate::window::Counts;
@@ -18,6 +18,10 @@ pub(crate) struct Books {
     pub(crate) lines: Vec<String>,
     /// Per breaker: what was settled and is not told yet, with its epoch.
     untold: BTreeMap<String, Vec<(u64, Counts)>>,
+    /// Per breaker: the last success that others may not know, with its epoch.
+    heads: BTreeMap<String, (u64, u64)>,
+    /// Per breaker: what this worker has seen of it last.
+    saw: BTreeMap<String, Saw>,
 }
 
 const OF_A_BREAKER: [&str; 11] = [
@@ -101,10 +105,61 @@ impl Books {
         ));
     }
 
-    pub(crate) fn unavailable(&mut self, reason: &str) {
+    pub(crate) fn unavailable(&mut self, reason: &str, id: Option<&str>) {
+        let id = id.map_or(String::new(), |id| format!(" request_id={id}"));
         self.lines.push(format!(
-            "plugin=circuit_breaker event=refused reason={reason}"
+            "plugin=circuit_breaker event=refused reason={reason}{id}"
         ));
+    }
+
+    /// What a worker knows once an op is done.
+    pub(crate) fn done(&mut self, guard: &Guard, op: &Op, effect: &Effect) {
+        match (op, &effect.answer) {
+            (Op::Ask { .. }, Some(Answer::Pass(ticket))) => {
+                if let Standing::Plain { after_failures } = ticket.standing {
+                    self.saw(guard, after_failures);
+                }
+            }
+            (Op::Succeed { .. }, _) => self.saw(guard, effect.saw.failures),
+            (Op::Settle { .. } | Op::Tell(_), _) => self.all_told(guard, effect.saw),
+            (Op::Ask { .. } | Op::Confirm { .. }, _) => {}
+        }
+    }
+
+    /// A look at a breaker on the way to let a request pass. With no failure on record, successes so
+    /// far are from before any that comes.
+    fn saw(&mut self, guard: &Guard, failures: bool) {
+        if !failures {
+            self.heads.remove(&guard.name);
+        }
+        self.saw.entry(guard.name.clone()).or_default().failures = failures;
+    }
+
+    /// All that was known has been told.
+    fn all_told(&mut self, guard: &Guard, saw: Saw) {
+        self.heads.remove(&guard.name);
+        self.saw.insert(guard.name.clone(), saw);
+    }
+
+    pub(crate) fn knows_failures(&self, guard: &Guard) -> bool {
+        self.saw.get(&guard.name).is_some_and(|saw| saw.failures)
+    }
+
+    /// The head of a success at `now`; says what that may change at once.
+    pub(crate) fn head(&mut self, guard: &Guard, ticket: Ticket, now: Option<u64>) -> Option<Op> {
+        let Standing::Plain { after_failures } = ticket.standing else {
+            return None;
+        };
+        guard.settings.consecutive?;
+        let epoch = ticket.epoch;
+        if after_failures || self.knows_failures(guard) {
+            return Some(Op::Succeed { epoch });
+        }
+        match now {
+            Some(now) => drop(self.heads.insert(guard.name.clone(), (epoch, now))),
+            None => self.error("clock_unavailable"),
+        }
+        None
     }
 
     pub(crate) fn changed(&mut self, guard: &Guard, transition: &Transition) {
@@ -149,9 +204,9 @@ impl Books {
             self.count("slow", &guard.name);
         }
         let at_once = match ticket.standing {
-            Standing::Forced => return None,
+            Standing::Forced | Standing::Lost => return None,
             Standing::Probe => true,
-            Standing::Plain { after_failures } => {
+            Standing::Plain { .. } => {
                 if guard.settings.has_ratio() {
                     let counts = Counts {
                         requests: u64::from(outcome != Outcome::Ignored),
@@ -160,7 +215,7 @@ impl Books {
                     };
                     self.keep(guard, ticket.epoch, counts);
                 }
-                failed > 0 || slow || (after_failures && outcome == Outcome::Success)
+                failed > 0 || (slow && guard.settings.has_ratio())
             }
         };
         at_once.then(|| Op::Settle {
@@ -168,7 +223,10 @@ impl Books {
             ticket,
             outcome,
             slow,
-            told: self.take(guard, ticket.epoch),
+            news: News {
+                told: Some((ticket.epoch, self.take(guard, ticket.epoch))),
+                head: self.heads.get(&guard.name).copied(),
+            },
         })
     }
 
@@ -183,11 +241,14 @@ impl Books {
 
     /// What is told with a tick.
     pub(crate) fn tick(&mut self, guard: &Guard) -> Option<Op> {
-        let untold = self.untold.get(&guard.name)?;
-        let epoch = untold.iter().map(|(epoch, _)| *epoch).max()?;
-        let told = self.take(guard, epoch);
+        let untold = self.untold.get(&guard.name);
+        let epoch = untold.and_then(|untold| untold.iter().map(|(epoch, _)| *epoch).max());
+        let told = epoch.map(|epoch| (epoch, self.take(guard, epoch)));
         self.untold.remove(&guard.name);
-        Some(Op::Tell { epoch, told })
+        let head = self.heads.get(&guard.name).copied();
+        let suspects = self.saw.get(&guard.name).is_some_and(|saw| saw.suspicion);
+        let has_news = told.is_some() || head.is_some() || suspects;
+        has_news.then_some(Op::Tell(News { told, head }))
     }
 
     fn take(&mut self, guard: &Guard, of: u64) -> Counts {

@@ -210,7 +210,7 @@ fn a_clock_that_shows_anything_panics_nothing_and_each_request_is_settled_once()
             match draw.between(0, 9) {
                 0..=4 => {
                     let (reply, flow) = gateway::ask(&worker.policy, &sent, &ports);
-                    flying.push((flow, steps(&draw, dialect)));
+                    flying.push((flow, steps(&draw, dialect, &sent)));
                     let fits = |after| {
                         let reply = reply.as_ref();
                         reply.is_none_or(|r| {

@@ -13,7 +13,7 @@ use crate::court::{Court, Trial};
 use crate::gateway::{self, Gateway, Watched, Witness};
 use crate::generate::{Guard, MILLI, Plugin, settings};
 use crate::op::{Answer, Effect, Op, Standing};
-use crate::outcome::Case;
+use crate::outcome::{Case, Heard};
 use crate::request::{Sent, Step, steps};
 use crate::schedules::{Draw, INTERLEAVED};
 use crate::status::Watcher;
@@ -186,7 +186,10 @@ impl<'a> Actor<'a> {
         (result, effect, states)
     }
 
-    fn note(&mut self, effect: &Effect) {
+    fn note(&mut self, op: Option<&Op>, effect: &Effect) {
+        if let Some(op) = op {
+            self.books.done(self.scene.guard(), op, effect);
+        }
         if let Some(transition) = &effect.transition {
             self.books.changed(self.scene.guard(), transition);
         }
@@ -196,11 +199,13 @@ impl<'a> Actor<'a> {
         self.asked += 1;
         let request = self.asked * 100 + self.me as u64;
         let (sent, now) = (Sent::draw(&self.draw), self.begin());
-        let ((reply, flow), effect, states) = self.call(Some(Op::Ask(request)), now, |ports| {
+        let whole = !sent.has_body;
+        let op = Op::Ask { request, whole };
+        let ((reply, flow), effect, states) = self.call(Some(op.clone()), now, |ports| {
             gateway::ask(&self.worker.policy, &sent, ports)
         });
         let guard = self.scene.guard();
-        self.note(&effect);
+        self.note(Some(&op), &effect);
         match (&reply, effect.answer) {
             (None, Some(Answer::Pass(ticket))) => {
                 self.books.count("admitted", &guard.name);
@@ -209,8 +214,8 @@ impl<'a> Actor<'a> {
                     request,
                     flow,
                     sent,
-                    case: Case::new(ticket, Some(now)),
-                    steps: steps(&self.draw, self.scene.dialect),
+                    case: Case::new(ticket, Some(now), whole),
+                    steps: steps(&self.draw, self.scene.dialect, &sent),
                 });
             }
             (Some(reply), Some(Answer::Refuse(reason, after))) => {
@@ -237,30 +242,40 @@ impl<'a> Actor<'a> {
         let dialect = self.scene.dialect;
         let ticket = flying.case.ticket;
         let case = &mut flying.case;
-        let settled = case.hear(guard, &step, grpc, Some(now), dialect);
-        let op = settled.and_then(|settled| {
-            let request = flying.request;
-            self.books.settle(guard, request, ticket, settled)
-        });
+        let failing = self.books.knows_failures(guard);
+        let heard = case.hear(guard, &step, grpc, Some(now), dialect, failing);
+        let request = flying.request;
+        let op = match heard {
+            Heard::Nothing => None,
+            Heard::Success => self.books.head(guard, ticket, Some(now)),
+            Heard::Body => {
+                let epoch = ticket.epoch;
+                Some(Op::Confirm { request, epoch })
+            }
+            Heard::Settled(settled) => self.books.settle(guard, request, ticket, settled),
+        };
         let flow = &mut flying.flow;
-        let ((), effect, _) = self.call(op, now, |ports| {
+        let ((), effect, _) = self.call(op.clone(), now, |ports| {
             gateway::play(&self.worker.policy, flow, &step, ports);
         });
-        if settled.is_some() && ticket.standing == Standing::Probe {
+        if matches!(heard, Heard::Settled(_)) && ticket.standing == Standing::Probe {
             self.scene.court.record().give_back(flying.request);
+        }
+        if heard == Heard::Body && effect.lost {
+            flying.case.ticket.standing = Standing::Lost;
         }
         if !flying.steps.is_empty() {
             self.flying.push(flying);
         }
-        self.note(&effect);
+        self.note(op.as_ref(), &effect);
         self.end();
     }
 
     fn tick(&mut self) {
         let now = self.begin();
         let op = self.books.tick(self.scene.guard());
-        let ((), effect, _) = self.call(op, now, |ports| self.worker.policy.on_tick(ports));
-        self.note(&effect);
+        let ((), effect, _) = self.call(op.clone(), now, |ports| self.worker.policy.on_tick(ports));
+        self.note(op.as_ref(), &effect);
         self.end();
     }
 

@@ -14,7 +14,7 @@ pub(crate) struct Court(Mutex<Record>);
 pub(crate) struct Record {
     /// The breaker after each change, the one that nobody has changed first.
     pub(crate) history: Vec<Breaker>,
-    /// Probes that are out, with the epoch in which and the time until which.
+    /// Probes that are out and whole, with the epoch in which and the time until which.
     permits: Vec<(u64, u64, u64)>,
     /// When it opened last, by the clock of the worker that opened it.
     opened: u64,
@@ -100,9 +100,15 @@ impl Trial<'_> {
         record.opens_in_time(self.guard, &effect, self.now);
         record.history.push(breaker);
         match op {
-            Op::Ask(request) => record.permit(self.guard, *request, self.now, (self.world)()),
+            Op::Ask {
+                request,
+                whole: true,
+            }
+            | Op::Confirm { request, .. } => {
+                record.permit(self.guard, *request, self.now, (self.world)());
+            }
             Op::Settle { request, .. } => record.give_back(*request),
-            Op::Tell { .. } => {}
+            Op::Ask { whole: false, .. } | Op::Succeed { .. } | Op::Tell(_) => {}
         }
         self.effect = Some(effect);
     }
@@ -141,12 +147,12 @@ impl Record {
         }
     }
 
-    /// No more than so many are out at once, within their leases.
+    /// No more than so many that are whole are out at once, within their leases.
     fn permit(&mut self, guard: &Guard, request: u64, now: u64, world: u64) {
         let epoch = self.last().epoch;
         let lease = guard.settings.lease;
         self.permits
-            .retain(|(_, of, until)| *of == epoch && *until > world);
+            .retain(|(who, of, until)| *who != request && *of == epoch && *until > world);
         self.permits.push((request, epoch, now + lease));
         let out = self.permits.len();
         assert!(out <= guard.settings.probes, "{out} probes are out");

@@ -123,7 +123,7 @@ impl Scene {
                             }
                             _ => panic!("{reply:?} {news:?}"),
                         }
-                        flying.push((flow, steps(&draw, self.dialect)));
+                        flying.push((flow, steps(&draw, self.dialect, &sent)));
                     }
                     5..=8 => {
                         if let Some((mut flow, mut steps)) = flying.pop() {

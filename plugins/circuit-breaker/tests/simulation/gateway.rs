@@ -117,6 +117,7 @@ pub(crate) fn play(policy: &CircuitBreaker, flow: &mut Flow, step: &Step, ports:
     match step {
         Step::Head(head) => drop(policy.on_response(flow, head, ports)),
         Step::End(end) => policy.on_end(flow, end, ports),
+        Step::Body => policy.on_request_sent(flow, ports),
         Step::GiveBack => policy.give_back(flow, ports),
     }
 }

@@ -25,6 +25,8 @@ mod gateway;
 #[cfg(test)]
 mod generate;
 #[cfg(test)]
+mod knowledge;
+#[cfg(test)]
 mod op;
 #[cfg(test)]
 mod outcome;

@@ -13,11 +13,13 @@ pub(crate) struct Ticket {
 /// As what a request was admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
-    /// Through a closed breaker; only a success after failures starts their count again.
+    /// Through a closed breaker, with failures on record or without.
     Plain {
         after_failures: bool,
     },
     Probe,
+    /// As a probe that has lost its permit while its body was outstanding.
+    Lost,
     /// Through one that is forced closed.
     Forced,
 }
@@ -25,18 +27,30 @@ pub(crate) enum Standing {
 /// What may change a breaker.
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
-    /// A request, by its number.
-    Ask(u64),
-    /// A request is settled; `told` are the counts that are told with it.
+    /// A request, by its number, that is whole or whose body is outstanding.
+    Ask { request: u64, whole: bool },
+    /// The body of a probe's request has come.
+    Confirm { request: u64, epoch: u64 },
+    /// The head of a success, of which failures that are on record are told at once.
+    Succeed { epoch: u64 },
+    /// A request is settled; `news` are told with it.
     Settle {
         request: u64,
         ticket: Ticket,
         outcome: Outcome,
         slow: bool,
-        told: Counts,
+        news: News,
     },
-    /// What a worker tells with its tick of requests of one epoch.
-    Tell { epoch: u64, told: Counts },
+    /// What a worker tells with its tick.
+    Tell(News),
+}
+
+/// What a worker tells of: counts, and the last success that others may not know, each with its
+/// epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct News {
+    pub(crate) told: Option<(u64, Counts)>,
+    pub(crate) head: Option<(u64, u64)>,
 }
 
 /// What an [`Op`] did.
@@ -47,6 +61,16 @@ pub(crate) struct Effect {
     /// Whether anything is other than before.
     pub(crate) stores: bool,
     pub(crate) transition: Option<Transition>,
+    /// Whether a permit that was to be confirmed is another's.
+    pub(crate) lost: bool,
+    /// What whoever looked has seen: failures on record, and a share that may be exceeded.
+    pub(crate) saw: Saw,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Saw {
+    pub(crate) failures: bool,
+    pub(crate) suspicion: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -32,6 +32,19 @@ pub(crate) struct Case {
     /// When it was admitted; `None` where the clock could not be read.
     pub(crate) started: Option<u64>,
     progress: Progress,
+    /// Whether all of its request has come.
+    pub(crate) whole: bool,
+}
+
+/// What a step brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Heard {
+    Nothing,
+    /// The head of a success, which may break off yet.
+    Success,
+    /// A probe's body has come.
+    Body,
+    Settled(Settled),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,13 +92,23 @@ impl Rules {
         }
     }
 
-    fn head(&self, status: u16, grpc: Option<u8>, origin: Origin) -> Outcome {
+    /// A bound of the gateway, before a head.
+    fn silence(&self, whole: bool) -> Outcome {
+        if whole {
+            self.timeout()
+        } else {
+            Outcome::Ignored
+        }
+    }
+
+    fn head(&self, status: u16, grpc: Option<u8>, origin: Origin, whole: bool) -> Outcome {
         match origin {
+            Origin::Idle | Origin::MaxDuration => self.silence(whole),
             Origin::Upstream | Origin::Unknown if self.status.contains(&status) => {
                 Outcome::Failure("status")
             }
             Origin::Upstream | Origin::Unknown => self.grpc(grpc),
-            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => self.connection(),
             Origin::TimedOut => self.timeout(),
             Origin::Gateway | Origin::ClientGone => Outcome::Ignored,
         }
@@ -93,38 +116,44 @@ impl Rules {
 
     fn end_of_fine(&self, end: &End, grpc: Option<u8>) -> Outcome {
         match end.origin {
-            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => self.connection(),
             Origin::TimedOut => self.timeout(),
-            Origin::Gateway => Outcome::Ignored,
+            Origin::Gateway | Origin::Idle => Outcome::Ignored,
             Origin::Upstream | Origin::Unknown => self.grpc(grpc),
-            Origin::ClientGone => Outcome::Success,
+            Origin::ClientGone | Origin::MaxDuration => Outcome::Success,
         }
     }
 
     fn end_without_status(&self, origin: Origin) -> Outcome {
         match origin {
-            Origin::ConnectionFailed | Origin::BrokenOff => self.connection(),
+            Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => self.connection(),
             Origin::TimedOut => self.timeout(),
-            Origin::Upstream | Origin::Gateway | Origin::ClientGone | Origin::Unknown => {
-                Outcome::Ignored
-            }
+            Origin::Upstream
+            | Origin::Gateway
+            | Origin::Idle
+            | Origin::MaxDuration
+            | Origin::ClientGone
+            | Origin::Unknown => Outcome::Ignored,
         }
     }
 
-    fn end_without_response(&self, end: &End) -> Outcome {
-        // Kong's way of telling of a connection that failed: nothing but the end.
-        if end.origin == Origin::Unknown && end.dropped {
-            return self.connection();
+    fn end_without_response(&self, end: &End, whole: bool) -> Outcome {
+        match end.origin {
+            Origin::Idle | Origin::MaxDuration => self.silence(whole),
+            // Kong's way of telling of a connection that failed: nothing but the end.
+            Origin::Unknown if end.dropped && whole => self.connection(),
+            Origin::Unknown if end.dropped => Outcome::Ignored,
+            other => self.end_without_status(other),
         }
-        self.end_without_status(end.origin)
     }
 }
 
 impl Case {
-    pub(crate) fn new(ticket: Ticket, started: Option<u64>) -> Self {
+    pub(crate) fn new(ticket: Ticket, started: Option<u64>, whole: bool) -> Self {
         Self {
             ticket,
             started,
+            whole,
             progress: Progress::Waiting,
         }
     }
@@ -133,8 +162,8 @@ impl Case {
         self.progress == Progress::Settled
     }
 
-    /// Hears of a step at `now` (`None`: the clock can't be read); says how that settles it, which
-    /// it does once.
+    /// Hears of a step at `now` (`None`: the clock can't be read); says what that brings, and how it
+    /// settles it, which it does once. `failing`: its worker knows of failures on record.
     pub(crate) fn hear(
         &mut self,
         guard: &Guard,
@@ -142,7 +171,8 @@ impl Case {
         speaks_grpc: bool,
         now: Option<u64>,
         dialect: Dialect,
-    ) -> Option<Settled> {
+        failing: bool,
+    ) -> Heard {
         let slow = match (now, self.started) {
             (Some(now), Some(started)) => {
                 guard.settings.slow.is_some()
@@ -153,23 +183,37 @@ impl Case {
         let grpc = |code: Option<u8>| if speaks_grpc { code } else { None };
         let rules = &guard.rules;
         let (outcome, slow) = match (step, self.progress) {
+            (Step::Body, progress) => {
+                self.whole = true;
+                if self.started.is_some() {
+                    self.started = now;
+                }
+                return match (progress, self.ticket.standing) {
+                    (Progress::Waiting, Standing::Probe) => Heard::Body,
+                    _ => Heard::Nothing,
+                };
+            }
             (_, Progress::Settled)
-            | (Step::Head(_), Progress::Unread { .. } | Progress::Fine { .. }) => return None,
+            | (Step::Head(_), Progress::Unread { .. } | Progress::Fine { .. }) => {
+                return Heard::Nothing;
+            }
             (Step::GiveBack, _) => (Outcome::Ignored, false),
             (Step::Head(Head { status: None, .. }), Progress::Waiting) => {
                 self.progress = Progress::Unread { slow };
-                return None;
+                return Heard::Nothing;
             }
             (Step::Head(head), Progress::Waiting) => {
-                let outcome = self.of_head(guard, head, grpc(head.grpc), dialect);
+                let outcome = self.of_head(guard, head, grpc(head.grpc), dialect, failing);
                 // Until it has ended it may break off; but a probe's permit must not wait for that.
                 if outcome == Outcome::Success && self.ticket.standing != Standing::Probe {
                     self.progress = Progress::Fine { slow };
-                    return None;
+                    return Heard::Success;
                 }
                 (outcome, slow)
             }
-            (Step::End(end), Progress::Waiting) => (rules.end_without_response(end), slow),
+            (Step::End(end), Progress::Waiting) => {
+                (rules.end_without_response(end, self.whole), slow)
+            }
             (Step::End(end), Progress::Unread { slow }) => {
                 (rules.end_without_status(end.origin), slow)
             }
@@ -178,22 +222,32 @@ impl Case {
             }
         };
         self.progress = Progress::Settled;
-        Some(Settled { outcome, slow })
+        Heard::Settled(Settled { outcome, slow })
     }
 
     /// Who made an answer costs a host call, so that it is not asked where only the metrics would
     /// depend on it, or where the end (Envoy's) says it too.
-    fn of_head(&self, guard: &Guard, head: &Head, grpc: Option<u8>, dialect: Dialect) -> Outcome {
+    fn of_head(
+        &self,
+        guard: &Guard,
+        head: &Head,
+        grpc: Option<u8>,
+        dialect: Dialect,
+        failing: bool,
+    ) -> Outcome {
         let status = head.status.unwrap_or_default();
-        let plain = Standing::Plain {
-            after_failures: false,
+        let ends_something = match self.ticket.standing {
+            Standing::Plain { after_failures } => after_failures || failing,
+            Standing::Probe => true,
+            Standing::Lost | Standing::Forced => false,
         };
         let asked = guard.rules.status.contains(&status)
+            || status == 408
             || (502..=504).contains(&status)
             || grpc.unwrap_or_default() != 0
-            || !(self.ticket.standing == plain || self.ticket.standing == Standing::Forced)
+            || ends_something
             || (guard.settings.has_ratio() && dialect == Dialect::Kong);
         let origin = if asked { head.origin } else { Origin::Upstream };
-        guard.rules.head(status, grpc, origin)
+        guard.rules.head(status, grpc, origin, self.whole)
     }
 }

@@ -10,7 +10,7 @@ use crate::books::Books;
 use crate::gateway::{self, Faulty, Gateway, Nobody, Watched};
 use crate::generate::{Force, Guard, Mode, Plugin};
 use crate::op::{Answer, Effect, Op, Standing, Ticket};
-use crate::outcome::{Case, Outcome, Settled};
+use crate::outcome::{Case, Heard, Outcome, Settled};
 use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
 use crate::schedules::Draw;
@@ -139,7 +139,10 @@ impl Play {
         let (guard, breaker) = (&self.plugin.guards[place], &mut self.breakers[place]);
         let books = &mut self.books[turn.worker];
         // A closed breaker needs no clock to let a request pass.
-        let untimed = matches!((op, &breaker.state), (Op::Ask(_), State::Closed { .. }));
+        let untimed = matches!(
+            (op, &breaker.state),
+            (Op::Ask { .. }, State::Closed { .. }) | (Op::Succeed { .. }, _)
+        );
         let reason = match (turn.lost[place], turn.has_clock || untimed) {
             (true, _) => Some("store_unavailable"),
             (false, false) => Some("clock_unavailable"),
@@ -154,6 +157,7 @@ impl Play {
         if let Some(transition) = &effect.transition {
             books.changed(guard, transition);
         }
+        books.done(guard, op, &effect);
         Ok(effect)
     }
 
@@ -185,13 +189,13 @@ impl Play {
             if !guard.guards(sent.path) {
                 continue;
             }
-            let answer = self.answer(&turn, &guard, place, request);
+            let answer = self.answer(&turn, &guard, place, request, !sent.has_body);
             let books = &mut self.books[worker];
             match answer {
                 Ok(Answer::Pass(ticket)) => {
                     books.count("admitted", &guard.name);
                     let started = turn.has_clock.then_some(now);
-                    cases.push((place, Case::new(ticket, started)));
+                    cases.push((place, Case::new(ticket, started, !sent.has_body)));
                 }
                 Ok(Answer::Refuse(reason, after)) => {
                     books.refused(&guard, &sent, reason, after);
@@ -199,7 +203,7 @@ impl Play {
                 }
                 Err(reason) => {
                     if guard.mode == Mode::Enforce && self.plugin.denies {
-                        books.unavailable(reason);
+                        books.unavailable(reason, sent.id);
                         refused = Some((reason, "unavailable", None));
                     }
                 }
@@ -227,7 +231,7 @@ impl Play {
             flow,
             sent,
             cases,
-            steps: steps(draw, self.dialect),
+            steps: steps(draw, self.dialect, &sent),
         });
         self.check_lines(worker);
         refused.map(|(reason, _, _)| reason)
@@ -239,6 +243,7 @@ impl Play {
         guard: &Guard,
         place: usize,
         request: u64,
+        whole: bool,
     ) -> Result<Answer, &'static str> {
         Ok(match guard.force {
             Force::Open => Answer::Refuse("forced", guard.settings.initial.div_ceil(1_000_000_000)),
@@ -247,7 +252,7 @@ impl Play {
                 standing: Standing::Forced,
             }),
             Force::None => {
-                let effect = self.apply(turn, place, &Op::Ask(request))?;
+                let effect = self.apply(turn, place, &Op::Ask { request, whole })?;
                 effect.answer.unwrap()
             }
         })
@@ -265,9 +270,25 @@ impl Play {
         let now = turn.has_clock.then(|| self.now());
         let (grpc, dialect) = (flying.sent.speaks_grpc, self.dialect);
         for (place, case) in &mut flying.cases {
-            let guard = &self.plugin.guards[*place];
-            if let Some(settled) = case.hear(guard, &step, grpc, now, dialect) {
-                self.settle(&turn, *place, flying.request, case.ticket, settled);
+            let guard = self.plugin.guards[*place].clone();
+            let failing = self.books[worker].knows_failures(&guard);
+            match case.hear(&guard, &step, grpc, now, dialect, failing) {
+                Heard::Nothing => {}
+                Heard::Success => {
+                    if let Some(op) = self.books[worker].head(&guard, case.ticket, now) {
+                        let _ = self.apply(&turn, *place, &op);
+                    }
+                }
+                Heard::Body => {
+                    let (request, epoch) = (flying.request, case.ticket.epoch);
+                    let done = self.apply(&turn, *place, &Op::Confirm { request, epoch });
+                    if done.is_ok_and(|effect| effect.lost) {
+                        case.ticket.standing = Standing::Lost;
+                    }
+                }
+                Heard::Settled(settled) => {
+                    self.settle(&turn, *place, flying.request, case.ticket, settled);
+                }
             }
         }
         if flying.steps.is_empty() {
@@ -297,7 +318,7 @@ impl Play {
             match &breaker.state {
                 State::Open { until, .. } => moments.push(*until),
                 State::HalfOpen { places, .. } => {
-                    moments.extend(places.iter().flatten().map(|(_, until)| *until));
+                    moments.extend(places.iter().flatten().map(|place| place.until));
                 }
                 State::Closed { .. } => {
                     moments.extend(breaker.since.map(|since| since + breaker.last));

@@ -4,7 +4,7 @@
 //! `slowCallRateThreshold`), failures in a row open it too, and the first probe that failed or was
 //! slow opens it again (`permittedNumberOfCallsInHalfOpenState` probes at a time).
 
-use crate::op::{Answer, Effect, Op, Standing, Ticket, Transition};
+use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition};
 use crate::outcome::Outcome;
 use crate::window::{Counts, Ratio, Window};
 
@@ -41,30 +41,92 @@ pub(crate) struct Breaker {
 #[derive(Clone, Debug)]
 pub(crate) enum State {
     Closed {
-        in_a_row: u64,
-        failing: Window,
-        slow: Window,
+        row: Row,
+        failing: Share,
+        slow: Share,
     },
     Open {
         until: u64,
         reason: &'static str,
     },
     HalfOpen {
-        /// Which request has each place, and until when.
-        places: Vec<Option<(u64, u64)>>,
+        places: Vec<Option<Place>>,
         successes: u64,
+        /// When takeovers by unfinished requests were, those that still count.
+        crowd: u64,
     },
+}
+
+/// A permit: whose it is, until when, and whether that request is whole.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    pub(crate) request: u64,
+    pub(crate) until: u64,
+    pub(crate) whole: bool,
+}
+
+/// When the failures came that are in a row: all that is told of a success goes by these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Row(pub(crate) Vec<u64>);
+
+impl Row {
+    /// A success at `head` is told. Those before it are no longer in the row; of those after it the
+    /// last is for certain.
+    fn tell(&mut self, head: u64) {
+        match (self.0.first().copied(), self.0.last().copied()) {
+            (Some(_), Some(last)) if head >= last => self.0.clear(),
+            (Some(first), Some(last)) if head >= first => self.0 = vec![last],
+            _ => {}
+        }
+    }
+}
+
+/// A share, and what was seen when it was found to be exceeded: when, of how many, and how many.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Share {
+    pub(crate) window: Window,
+    suspicion: Option<(u64, u64, u64)>,
+}
+
+/// So long after it was found exceeded a share is so for certain.
+const CERTAIN_AFTER: u64 = 100_000_000;
+
+impl Share {
+    /// `bad` says which of the counts are bad ones. Whether it is exceeded for certain.
+    fn tell(&mut self, ratio: &Ratio, told: Counts, bad: fn(&Counts) -> u64, now: u64) -> bool {
+        if told == Counts::default() && self.suspicion.is_none() {
+            return false;
+        }
+        if told != Counts::default() {
+            self.window.tell(ratio, told, now);
+        }
+        let seen = self.window.seen(ratio, now);
+        let is_exceeded = ratio.is_exceeded(seen.requests, bad(&seen));
+        let fine = told.requests - bad(&told);
+        self.suspicion = self
+            .suspicion
+            .map(|(since, requests, bad)| (since, requests + fine, bad))
+            .filter(|(since, requests, bad)| *since <= now && ratio.is_exceeded(*requests, *bad))
+            .or(Some((now, seen.requests, bad(&seen))))
+            .filter(|_| is_exceeded);
+        self.suspicion
+            .is_some_and(|(since, _, _)| now >= since + CERTAIN_AFTER)
+    }
 }
 
 impl Default for State {
     fn default() -> Self {
         Self::Closed {
-            in_a_row: 0,
-            failing: Window::default(),
-            slow: Window::default(),
+            row: Row::default(),
+            failing: Share::default(),
+            slow: Share::default(),
         }
     }
 }
+
+/// Takeovers by unfinished requests: one each so often, and so much at once.
+const CROWD_EVERY: u64 = 100_000_000;
+const MOST_CROWD: u64 = 16 * CROWD_EVERY;
 
 /// Finds out how long it really is open, where chance decides: from the shortest and the longest
 /// point in time at which that may end.
@@ -104,40 +166,94 @@ impl Breaker {
     }
 
     pub(crate) fn apply(&mut self, settings: &Settings, op: &Op, now: u64, look: Look) -> Effect {
+        let mut effect = self.applied(settings, op, now, look);
+        if let State::Closed { row, failing, slow } = &self.state {
+            effect.saw = Saw {
+                failures: !row.0.is_empty(),
+                suspicion: failing.suspicion.is_some() || slow.suspicion.is_some(),
+            };
+        }
+        effect
+    }
+
+    fn applied(&mut self, settings: &Settings, op: &Op, now: u64, look: Look) -> Effect {
         match op {
-            Op::Ask(request) => self.ask(settings, *request, now),
-            Op::Tell { epoch, told } if *epoch == self.epoch => {
-                self.count(settings, |row| row, *told, None, now, look)
+            Op::Ask { request, whole } => self.ask(settings, *request, *whole, now),
+            Op::Confirm { request, epoch } => self.confirm(settings, *request, *epoch, now),
+            Op::Succeed { epoch } => {
+                let mut effect = Effect::default();
+                if let State::Closed { row, .. } = &mut self.state
+                    && *epoch == self.epoch
+                {
+                    effect.stores = !row.0.is_empty();
+                    row.0.clear();
+                }
+                effect
             }
             Op::Settle {
                 request,
                 ticket,
                 outcome,
                 slow,
-                told,
-            } if ticket.epoch == self.epoch => match ticket.standing {
-                Standing::Plain { after_failures } => {
+                news,
+            } => match ticket.standing {
+                Standing::Plain { .. } => {
                     let cause = match outcome {
                         Outcome::Failure(cause) => Some(*cause),
                         Outcome::Success | Outcome::Ignored => slow.then_some("slow"),
                     };
-                    let in_a_row = |row| match outcome {
-                        Outcome::Failure(_) => row + 1,
-                        Outcome::Success if after_failures => 0,
-                        Outcome::Success | Outcome::Ignored => row,
+                    let fails =
+                        matches!(outcome, Outcome::Failure(_)) && ticket.epoch == self.epoch;
+                    self.count(settings, fails, *news, cause, now, look)
+                }
+                Standing::Probe if ticket.epoch != self.epoch => {
+                    let cause = match outcome {
+                        Outcome::Failure(cause) => Some(*cause),
+                        Outcome::Success => slow.then_some("slow"),
+                        Outcome::Ignored => None,
                     };
-                    self.count(settings, in_a_row, *told, cause, now, look)
+                    self.count(settings, false, *news, cause, now, look)
                 }
                 Standing::Probe => {
                     self.probe_returns(settings, *request, *outcome, *slow, now, look)
                 }
-                Standing::Forced => Effect::default(),
+                Standing::Forced | Standing::Lost => Effect::default(),
             },
-            Op::Tell { .. } | Op::Settle { .. } => Effect::default(),
+            Op::Tell(news) => self.count(settings, false, *news, None, now, look),
         }
     }
 
-    fn ask(&mut self, settings: &Settings, request: u64, now: u64) -> Effect {
+    /// A body has come. Who has its place yet keeps it, for a new lease, if there is room.
+    fn confirm(&mut self, settings: &Settings, request: u64, epoch: u64, now: u64) -> Effect {
+        let mut effect = Effect {
+            lost: true,
+            ..Effect::default()
+        };
+        if let State::HalfOpen { places, .. } = &mut self.state
+            && epoch == self.epoch
+        {
+            let others = places
+                .iter()
+                .flatten()
+                .filter(|place| place.request != request);
+            let others = others.filter(|place| is_out(place, settings, now)).count();
+            let mine = places
+                .iter_mut()
+                .flatten()
+                .find(|place| place.request == request);
+            if let Some(mine) = mine
+                && others < settings.probes
+            {
+                mine.whole = true;
+                mine.until = now + settings.lease;
+                effect.lost = false;
+                effect.stores = true;
+            }
+        }
+        effect
+    }
+
+    fn ask(&mut self, settings: &Settings, request: u64, whole: bool, now: u64) -> Effect {
         let mut effect = Effect::default();
         if let State::Open { until, .. } = self.state {
             let since = self.since.unwrap_or_default();
@@ -146,37 +262,55 @@ impl Breaker {
                 return effect;
             }
         }
-        let (epoch, places) = match &mut self.state {
-            State::Closed { in_a_row, .. } => {
-                let after_failures = *in_a_row > 0;
+        let (epoch, places, crowd) = match &mut self.state {
+            State::Closed { row, .. } => {
+                let after_failures = !row.0.is_empty();
                 effect.answer = Some(Answer::Pass(Ticket {
                     epoch: self.epoch,
                     standing: Standing::Plain { after_failures },
                 }));
                 return effect;
             }
-            State::HalfOpen { places, .. } => (self.epoch, places),
+            State::HalfOpen { places, crowd, .. } => (self.epoch, places, crowd),
             State::Open { .. } => {
                 let half_open = State::HalfOpen {
                     places: vec![None; settings.probes],
                     successes: 0,
+                    crowd: 0,
                 };
                 effect.transition = Some(self.turn(half_open, "open_time_over", None, now));
-                let State::HalfOpen { places, .. } = &mut self.state else {
+                let State::HalfOpen { places, crowd, .. } = &mut self.state else {
                     panic!("it was just made so");
                 };
-                (self.epoch, places)
+                (self.epoch, places, crowd)
             }
         };
         // The first place that is free, or whose lease is over: who has that is not heard any more.
-        let free = places
-            .iter_mut()
-            .find(|place| !is_out(place, settings, now));
-        let Some(free) = free else {
+        let is_taken =
+            |place: &Option<Place>| place.is_some_and(|place| is_out(&place, settings, now));
+        let waits =
+            |place: &Option<Place>| is_taken(place) && place.is_some_and(|place| !place.whole);
+        let free = places.iter().position(|place| !is_taken(place));
+        // Else the first whose request is not whole; an unfinished one must not come too often.
+        let debt = crowd.saturating_sub(now);
+        let debt = if debt > MOST_CROWD { 0 } else { debt };
+        let may_take_over = whole || debt + CROWD_EVERY <= MOST_CROWD;
+        let place = free.or_else(|| {
+            let waiting = places.iter().position(waits).filter(|_| may_take_over);
+            if waiting.is_some() && !whole {
+                *crowd = now + debt + CROWD_EVERY;
+            }
+            waiting
+        });
+        let Some(place) = place else {
             effect.answer = Some(Answer::Refuse("probes_out", 1));
             return effect;
         };
-        *free = Some((request, now + settings.lease));
+        places[place] = Some(Place {
+            request,
+            until: now + settings.lease,
+            whole,
+        });
         effect.stores = true;
         effect.answer = Some(Answer::Pass(Ticket {
             epoch,
@@ -188,49 +322,50 @@ impl Breaker {
     fn count(
         &mut self,
         settings: &Settings,
-        next: impl FnOnce(u64) -> u64,
-        told: Counts,
+        fails: bool,
+        news: News,
         cause: Option<&'static str>,
         now: u64,
         look: Look,
     ) -> Effect {
-        let State::Closed {
-            in_a_row,
-            failing,
-            slow,
-        } = &mut self.state
-        else {
-            panic!("nobody without a permit is of an epoch that is not closed");
-        };
-        let before = *in_a_row;
-        if settings.consecutive.is_some() {
-            *in_a_row = next(before);
-        }
-        if *in_a_row == before && told == Counts::default() {
+        let epoch = self.epoch;
+        let State::Closed { row, failing, slow } = &mut self.state else {
             return Effect::default();
+        };
+        let before = (row.clone(), failing.clone(), slow.clone());
+        if let Some((of, head)) = news.head
+            && of == epoch
+        {
+            row.tell(head);
         }
+        if settings.consecutive.is_some() && fails {
+            row.0.push(now);
+        }
+        let told = news.told.filter(|(of, _)| *of == epoch);
+        let told = told.map(|(_, told)| told).unwrap_or_default();
         let mut reason = None;
-        if let Some(ratio) = &settings.slow {
-            slow.tell(ratio, told, now);
-            let seen = slow.seen(ratio, now);
-            if ratio.is_exceeded(seen.requests, seen.slow) {
-                reason = Some("slow_ratio");
-            }
+        if let Some(ratio) = &settings.slow
+            && slow.tell(ratio, told, |counts| counts.slow, now)
+        {
+            reason = Some("slow_ratio");
         }
-        if let Some(ratio) = &settings.failing {
-            failing.tell(ratio, told, now);
-            let seen = failing.seen(ratio, now);
-            if ratio.is_exceeded(seen.requests, seen.failed) {
-                reason = Some("failure_ratio");
-            }
+        if let Some(ratio) = &settings.failing
+            && failing.tell(ratio, told, |counts| counts.failed, now)
+        {
+            reason = Some("failure_ratio");
         }
-        if settings.consecutive.is_some_and(|most| *in_a_row >= most) {
+        let row = row.0.len() as u64;
+        if fails && settings.consecutive.is_some_and(|most| row >= most) {
             reason = Some("consecutive_failures");
         }
+        let State::Closed { row, failing, slow } = &self.state else {
+            panic!("it is closed");
+        };
+        let stores = reason.is_some() || before != (row.clone(), failing.clone(), slow.clone());
         Effect {
-            stores: true,
+            stores,
             transition: reason.map(|reason| self.open(settings, reason, cause, now, look)),
-            answer: None,
+            ..Effect::default()
         }
     }
 
@@ -243,10 +378,13 @@ impl Breaker {
         now: u64,
         look: Look,
     ) -> Effect {
-        let State::HalfOpen { places, successes } = &mut self.state else {
+        let State::HalfOpen {
+            places, successes, ..
+        } = &mut self.state
+        else {
             panic!("no probe is of an epoch that is not half-open");
         };
-        let mine = |place: &&mut Option<(u64, u64)>| place.is_some_and(|(who, _)| who == request);
+        let mine = |place: &&mut Option<Place>| place.is_some_and(|place| place.request == request);
         let Some(place) = places.iter_mut().find(mine) else {
             return Effect::default();
         };
@@ -268,7 +406,7 @@ impl Breaker {
         Effect {
             stores: true,
             transition,
-            answer: None,
+            ..Effect::default()
         }
     }
 
@@ -326,6 +464,6 @@ impl Breaker {
 }
 
 /// Whether a place is taken, by a lease that is not over.
-pub(crate) fn is_out(place: &Option<(u64, u64)>, settings: &Settings, now: u64) -> bool {
-    place.is_some_and(|(_, until)| left(until - settings.lease, until, now).is_some())
+pub(crate) fn is_out(place: &Place, settings: &Settings, now: u64) -> bool {
+    left(place.until - settings.lease, place.until, now).is_some()
 }

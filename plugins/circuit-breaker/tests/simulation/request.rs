@@ -13,6 +13,8 @@ pub(crate) struct Sent {
     pub(crate) path: &'static str,
     pub(crate) speaks_grpc: bool,
     pub(crate) id: Option<&'static str>,
+    /// Whether a body is to follow.
+    pub(crate) has_body: bool,
 }
 
 /// A callback after the request's own.
@@ -20,6 +22,8 @@ pub(crate) struct Sent {
 pub(crate) enum Step {
     Head(Head),
     End(End),
+    /// The last of the request's body.
+    Body,
     /// Another policy of the filter refuses the request.
     GiveBack,
 }
@@ -68,16 +72,19 @@ impl Ending for End {
     }
 }
 
-const ORIGINS: [Origin; 7] = [
+const ORIGINS: [Origin; 10] = [
     Origin::Upstream,
     Origin::ConnectionFailed,
     Origin::TimedOut,
+    Origin::Reset,
+    Origin::Idle,
+    Origin::MaxDuration,
     Origin::BrokenOff,
     Origin::Gateway,
     Origin::ClientGone,
     Origin::Unknown,
 ];
-const STATUSES: [u16; 9] = [200, 204, 302, 404, 429, 500, 502, 503, 504];
+const STATUSES: [u16; 10] = [200, 204, 302, 404, 408, 429, 500, 502, 503, 504];
 
 impl Sent {
     pub(crate) fn draw(draw: &Draw) -> Self {
@@ -85,6 +92,7 @@ impl Sent {
             path: draw.of(&["/", "/a", "/a/x", "/b", "//a"]),
             speaks_grpc: draw.once_in(4),
             id: draw.once_in(4).then_some("id-1"),
+            has_body: draw.once_in(3),
         }
     }
 
@@ -93,6 +101,9 @@ impl Sent {
         let mut all = vec![(":method", "POST"), (":path", self.path)];
         if self.speaks_grpc {
             all.push(("content-type", "application/grpc"));
+        }
+        if self.has_body {
+            all.push(("content-length", "7"));
         }
         all.extend(self.id.map(|id| ("x-request-id", id)));
         all
@@ -110,7 +121,10 @@ fn head(draw: &Draw, dialect: Dialect) -> Head {
         5 => (draw.of(&[404, 429]), Origin::Upstream),
         6 | 7 => (draw.of(&[500, 502, 503, 504]), Origin::Upstream),
         8 => (draw.of(&[502, 503]), Origin::ConnectionFailed),
-        9 => (504, Origin::TimedOut),
+        9 => (
+            draw.of(&[408, 504]),
+            draw.of(&[Origin::TimedOut, Origin::Idle]),
+        ),
         10 => (draw.of(&[200, 403, 429, 503]), Origin::Gateway),
         _ => (draw.of(&STATUSES), draw.of(&ORIGINS)),
     };
@@ -123,8 +137,12 @@ fn head(draw: &Draw, dialect: Dialect) -> Head {
 }
 
 /// All that is heard of a request; the last is always its end.
-pub(crate) fn steps(draw: &Draw, dialect: Dialect) -> VecDeque<Step> {
+pub(crate) fn steps(draw: &Draw, dialect: Dialect, sent: &Sent) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
+    // Some bodies come in time, some after the answer, and some never.
+    if sent.has_body && draw.once_in(2) {
+        steps.push_back(Step::Body);
+    }
     let end = |origin, dropped| {
         let grpc = code(draw);
         Step::End(End {
@@ -138,6 +156,9 @@ pub(crate) fn steps(draw: &Draw, dialect: Dialect) -> VecDeque<Step> {
         let head = head(draw, dialect);
         last = Some(head.origin);
         steps.push_back(Step::Head(head));
+    }
+    if sent.has_body && draw.once_in(6) {
+        steps.push_back(Step::Body);
     }
     if draw.once_in(10) {
         steps.push_back(Step::Head(head(draw, dialect)));

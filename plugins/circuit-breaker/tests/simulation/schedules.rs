@@ -19,7 +19,7 @@ pub(crate) struct Part {
 /// Workers one after the other, against the reference.
 pub(crate) const SEQUENTIAL: Part = Part {
     test: "every_answer_and_state_is_the_one_of_the_reference",
-    share: 400,
+    share: 350,
 };
 /// The same with calls of the gateway that fail.
 pub(crate) const FAILED: Part = Part {
@@ -52,8 +52,23 @@ pub(crate) const ANYTHING: Part = Part {
     share: 50,
 };
 
+/// Workers that tell each other late, against somebody who knows all at once.
+pub(crate) const KNOWLEDGE: Part = Part {
+    test: "what_is_known_late_opens_nothing_and_delays_no_longer_than_its_bound",
+    share: 50,
+};
+
 /// All of them.
-pub(crate) const ALL: [Part; 7] = [SEQUENTIAL, FAILED, INTERLEAVED, TORN, LOST, STEPS, ANYTHING];
+pub(crate) const ALL: [Part; 8] = [
+    SEQUENTIAL,
+    FAILED,
+    INTERLEAVED,
+    TORN,
+    LOST,
+    STEPS,
+    ANYTHING,
+    KNOWLEDGE,
+];
 
 fn variable(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;

@@ -122,7 +122,7 @@ fn host_fails(draw: &Draw, play: &mut Play) {
         assert_eq!(reply.map(|reply| reply.status), refuses.then_some(503));
         play.books[worker].error(reason);
         if refuses {
-            play.books[worker].unavailable(reason);
+            play.books[worker].unavailable(reason, None);
         }
     }
 }

@@ -95,21 +95,17 @@ fn of(guard: &Guard, breaker: &Breaker, now: u64) -> Value {
         shown["since"] = (since / SECOND).into();
     }
     match &breaker.state {
-        State::Closed {
-            in_a_row,
-            failing,
-            slow,
-        } => {
+        State::Closed { row, failing, slow } => {
             if settings.consecutive.is_some() {
-                shown["consecutive_failures"] = (*in_a_row).into();
+                shown["consecutive_failures"] = row.0.len().into();
             }
             if let Some(ratio) = &settings.failing {
-                let seen = failing.seen(ratio, now);
+                let seen = failing.window.seen(ratio, now);
                 shown["failure_ratio"] =
                     json!({ "requests": seen.requests, "failures": seen.failed });
             }
             if let Some(ratio) = &settings.slow {
-                let seen = slow.seen(ratio, now);
+                let seen = slow.window.seen(ratio, now);
                 shown["slow_ratio"] = json!({ "requests": seen.requests, "slow": seen.slow });
             }
         }
@@ -119,8 +115,13 @@ fn of(guard: &Guard, breaker: &Breaker, now: u64) -> Value {
             let left = left(breaker.since.unwrap_or_default(), *until, now);
             shown["retry_after"] = left.unwrap_or_default().div_ceil(SECOND).into();
         }
-        State::HalfOpen { places, successes } => {
-            let out = places.iter().filter(|place| is_out(place, settings, now));
+        State::HalfOpen {
+            places, successes, ..
+        } => {
+            let out = places
+                .iter()
+                .flatten()
+                .filter(|place| is_out(place, settings, now));
             shown["probes_out"] = out.count().into();
             shown["successes"] = (*successes).into();
         }

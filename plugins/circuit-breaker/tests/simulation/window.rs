@@ -31,7 +31,7 @@ impl std::iter::Sum for Counts {
 }
 
 /// What was told, by tenths of the window since the epoch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     newest: u64,
     told: Vec<(u64, Counts)>,

@@ -1,0 +1,172 @@
+//! How long a client is willing to wait, where it says so.
+//!
+//! | header                                | who heeds it                                          |
+//! | ------------------------------------- | ----------------------------------------------------- |
+//! | `grpc-timeout`                        | servers (gRPC over HTTP/2, "Requests"); Envoy's routes with `max_grpc_timeout` or `grpc_timeout_header_max` |
+//! | `x-envoy-upstream-rq-timeout-ms`      | Envoy, where the listener does not take it away        |
+//! | `x-envoy-upstream-rq-per-try-timeout-ms` | the same                                           |
+//! | `x-envoy-expected-rq-timeout-ms`      | Envoy with `respect_expected_rq_timeout`               |
+//! | `x-envoy-upstream-stream-duration-ms` | Envoy                                                  |
+//!
+//! What comes of such a deadline says nothing of the upstream: or whoever sets a short one could
+//! open the breaker for everybody.
+
+use portcullis_policy::{Clock, Request, Sent, Span, Timestamp};
+
+/// Whoever measures a deadline may find it over a little sooner than this worker does.
+const SLACK: Span = Span::from_millis(10);
+
+/// The shortest that the client names; `None` where it names none that can be read.
+pub(crate) fn named_by(request: &Request<'_>) -> Option<Span> {
+    let spans = request.headers().iter().filter_map(|(name, value)| {
+        // Nearly all names are told apart by their first letter.
+        match name.first()? {
+            b'g' | b'G' if name.eq_ignore_ascii_case(b"grpc-timeout") => grpc(value),
+            b'x' | b'X' if is_envoys(name) => millis(value),
+            _ => None,
+        }
+    });
+    spans.min()
+}
+
+fn is_envoys(name: &[u8]) -> bool {
+    const ENVOYS: [&[u8]; 4] = [
+        b"x-envoy-upstream-rq-timeout-ms",
+        b"x-envoy-upstream-rq-per-try-timeout-ms",
+        b"x-envoy-expected-rq-timeout-ms",
+        b"x-envoy-upstream-stream-duration-ms",
+    ];
+    ENVOYS
+        .iter()
+        .any(|envoys| name.eq_ignore_ascii_case(envoys))
+}
+
+/// `TimeoutValue TimeoutUnit`: at most eight digits, and one of H, M, S, m, u, n.
+fn grpc(value: &[u8]) -> Option<Span> {
+    const MOST_DIGITS: usize = 8;
+    let (unit, digits) = value.split_last()?;
+    let nanos: u64 = match unit {
+        b'H' => 3_600_000_000_000,
+        b'M' => 60_000_000_000,
+        b'S' => 1_000_000_000,
+        b'm' => 1_000_000,
+        b'u' => 1_000,
+        b'n' => 1,
+        _ => return None,
+    };
+    if digits.len() > MOST_DIGITS {
+        return None;
+    }
+    Some(Span::from_nanos(number(digits)?.saturating_mul(nanos)))
+}
+
+/// Whole milliseconds; 0 is Envoy's word for no deadline.
+fn millis(value: &[u8]) -> Option<Span> {
+    let millis = number(value)?;
+    (millis > 0).then(|| Span::from_millis(millis))
+}
+
+fn number(digits: &[u8]) -> Option<u64> {
+    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+/// The client's part in a request.
+#[derive(Clone, Copy)]
+pub(crate) struct Client<'a> {
+    /// How much of its request it has sent.
+    pub(crate) sent: Sent,
+    /// Until when it waits, if it said so.
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) clock: &'a dyn Clock,
+}
+
+impl Client<'_> {
+    /// Whether its own deadline is over: what comes of that is its own doing. Without a clock nobody
+    /// can tell, and nobody else pays for it.
+    pub(crate) fn gave_up(&self) -> bool {
+        self.deadline.is_some_and(|deadline| {
+            let now = self.clock.now();
+            now.map_or(true, |now| now.after(SLACK) >= deadline)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::{Headers, PeerAddress};
+
+    use super::*;
+
+    struct Nobody;
+    impl PeerAddress for Nobody {
+        fn peer(&self) -> Option<std::net::IpAddr> {
+            None
+        }
+    }
+
+    fn of(pairs: &[(&str, &str)]) -> Option<u64> {
+        let headers = Headers::from_pairs(pairs.iter().copied());
+        named_by(&Request::new(&headers, &Nobody)).map(Span::as_nanos)
+    }
+
+    #[test]
+    fn a_grpc_timeout_is_read_by_its_grammar() {
+        for (value, nanos) in [
+            ("1m", Some(1_000_000)),
+            ("0m", Some(0)),
+            ("30S", Some(30_000_000_000)),
+            ("2M", Some(120_000_000_000)),
+            ("1H", Some(3_600_000_000_000)),
+            ("5u", Some(5_000)),
+            ("99999999n", Some(99_999_999)),
+            // Longer than time lasts.
+            ("99999999H", Some(u64::MAX)),
+            ("123456789n", None),
+            ("", None),
+            ("m", None),
+            ("1", None),
+            ("1s", None),
+            ("-1m", None),
+            ("+1m", None),
+            ("1.5S", None),
+            (" 1m", None),
+            ("1 m", None),
+        ] {
+            assert_eq!(of(&[("grpc-timeout", value)]), nanos, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn envoys_headers_are_milliseconds_of_which_0_is_none() {
+        for name in [
+            "x-envoy-upstream-rq-timeout-ms",
+            "x-envoy-upstream-rq-per-try-timeout-ms",
+            "x-envoy-expected-rq-timeout-ms",
+            "X-Envoy-Upstream-Stream-Duration-Ms",
+        ] {
+            for (value, nanos) in [
+                ("250", Some(250_000_000)),
+                ("0", None),
+                ("", None),
+                ("1s", None),
+                ("99999999999999999999", None),
+            ] {
+                assert_eq!(of(&[(name, value)]), nanos, "{name}: {value:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn of_several_deadlines_the_shortest_holds() {
+        assert_eq!(of(&[("accept", "*/*"), ("x-request-id", "1m")]), None);
+        let both = [
+            ("grpc-timeout", "1S"),
+            ("x-envoy-upstream-rq-timeout-ms", "20"),
+            ("grpc-timeout", "30m"),
+        ];
+        assert_eq!(of(&both), Some(20_000_000));
+    }
+}

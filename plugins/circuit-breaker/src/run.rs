@@ -1,0 +1,155 @@
+//! Failures in a row, as Envoy's `consecutive_5xx` and resilience4j count them: a success between
+//! two of them, by when its head came, ends the row, on whichever worker that was.
+
+use std::cell::Cell;
+
+use portcullis_policy::Timestamp;
+
+/// Failures with no success between them, as far as that is known.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Run {
+    pub(crate) failures: u32,
+    /// When the first of them came.
+    pub(crate) began: Timestamp,
+    /// When the last of them came.
+    pub(crate) last: Timestamp,
+}
+
+impl Run {
+    /// One more failure.
+    pub(crate) fn failed(self, now: Timestamp) -> Self {
+        Self {
+            failures: self.failures.saturating_add(1),
+            began: match self.failures {
+                0 => now,
+                1.. => self.began,
+            },
+            last: now,
+        }
+    }
+
+    /// What is left of it once a success is known whose head came at `head`. One that came in the
+    /// midst leaves the last failure, and perhaps takes others that came after it: what is known
+    /// late may keep a breaker closed for longer, and must not open it.
+    pub(crate) fn after(self, head: Timestamp) -> Self {
+        if self.failures == 0 || head < self.began {
+            self
+        } else if head >= self.last {
+            Self::default()
+        } else {
+            Self {
+                failures: 1,
+                began: self.last,
+                last: self.last,
+            }
+        }
+    }
+}
+
+/// What one worker knows of a run, and has not told the others.
+///
+/// While no failure is on record a success is remembered by the time of its head, which costs no
+/// look at shared data; the worker tells of it with its next failure, or with its tick if failures
+/// are on record by then. As soon as it has seen failures on record, a success ends them at once.
+#[derive(Debug, Default)]
+pub(crate) struct Heads {
+    /// The last success since this worker saw no failure on record, with its generation.
+    last: Cell<Option<Head>>,
+    record: Cell<OnRecord>,
+}
+
+/// A success's head: the generation in which its request was admitted, and when it came.
+pub(crate) type Head = (u32, Timestamp);
+
+/// What was on record when this worker last looked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum OnRecord {
+    #[default]
+    NoFailures,
+    Failures,
+}
+
+impl Heads {
+    /// The record was seen. With no failure on it, successes so far are from before any that comes.
+    pub(crate) fn saw(&self, record: OnRecord) {
+        match record {
+            OnRecord::NoFailures => self.told(record),
+            OnRecord::Failures => self.record.set(record),
+        }
+    }
+
+    /// All that this worker knew is on record by now, which has failures or none.
+    pub(crate) fn told(&self, record: OnRecord) {
+        self.last.set(None);
+        self.record.set(record);
+    }
+
+    pub(crate) fn on_record(&self) -> OnRecord {
+        self.record.get()
+    }
+
+    pub(crate) fn succeeded(&self, head: Head) {
+        self.last.set(Some(head));
+    }
+
+    /// What is to be told.
+    pub(crate) fn last(&self) -> Option<Head> {
+        self.last.get()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(secs: u64) -> Timestamp {
+        Timestamp::from_unix_secs(1_000 + secs)
+    }
+
+    fn run(failures: u32, began: u64, last: u64) -> Run {
+        Run {
+            failures,
+            began: at(began),
+            last: at(last),
+        }
+    }
+
+    #[test]
+    fn failures_add_up_and_keep_their_ends() {
+        let one = Run::default().failed(at(3));
+        assert_eq!(one, run(1, 3, 3));
+        assert_eq!(one.failed(at(7)), run(2, 3, 7));
+        assert_eq!(run(u32::MAX, 3, 7).failed(at(8)).failures, u32::MAX);
+    }
+
+    #[test]
+    fn a_success_ends_what_came_before_it_and_nothing_that_began_after() {
+        for (head, left) in [
+            (2, run(4, 3, 7)),
+            (3, run(1, 7, 7)),
+            (6, run(1, 7, 7)),
+            (7, Run::default()),
+            (9, Run::default()),
+        ] {
+            assert_eq!(run(4, 3, 7).after(at(head)), left, "{head}");
+        }
+        assert_eq!(Run::default().after(at(9)), Run::default());
+        assert_eq!(run(1, 7, 7).after(at(6)), run(1, 7, 7));
+    }
+
+    #[test]
+    fn a_worker_forgets_its_successes_when_it_sees_that_nothing_is_on_record() {
+        let heads = Heads::default();
+        heads.succeeded((1, at(1)));
+        heads.saw(OnRecord::Failures);
+        assert_eq!(
+            (heads.last(), heads.on_record()),
+            (Some((1, at(1))), OnRecord::Failures)
+        );
+        heads.saw(OnRecord::NoFailures);
+        assert_eq!(
+            (heads.last(), heads.on_record()),
+            (None, OnRecord::NoFailures)
+        );
+    }
+}

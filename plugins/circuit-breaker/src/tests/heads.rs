@@ -1,0 +1,153 @@
+//! Failures in a row: a success between them ends the row by when its head came, on whichever worker.
+
+use super::*;
+
+const THREE: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":3}}],
+    "status":{"path":"/status"}}"#;
+
+fn workers(dialect: Dialect, count: usize) -> (World, Vec<Breaker>) {
+    let world = World::new(dialect, 1);
+    let workers = (0..count).map(|_| world.worker(THREE).unwrap()).collect();
+    (world, workers)
+}
+
+/// The head of a stream that goes on.
+fn streams(worker: &Breaker, flow: &mut Flow) {
+    worker.respond(flow, 200, Origin::Upstream);
+}
+
+fn a_millisecond(world: &World) {
+    world.clock.advance(Span::from_millis(1));
+}
+
+#[test]
+fn streams_that_run_are_successes_by_their_heads() {
+    for dialect in Dialect::BOTH {
+        let (world, workers) = workers(dialect, 2);
+        let mut running = Vec::new();
+        for round in 0..20 {
+            answered(&workers[round % 2], 503);
+            a_millisecond(&world);
+            for _ in 0..5 {
+                let mut flow = admitted(&workers[1]);
+                streams(&workers[1], &mut flow);
+                running.push(flow);
+            }
+            a_millisecond(&world);
+            assert_eq!(
+                state(&workers[0]),
+                r#"{"a":"closed"}"#,
+                "{dialect:?} {round}"
+            );
+        }
+        // When they end as they should, nothing changes.
+        answered(&workers[0], 503);
+        answered(&workers[0], 503);
+        for flow in running {
+            workers[1].end(flow, Origin::Upstream);
+        }
+        assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"open"}"#);
+    }
+}
+
+#[test]
+fn requests_that_were_out_before_a_failure_end_the_row_too() {
+    for dialect in Dialect::BOTH {
+        let (world, workers) = workers(dialect, 1);
+        let worker = &workers[0];
+        let mut out: Vec<Flow> = (0..12).map(|_| admitted(worker)).collect();
+        for mut flow in out.drain(..) {
+            answered(worker, 503);
+            answered(worker, 503);
+            a_millisecond(&world);
+            streams(worker, &mut flow);
+            assert_eq!(state(worker), r#"{"a":"closed"}"#, "{dialect:?}");
+        }
+    }
+}
+
+#[test]
+fn another_workers_success_is_known_with_its_tick_or_its_next_failure() {
+    for told_by_failure in [false, true] {
+        let (world, workers) = workers(Dialect::Envoy, 2);
+        let (mut early, failing) = (admitted(&workers[1]), admitted(&workers[1]));
+        answered(&workers[0], 503);
+        answered(&workers[0], 503);
+        a_millisecond(&world);
+        // Of no failure has this worker heard.
+        let reads = workers[1].store.0.reads();
+        streams(&workers[1], &mut early);
+        assert_eq!(
+            workers[1].store.0.reads(),
+            reads,
+            "a healthy request costs one read"
+        );
+        a_millisecond(&world);
+        match told_by_failure {
+            true => workers[1].end(failing, Origin::ConnectionFailed),
+            false => workers[1].tick(),
+        }
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
+    }
+}
+
+#[test]
+fn a_success_from_before_the_first_failure_ends_nothing() {
+    for dialect in Dialect::BOTH {
+        let (world, workers) = workers(dialect, 2);
+        answered(&workers[1], 200);
+        a_millisecond(&world);
+        answered(&workers[0], 503);
+        workers[1].tick();
+        answered(&workers[1], 503);
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"open"}"#, "{dialect:?}");
+    }
+}
+
+#[test]
+fn a_success_in_the_midst_that_is_told_late_leaves_the_last_failure() {
+    let (world, workers) = workers(Dialect::Envoy, 2);
+    let mut out = admitted(&workers[1]);
+    answered(&workers[0], 503);
+    a_millisecond(&world);
+    streams(&workers[1], &mut out);
+    a_millisecond(&world);
+    answered(&workers[0], 503);
+    workers[1].tick();
+    answered(&workers[0], 503);
+    assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
+    answered(&workers[0], 503);
+    assert_eq!(state(&workers[0]), r#"{"a":"open"}"#);
+}
+
+#[test]
+fn a_stream_that_breaks_off_later_is_a_failure_at_its_time() {
+    let (world, workers) = workers(Dialect::Envoy, 1);
+    let worker = &workers[0];
+    let mut running: Vec<Flow> = (0..3).map(|_| admitted(worker)).collect();
+    for flow in &mut running {
+        streams(worker, flow);
+        a_millisecond(&world);
+    }
+    for flow in running {
+        assert_eq!(state(worker), r#"{"a":"closed"}"#);
+        worker.end(flow, Origin::BrokenOff);
+    }
+    assert_eq!(state(worker), r#"{"a":"open"}"#);
+}
+
+#[test]
+fn an_answer_of_another_filter_ends_no_row() {
+    let (_, workers) = workers(Dialect::Envoy, 1);
+    let worker = &workers[0];
+    for _ in 0..3 {
+        let mut flow = admitted(worker);
+        worker.respond(&mut flow, 401, Origin::Gateway);
+        answered(worker, 503);
+    }
+    assert_eq!(state(worker), r#"{"a":"open"}"#);
+}
