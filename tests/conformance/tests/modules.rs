@@ -118,10 +118,10 @@ fn a_filter_weighs_no_more_than_it_did() {
     // A dependency that drags in a megabyte shows here.
     for (name, most) in [
         ("jwt_auth", 1_450),
-        ("rate_limit", 560),
+        ("rate_limit", 590),
         ("circuit_breaker", 550),
         ("service_token", 620),
-        ("edge", 1_960),
+        ("edge", 2_020),
     ] {
         let size = std::fs::metadata(filters().join(format!("{name}.wasm")))
             .expect("a built filter")

@@ -298,18 +298,21 @@ fn another_way_to_write_a_value_is_no_other_key() {
 
 #[test]
 fn what_is_skipped_is_counted_and_logged_once() {
-    everywhere::<RateLimit>(&limit(r#""key":["route"]"#), |subject| {
-        assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
-        assert_eq!(subject.metric("rate_limit_skipped.limit.l"), 7);
-        let lines = subject.logs();
-        let told: Vec<_> = lines
-            .iter()
-            .filter(|line| line.contains("event=skipped"))
-            .collect();
-        assert_eq!(told.len(), 1, "{lines:?}");
-        assert!(
-            told[0].ends_with("event=skipped reason=key_missing limit=l part=route"),
-            "{told:?}"
-        );
-    });
+    everywhere::<RateLimit>(
+        &limit(r#""key":["method","header:x-api-key"]"#),
+        |subject| {
+            assert_eq!(admitted(subject, 7, &Sent::get("/")), 7);
+            assert_eq!(subject.metric("rate_limit_skipped.limit.l"), 7);
+            let lines = subject.logs();
+            let told: Vec<_> = lines
+                .iter()
+                .filter(|line| line.contains("event=skipped"))
+                .collect();
+            assert_eq!(told.len(), 1, "{lines:?}");
+            assert!(
+                told[0].ends_with("event=skipped reason=key_missing limit=l part=header:x-api-key"),
+                "{told:?}"
+            );
+        },
+    );
 }
