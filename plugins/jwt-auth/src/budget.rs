@@ -82,7 +82,10 @@ struct Spent {
 
 /// Accounts by fingerprint.
 #[derive(Default)]
-struct Table(RefCell<Vec<[Option<(u64, Spent)>; WAYS]>>);
+struct Table(RefCell<Vec<Bucket>>);
+
+/// Some of them, each with its fingerprint.
+type Bucket = [Option<(u64, Spent)>; WAYS];
 
 impl From<&VerifyBudgetConfig> for VerifyBudget {
     fn from(config: &VerifyBudgetConfig) -> Self {

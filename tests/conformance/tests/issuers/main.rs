@@ -103,10 +103,10 @@ fn request(issuer: &Issuer, key: &Key, claims: &Value) -> Sent {
 
 fn last_reason(subject: &dyn Subject) -> String {
     let lines = subject.logs();
-    let refusals = lines
+    let mut refusals = lines
         .iter()
         .filter_map(|line| line.split(" reason=").nth(1));
-    let last = refusals.last().unwrap_or_default();
+    let last = refusals.next_back().unwrap_or_default();
     last.split(' ').next().unwrap_or_default().to_owned()
 }
 
