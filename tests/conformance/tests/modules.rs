@@ -117,11 +117,11 @@ fn a_filter_exports_what_a_gateway_calls_and_nothing_else() {
 fn a_filter_weighs_no_more_than_it_did() {
     // A dependency that drags in a megabyte shows here.
     for (name, most) in [
-        ("jwt_auth", 1_450),
+        ("jwt_auth", 1_500),
         ("rate_limit", 560),
         ("circuit_breaker", 550),
         ("service_token", 620),
-        ("edge", 1_960),
+        ("edge", 2_070),
     ] {
         let size = std::fs::metadata(filters().join(format!("{name}.wasm")))
             .expect("a built filter")
