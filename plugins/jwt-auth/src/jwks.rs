@@ -165,10 +165,11 @@ pub(crate) fn parse_key(jwk: &Map<String, Value>) -> Result<Key, Unfit> {
             let y = number("y", "`y` is missing or not base64url")?;
             // As long as the curve's field (RFC 7518 section 6.2.1.2), uncompressed.
             let point = |length: usize| {
-                let whole = x.len() == length && y.len() == length;
-                whole
-                    .then(|| [&[4][..], &x, &y].concat())
-                    .unwrap_or_default()
+                if x.len() == length && y.len() == length {
+                    [&[4][..], &x, &y].concat()
+                } else {
+                    Vec::new()
+                }
             };
             match text("crv") {
                 Some("P-256") => Material::p256(&point(32)),

@@ -12,6 +12,7 @@ use sha2::{Sha256, Sha384, Sha512};
 pub(crate) struct Rules<'a> {
     pub(crate) issuer: &'a str,
     pub(crate) algorithms: &'a [&'a str],
+    /// What its key is called; one without a name is that of any.
     pub(crate) kid: Option<&'a str>,
     pub(crate) longest_life: Option<f64>,
 }
@@ -35,19 +36,28 @@ pub(crate) fn judge(token: &[u8], now: u64, rules: &Rules<'_>) -> Result<Value, 
     };
     let message = format!("{header}.{payload}");
     let (header, claims) = (object(header)?, object(payload)?);
-    let algorithm = header["alg"].as_str().ok_or("no algorithm")?;
+    let algorithm = match header["alg"].as_str().ok_or("no algorithm")? {
+        "Ed25519" => "EdDSA",
+        algorithm => algorithm,
+    };
     if !rules.algorithms.contains(&algorithm) {
         return Err(format!("{algorithm} is not one of this issuer's"));
     }
     if header.get("crit").is_some() {
         return Err("an extension that must be understood".to_owned());
     }
-    let ours = |kid: &Value| kid.as_str().is_some_and(|kid| rules.kid == Some(kid));
+    let ours = |kid: &Value| {
+        let kid = kid.as_str();
+        kid.is_some_and(|kid| rules.kid.is_none_or(|ours| ours == kid))
+    };
     if header.get("kid").is_some_and(|kid| !ours(kid)) {
         return Err("another key's name".to_owned());
     }
     if decode(signature)? != sign(algorithm, message.as_bytes()) {
         return Err("not the key's signature".to_owned());
+    }
+    if claims.get("cnf").is_some() {
+        return Err("bound to a key of its holder's".to_owned());
     }
     check_claims(&claims, now as f64, rules)?;
     Ok(claims)

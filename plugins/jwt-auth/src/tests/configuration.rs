@@ -256,6 +256,76 @@ fn a_word_that_means_nothing_is_not_passed_over() {
 }
 
 #[test]
+fn what_stands_in_a_wrong_place_is_told_without_the_names_of_types() {
+    let places = [
+        "/providers",
+        "/providers/dashboard",
+        "/providers/dashboard/issuer",
+        "/providers/dashboard/audiences",
+        "/providers/dashboard/algorithms",
+        "/providers/dashboard/algorithms/0",
+        "/providers/dashboard/keys",
+        "/providers/dashboard/keys/0",
+        "/providers/dashboard/types",
+        "/providers/dashboard/bound_tokens",
+        "/providers/dashboard/padding",
+        "/providers/dashboard/leeway",
+        "/providers/dashboard/max_lifetime",
+        "/providers/dashboard/forward",
+        "/providers/company/token_from",
+        "/providers/company/token_from/0",
+        "/rules",
+        "/rules/0",
+        "/rules/0/match",
+        "/rules/0/allow",
+        "/rules/3/require",
+        "/rules/3/require/any_of",
+        "/rules/3/require/scopes",
+        "/realm",
+        "/cors_preflight",
+        "/cache",
+        "/max_token_bytes",
+        "/verify_budget",
+        "/client_address",
+        "/mode",
+        "/on_error",
+    ];
+    let wrong = [
+        json!(true),
+        json!(-7),
+        json!(7.5),
+        json!("hunter2\n"),
+        json!(["hunter2\n"]),
+        json!([[1]]),
+    ];
+    for place in places {
+        for value in &wrong {
+            let error = error(place, value.clone());
+            for name in [
+                "struct",
+                "enum",
+                "Config",
+                "Visitor",
+                "sequence",
+                "map",
+                "unit",
+                "newtype",
+                "tuple",
+                "u8",
+                "u32",
+                "u64",
+                "i64",
+                "f64",
+                "usize",
+                "identifier",
+            ] {
+                assert!(!error.contains(name), "{place} {value}: {error}");
+            }
+        }
+    }
+}
+
+#[test]
 fn a_leeway_of_zero_is_none() {
     let mut config = config();
     config["providers"]["dashboard"]["leeway"] = json!("0s");

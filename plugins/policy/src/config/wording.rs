@@ -2,7 +2,7 @@
 
 /// The same message in the words of a configuration.
 pub(super) fn plain(message: &str) -> String {
-    const WRONG_KIND: [&str; 2] = ["invalid type: ", "invalid value: "];
+    const WRONG_KIND: [&str; 3] = ["invalid type: ", "invalid value: ", "invalid length "];
     let Some(kind) = WRONG_KIND.iter().find(|kind| message.starts_with(**kind)) else {
         return message.to_owned();
     };
@@ -86,6 +86,10 @@ mod tests {
             (
                 "invalid type: sequence, expected a map",
                 "invalid type: list, expected an object",
+            ),
+            (
+                "invalid length 1, expected struct Cache with 2 elements",
+                "invalid length 1, expected an object",
             ),
             (
                 "invalid type: null, expected f64",

@@ -64,11 +64,11 @@ fn reason(subject: &mut dyn Subject, token: &str) -> Option<String> {
     found
 }
 
+/// What a token is called, the token, and why it is refused, if it is.
+type Row = (&'static str, String, Option<&'static str>);
+
 /// That each of these tokens has that outcome, everywhere.
-fn assert_reasons(
-    config: &str,
-    rows: &dyn Fn() -> Vec<(&'static str, String, Option<&'static str>)>,
-) {
+fn assert_reasons(config: &str, rows: &dyn Fn() -> Vec<Row>) {
     everywhere::<JwtAuth>(config, |subject| {
         for (name, token, expected) in rows() {
             assert_eq!(reason(subject, &token).as_deref(), expected, "{name}");
