@@ -5,8 +5,8 @@ use std::cell::Cell;
 
 use portcullis_policy::config::{IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotError, SlotKey, Span,
-    Step, Timestamp, read, update,
+    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotKey, Span, Step,
+    Timestamp, read, update,
 };
 
 use crate::backoff::OpenFor;
@@ -14,6 +14,7 @@ use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force};
+use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::policy::NAME;
 use crate::record::slot_name;
@@ -40,13 +41,6 @@ pub(crate) struct Circuit {
     /// tried to: then its ticks look whether it still is.
     suspects: Cell<bool>,
     metrics: Metrics,
-}
-
-/// Why a breaker could not do its work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    Slot(SlotError),
-    Clock,
 }
 
 /// A ticket for a request that passes.
@@ -376,27 +370,5 @@ impl Settings {
             successes_to_close: half_open.successes_to_close.get(),
             probe_lease: half_open.probe_lease.span(),
         }
-    }
-}
-
-impl Fault {
-    /// A fixed word for logs and metrics.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Slot(error) => error.reason(),
-            Self::Clock => "clock_unavailable",
-        }
-    }
-}
-
-impl From<ClockUnavailable> for Fault {
-    fn from(_: ClockUnavailable) -> Self {
-        Self::Clock
-    }
-}
-
-impl From<SlotError> for Fault {
-    fn from(error: SlotError) -> Self {
-        Self::Slot(error)
     }
 }

@@ -25,6 +25,7 @@ mod circuit;
 mod classify;
 mod config;
 mod deadline;
+mod fault;
 mod flow;
 mod metrics;
 mod permits;

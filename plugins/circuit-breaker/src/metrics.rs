@@ -2,8 +2,8 @@
 
 use portcullis_policy::{Counter, Gauge, HostFailure, MetricRegistry, SlotError};
 
-use crate::circuit::Fault;
 use crate::classify::Outcome;
+use crate::fault::Fault;
 use crate::transition::Phase;
 
 /// Of one breaker. At every quiet moment as many requests are admitted as are successes, failures and

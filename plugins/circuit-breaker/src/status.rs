@@ -5,8 +5,9 @@ use portcullis_policy::{LocalReply, Ports, Request, Timestamp, query_pairs, quer
 use serde_json::{Map, Value, json};
 
 use crate::breaker::{Record, State};
-use crate::circuit::{Circuit, Fault};
+use crate::circuit::Circuit;
 use crate::config::Force;
+use crate::fault::Fault;
 use crate::permits::left;
 use crate::policy::NAME;
 use crate::transition::Phase;
