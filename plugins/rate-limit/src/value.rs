@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use portcullis_policy::{
-    Headers, cookie_pairs, cookie_value, percent_decoded, query_pairs, unquoted,
+    Headers, cookie_pairs, cookie_value, percent_decoded, query_pairs, spelled_like, unquoted,
 };
 
 /// What is there.
@@ -47,9 +47,7 @@ const WHOLE: [&str; 10] = [
 
 /// A header's value. Lines under a name that a backend could fold into this one are lines of it.
 pub(crate) fn header<'a>(headers: &'a Headers, name: &str, comma: Comma) -> Value<'a> {
-    let lines = headers
-        .iter()
-        .filter(|(sent, _)| folds(sent, name.as_bytes()));
+    let lines = headers.iter().filter(|(sent, _)| spelled_like(sent, name));
     let values = lines.map(|(_, value)| value.trim_ascii());
     let values = values.filter(|value| !value.is_empty()).map(Cow::Borrowed);
     if WHOLE.contains(&name) {
@@ -93,7 +91,7 @@ pub(crate) fn query<'a>(target: &'a [u8], name: &str) -> Value<'a> {
             let sent = sent.split(|byte| matches!(byte, b'[' | 0)).next();
             let value = parts.next().filter(|value| !value.is_empty());
             if let (Some(sent), Some(value)) = (sent, value)
-                && folds(sent.trim_ascii(), name.as_bytes())
+                && spelled_like(sent.trim_ascii(), name)
             {
                 values.push(decoded(value));
             }
@@ -111,16 +109,6 @@ fn single<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Value<'a> {
         (Some(value), None) => Value::One(value),
         (Some(_), Some(_)) => Value::Several,
     }
-}
-
-/// Whether a backend could take one name for the other: alike but for case, where each byte that
-/// is no letter and no digit is as good as any other such.
-fn folds(sent: &[u8], ours: &[u8]) -> bool {
-    let fold = |byte: &u8| match byte {
-        byte if byte.is_ascii_alphanumeric() => byte.to_ascii_lowercase(),
-        _ => b'-',
-    };
-    sent.len() == ours.len() && sent.iter().map(fold).eq(ours.iter().map(fold))
 }
 
 /// `%XX` and `+` decoded (WHATWG URL, `application/x-www-form-urlencoded`).

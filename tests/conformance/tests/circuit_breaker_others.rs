@@ -114,6 +114,25 @@ fn streams_that_run_are_successes_by_their_heads() {
 }
 
 #[test]
+fn streams_that_break_off_one_after_the_other_behind_their_heads_are_failures_in_a_row() {
+    everywhere::<CircuitBreaker>(CONFIG, |subject| {
+        let running: Vec<_> = (0..3)
+            .map(|_| subject.begin(Sent::get("/events")).1)
+            .collect();
+        for handle in &running {
+            subject.head(*handle, 200);
+        }
+        for handle in running {
+            subject.advance_millis(1);
+            subject.finish(handle, Then::BreaksOff);
+        }
+        // Kong does not tell of it.
+        let expected = if subject.is_kong() { "closed" } else { "open" };
+        assert_eq!(state(subject), expected);
+    });
+}
+
+#[test]
 fn a_success_that_was_under_way_before_a_failure_ends_the_row_when_its_head_comes() {
     everywhere::<CircuitBreaker>(CONFIG, |subject| {
         let early: Vec<_> = (0..4).map(|_| subject.begin(Sent::get("/")).1).collect();

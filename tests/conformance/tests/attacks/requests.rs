@@ -88,14 +88,16 @@ fn path_tricks() {
             let seen = subject.ask(Sent::get(path));
             assert_eq!(seen.status(), 400, "{path}");
         }
-        for path in ["/Health", "/health/", "/health%20", "/healthy"] {
+        for path in ["/Health", "/health/x", "/health%20", "/healthy"] {
             assert_eq!(
                 subject.ask(Sent::get(path)).status(),
                 403,
                 "{path}: no rule"
             );
         }
-        assert_eq!(subject.ask(Sent::get("/%68ealth?x=/../api")).refused, None);
+        for same in ["/%68ealth?x=/../api", "/health/"] {
+            assert_eq!(subject.ask(Sent::get(same)).refused, None, "{same}");
+        }
     });
 }
 
@@ -111,12 +113,13 @@ fn a_host_is_the_same_in_any_case_and_only_it_opens_its_rule() {
         ] {
             assert_eq!(subject.ask(host(own)).refused, None, "{own}");
         }
-        for other in [
-            "internal.example.evil",
-            "xinternal.example",
-            "internal.example@evil",
+        for (other, status) in [
+            ("internal.example.evil", 403),
+            ("xinternal.example", 403),
+            ("internal.example@evil", 400),
+            ("evil@internal.example", 400),
         ] {
-            assert_eq!(subject.ask(host(other)).status(), 403, "{other}");
+            assert_eq!(subject.ask(host(other)).status(), status, "{other}");
         }
     });
 }
