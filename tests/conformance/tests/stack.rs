@@ -39,7 +39,7 @@ fn the_edge_of_the_stack_is_the_edge_that_the_documentation_shows() {
     );
     take(&mut listener, "/address/socket_address");
 
-    let filter = format!("{MANAGER}/http_filters/2/typed_config/config");
+    let filter = format!("{MANAGER}/http_filters/3/typed_config/config");
     let file = format!("{filter}/vm_config/code/local/filename");
     let file = (take(&mut stack, &file), take(&mut listener, &file));
     assert_eq!(

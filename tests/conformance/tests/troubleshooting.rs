@@ -9,7 +9,10 @@ use portcullis_policy::{Environment, MetricRegistry, Policy as _, Setup};
 
 /// The words of log lines that no metric has.
 const IN_LINES: [(&str, &[&str]); 3] = [
-    ("rate_limit", &["quota_exceeded", "key_missing"]),
+    (
+        "rate_limit",
+        &["quota_exceeded", "key_missing", "key_ambiguous"],
+    ),
     (
         "circuit_breaker",
         &[

@@ -74,12 +74,15 @@ fn what_a_client_forges_never_arrives() {
     assert_eq!(gateway.get("/health", &forged), passed(&[]));
     let mut preflight = forged;
     preflight.extend(lines(&[
-        ("origin", "o"),
+        ("origin", "https://o.example"),
         ("access-control-request-method", "GET"),
     ]));
     assert_eq!(
         gateway.ask("OPTIONS", "/api/x", &preflight, |_| ()),
-        passed(&[("access-control-request-method", "GET"), ("origin", "o")])
+        passed(&[
+            ("access-control-request-method", "GET"),
+            ("origin", "https://o.example")
+        ])
     );
 }
 

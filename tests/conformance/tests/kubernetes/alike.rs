@@ -13,7 +13,7 @@ const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/t
 
 /// The filter's configuration in `envoy/edge.yaml`.
 fn shown() -> Value {
-    let filter = "http_filters/2/typed_config/config/configuration/value";
+    let filter = "http_filters/3/typed_config/config/configuration/value";
     at(&document("envoy/edge.yaml"), &format!("{MANAGER}/{filter}")).clone()
 }
 
@@ -190,7 +190,10 @@ fn a_deployment_alone_has_the_configuration_of_the_stack_and_goes_without_a_lost
         at(container, "/securityContext/readOnlyRootFilesystem"),
         true
     );
-    assert_eq!(at(container, "/readinessProbe/httpGet/path"), "/ready");
+    assert_eq!(
+        at(container, "/readinessProbe/httpGet/path"),
+        "/api/v1/rag/status/ready"
+    );
     let hook = at(container, "/lifecycle/preStop/exec/command/2");
     let slept = hook
         .as_str()

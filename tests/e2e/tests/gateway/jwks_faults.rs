@@ -127,7 +127,11 @@ async fn keys_come_from_nobody_but_whom_the_cluster_trusts() -> Result<()> {
     let gateway = gateway.start().await?;
     until_all(&gateway, 200, good_token).await?;
     for name in untrusted {
-        until_fetched(&gateway, name, "unreachable", 1).await?;
+        let result = match name {
+            "lost" => "no_such_upstream",
+            _ => "unreachable",
+        };
+        until_fetched(&gateway, name, result, 1).await?;
         let answered = statuses(&gateway, || good_token_of(name)).await?;
         assert_eq!(answered, BTreeSet::from([503]), "{name}");
         assert_eq!(idp.requests(&keys_of(name)), 0, "{name}");
