@@ -89,7 +89,7 @@ impl Counts {
 }
 
 /// Whether one generation comes after another; they wrap.
-const fn is_later(one: u32, other: u32) -> bool {
+pub(crate) const fn is_later(one: u32, other: u32) -> bool {
     const HALF: u32 = 1 << 31;
     let ahead = one.wrapping_sub(other);
     ahead != 0 && ahead < HALF

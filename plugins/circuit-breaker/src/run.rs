@@ -9,6 +9,8 @@ use std::cell::Cell;
 
 use portcullis_policy::Timestamp;
 
+use crate::batch::is_later;
+
 /// Failures with no success between them, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -95,8 +97,12 @@ impl Heads {
         self.record.get()
     }
 
+    /// A success's head has come. One of an earlier generation than is known says nothing any more.
     pub(crate) fn succeeded(&self, head: Head) {
-        self.last.set(Some(head));
+        match self.last.get() {
+            Some((known, _)) if is_later(known, head.0) => {}
+            Some(_) | None => self.last.set(Some(head)),
+        }
     }
 
     /// What is to be told.
@@ -193,5 +199,21 @@ mod tests {
             (heads.last(), heads.on_record()),
             (None, OnRecord::NoFailures)
         );
+    }
+
+    #[test]
+    fn the_last_success_of_the_latest_generation_is_told_whatever_the_clock_said() {
+        for (next, told) in [
+            ((1, at(9)), (1, at(9))),
+            ((1, at(2)), (1, at(2))),
+            ((2, at(2)), (2, at(2))),
+            ((0, at(9)), (1, at(5))),
+            ((u32::MAX, at(9)), (1, at(5))),
+        ] {
+            let heads = Heads::default();
+            heads.succeeded((1, at(5)));
+            heads.succeeded(next);
+            assert_eq!(heads.last(), Some(told), "{next:?}");
+        }
     }
 }

@@ -185,6 +185,26 @@ fn a_success_that_its_worker_knows_to_follow_failures_ends_them_whatever_the_clo
 }
 
 #[test]
+fn a_success_of_before_the_last_transition_hides_none_of_since() {
+    let (world, workers) = workers(Dialect::Envoy, 2);
+    let mut old = admitted(&workers[1]);
+    for status in [503, 503, 503] {
+        answered(&workers[0], status);
+    }
+    half_a_minute(&workers[0]);
+    answered(&workers[0], 200);
+    let mut new = admitted(&workers[1]);
+    answered(&workers[0], 503);
+    answered(&workers[0], 503);
+    a_millisecond(&world);
+    streams(&workers[1], &mut new);
+    streams(&workers[1], &mut old);
+    workers[1].tick();
+    answered(&workers[0], 503);
+    assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
+}
+
+#[test]
 fn a_stream_that_breaks_off_later_is_a_failure_at_its_time() {
     let (world, workers) = workers(Dialect::Envoy, 1);
     let worker = &workers[0];
