@@ -143,6 +143,12 @@ mod tests {
     }
 
     #[test]
+    fn of_two_generations_one_at_most_is_later() {
+        const HALF: u32 = 1 << 31;
+        assert!(is_later(HALF - 1, 0) && !is_later(HALF, 0) && !is_later(0, HALF));
+    }
+
+    #[test]
     fn counts_do_not_overflow() {
         let batch = Batch::default();
         let most = Counts {

@@ -132,6 +132,7 @@ mod tests {
         let one = Run::default().failed(at(3));
         assert_eq!(one, run(1, 3, 3));
         assert_eq!(one.failed(at(7)), run(2, 3, 7));
+        assert_eq!(one.failed(at(7)).failed(at(7)), run(3, 3, 7));
         assert_eq!(run(u32::MAX, 3, 7).failed(at(8)).failures, u32::MAX);
     }
 
