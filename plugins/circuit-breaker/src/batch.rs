@@ -89,7 +89,7 @@ impl Counts {
 }
 
 /// Whether one generation comes after another; they wrap.
-const fn is_later(one: u32, other: u32) -> bool {
+pub(crate) const fn is_later(one: u32, other: u32) -> bool {
     const HALF: u32 = 1 << 31;
     let ahead = one.wrapping_sub(other);
     ahead != 0 && ahead < HALF
@@ -140,6 +140,12 @@ mod tests {
             batch.put(early, GOOD);
             assert_eq!(batch.take(), Some((early, GOOD)));
         }
+    }
+
+    #[test]
+    fn of_two_generations_one_at_most_is_later() {
+        const HALF: u32 = 1 << 31;
+        assert!(is_later(HALF - 1, 0) && !is_later(HALF, 0) && !is_later(0, HALF));
     }
 
     #[test]

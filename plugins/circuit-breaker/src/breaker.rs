@@ -185,7 +185,7 @@ impl Record {
         }
         match (&self.state, ticket.standing) {
             (State::Closed { run, .. }, Standing::Clean | Standing::AfterFailures) => {
-                let run = self.known(*run, news);
+                let run = self.known(*run, news, moment);
                 let run = match outcome {
                     Outcome::Failure(_) => run.failed(moment.now),
                     Outcome::Success | Outcome::Ignored => run,
@@ -228,7 +228,9 @@ impl Record {
     /// What changes when a worker tells its news; `None` when nothing does.
     pub(crate) fn merge(&self, news: News, settings: &Settings, moment: Moment) -> Option<Change> {
         match self.state {
-            State::Closed { run, .. } => self.count(self.known(run, news), news, settings, moment),
+            State::Closed { run, .. } => {
+                self.count(self.known(run, news, moment), news, settings, moment)
+            }
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
@@ -254,9 +256,11 @@ impl Record {
     }
 
     /// A run with a worker's last success, if that is of this generation.
-    fn known(&self, run: Run, news: News) -> Run {
+    fn known(&self, run: Run, news: News, moment: Moment) -> Run {
         match news.head {
-            Some((generation, head)) if generation == self.generation => run.after(head),
+            Some((generation, head)) if generation == self.generation => {
+                run.after(head, moment.now)
+            }
             Some(_) | None => run,
         }
     }
@@ -306,7 +310,7 @@ impl Record {
         let too_many_failed = too_many(settings.failure_ratio, &mut failing, counts.failures());
         let too_many_slow = too_many(settings.slow_ratio, &mut slow, counts.slow());
         // Only another failure opens it so, not one that is told to be the last.
-        let known = self.known(*before, news).failures;
+        let known = self.known(*before, news, moment).failures;
         let in_a_row = settings
             .consecutive_failures
             .is_some_and(|most| run.failures > known && run.failures >= most);

@@ -67,7 +67,8 @@ fn millis(value: &[u8]) -> Option<Span> {
 }
 
 fn number(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
+    // A sign would be read as one.
+    if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
     std::str::from_utf8(digits).ok()?.parse().ok()
@@ -137,6 +138,14 @@ mod tests {
         ] {
             assert_eq!(of(&[("grpc-timeout", value)]), nanos, "{value:?}");
         }
+    }
+
+    #[test]
+    fn a_name_is_one_in_any_case() {
+        for name in ["grpc-timeout", "Grpc-Timeout", "GRPC-TIMEOUT"] {
+            assert_eq!(of(&[(name, "1m")]), Some(1_000_000), "{name}");
+        }
+        assert_eq!(of(&[("Grpc-Timeouts", "1m")]), None);
     }
 
     #[test]

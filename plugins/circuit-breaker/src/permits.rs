@@ -222,6 +222,30 @@ mod tests {
     }
 
     #[test]
+    fn once_fewer_are_set_a_lease_that_is_over_makes_no_room_for_one_more() {
+        let mut permits = Permits::default();
+        let mut two = |sent, millis| permits.take(2, LEASE, sent, at(millis));
+        assert!(two(Sent::HeadOnly, 0).is_some() && two(Sent::Whole, 20_000).is_some());
+        // The first one's is over, and the second one's is not.
+        assert_eq!(permits.out(LEASE, at(40_000)), 1);
+        for sent in [Sent::Whole, Sent::HeadOnly] {
+            assert_eq!(take(&mut permits, sent, 40_000), None);
+        }
+    }
+
+    #[test]
+    fn a_permit_of_before_shared_data_was_lost_fits_none_of_since() {
+        let [(mut before, old), (mut since, new)] = [0, 1].map(|millis| {
+            let mut permits = Permits::beginning(at(millis));
+            let permit = take(&mut permits, Sent::Whole, millis).unwrap();
+            (permits, permit)
+        });
+        assert_eq!(since.release(old), None);
+        assert_eq!(since.confirm(old, 1, LEASE, at(2)), None);
+        assert!(since.place_of(new).is_some() && before.place_of(old).is_some());
+    }
+
+    #[test]
     fn a_flood_of_unfinished_bodies_takes_over_no_more_than_its_rate() {
         let mut permits = Permits::default();
         let flood = |permits: &mut Permits, millis| {

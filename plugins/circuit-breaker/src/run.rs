@@ -1,15 +1,22 @@
 //! Failures in a row, as Envoy's `consecutive_5xx` and resilience4j count them: a success between
 //! two of them, by when its head came, ends the row, on whichever worker that was.
+//!
+//! Who sees a success after failures that are on record needs no clock to end them. What is told of
+//! a success later is held against the failures' dates, as far as these can be believed: where they
+//! show that the clock was set back, the success may have been anywhere among them.
 
 use std::cell::Cell;
 
 use portcullis_policy::Timestamp;
 
+use crate::batch::is_later;
+
 /// Failures with no success between them, as far as that is known.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Run {
     pub(crate) failures: u32,
-    /// When the first of them came.
+    /// When the first of them came; the epoch once one of them came earlier than the one before it
+    /// by a clock that was set back: no success is then known to be from before all of them.
     pub(crate) began: Timestamp,
     /// When the last of them came.
     pub(crate) last: Timestamp,
@@ -22,20 +29,22 @@ impl Run {
             failures: self.failures.saturating_add(1),
             began: match self.failures {
                 0 => now,
+                1.. if now < self.last => Timestamp::default(),
                 1.. => self.began,
             },
             last: now,
         }
     }
 
-    /// What is left of it once a success is known whose head came at `head`. One that came in the
-    /// midst leaves the last failure, and perhaps takes others that came after it: what is known
-    /// late may keep a breaker closed for longer, and must not open it.
-    pub(crate) fn after(self, head: Timestamp) -> Self {
-        if self.failures == 0 || head < self.began {
-            self
-        } else if head >= self.last {
+    /// What is left of it once a success is told at `now` whose head came at `head`. One that came
+    /// in the midst leaves the last failure, and perhaps takes others that came after it: what is
+    /// known late may keep a breaker closed for longer, and must not open it. So a date that lies in
+    /// the future, by a clock that was set back, leaves none.
+    pub(crate) fn after(self, head: Timestamp, now: Timestamp) -> Self {
+        if head >= self.last || self.last > now {
             Self::default()
+        } else if head < self.began {
+            self
         } else {
             Self {
                 failures: 1,
@@ -88,8 +97,12 @@ impl Heads {
         self.record.get()
     }
 
+    /// A success's head has come. One of an earlier generation than is known says nothing any more.
     pub(crate) fn succeeded(&self, head: Head) {
-        self.last.set(Some(head));
+        match self.last.get() {
+            Some((known, _)) if is_later(known, head.0) => {}
+            Some(_) | None => self.last.set(Some(head)),
+        }
     }
 
     /// What is to be told.
@@ -119,6 +132,7 @@ mod tests {
         let one = Run::default().failed(at(3));
         assert_eq!(one, run(1, 3, 3));
         assert_eq!(one.failed(at(7)), run(2, 3, 7));
+        assert_eq!(one.failed(at(7)).failed(at(7)), run(3, 3, 7));
         assert_eq!(run(u32::MAX, 3, 7).failed(at(8)).failures, u32::MAX);
     }
 
@@ -131,10 +145,45 @@ mod tests {
             (7, Run::default()),
             (9, Run::default()),
         ] {
-            assert_eq!(run(4, 3, 7).after(at(head)), left, "{head}");
+            for told in [9, 10] {
+                assert_eq!(run(4, 3, 7).after(at(head), at(told)), left, "{head}");
+            }
         }
-        assert_eq!(Run::default().after(at(9)), Run::default());
-        assert_eq!(run(1, 7, 7).after(at(6)), run(1, 7, 7));
+        assert_eq!(Run::default().after(at(9), at(9)), Run::default());
+        assert_eq!(run(1, 7, 7).after(at(6), at(7)), run(1, 7, 7));
+    }
+
+    /// By when the failures came, the success's head, and when it is told: what is left.
+    #[test]
+    fn where_the_clock_was_set_back_a_success_may_have_come_anywhere_among_the_failures() {
+        for (failures, head, told, left) in [
+            // Between two failures: it came after the last one, before the first, or in their midst.
+            (&[50, 3, 7][..], 8, 8, Run::default()),
+            (&[50, 3, 7], 7, 8, Run::default()),
+            (&[50, 3, 7], 6, 8, run(1, 7, 7)),
+            (&[50, 3, 7], 2, 8, run(1, 7, 7)),
+            (&[50, 50, 3, 60], 2, 61, run(1, 60, 60)),
+            (&[50, 3, 7], 49, 8, Run::default()),
+            // After all of them.
+            (&[50], 3, 4, Run::default()),
+            (&[50, 51], 3, 50, Run::default()),
+            // Between a success and when it is told.
+            (&[3, 7], 50, 8, Run::default()),
+        ] {
+            let run = failures
+                .iter()
+                .fold(Run::default(), |run, secs| run.failed(at(*secs)));
+            let told = run.after(at(head), at(told));
+            assert_eq!(told, left, "{failures:?}, {head}");
+        }
+    }
+
+    #[test]
+    fn once_a_success_is_told_dates_count_again() {
+        let set_back = Run::default().failed(at(50)).failed(at(3)).failed(at(7));
+        let again = set_back.after(at(6), at(8)).failed(at(9));
+        assert_eq!(again, run(2, 7, 9));
+        assert_eq!(again.after(at(6), at(10)), again);
     }
 
     #[test]
@@ -151,5 +200,21 @@ mod tests {
             (heads.last(), heads.on_record()),
             (None, OnRecord::NoFailures)
         );
+    }
+
+    #[test]
+    fn the_last_success_of_the_latest_generation_is_told_whatever_the_clock_said() {
+        for (next, told) in [
+            ((1, at(9)), (1, at(9))),
+            ((1, at(2)), (1, at(2))),
+            ((2, at(2)), (2, at(2))),
+            ((0, at(9)), (1, at(5))),
+            ((u32::MAX, at(9)), (1, at(5))),
+        ] {
+            let heads = Heads::default();
+            heads.succeeded((1, at(5)));
+            heads.succeeded(next);
+            assert_eq!(heads.last(), Some(told), "{next:?}");
+        }
     }
 }

@@ -141,6 +141,11 @@ mod tests {
                 ],
                 &[No, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps],
             ),
+            // What was found and what is told at one reading of the clock is of one suspicion.
+            (
+                &[(0, 0, 4), (0, 3, 2), (50, 2, 0), (100, 0, 0), (150, 0, 0)],
+                &[Perhaps, Perhaps, Perhaps, Perhaps, Yes],
+            ),
             // The window has moved on meanwhile.
             (&[(0, 0, 4), (20_000, 0, 0)], &[Perhaps, No]),
         ] {

@@ -20,6 +20,11 @@ fn a_millisecond(world: &World) {
     world.clock.advance(Span::from_millis(1));
 }
 
+fn set_back(world: &World) {
+    let now = world.clock.read();
+    world.clock.set(now.before(Span::from_secs(3_600)));
+}
+
 #[test]
 fn streams_that_run_are_successes_by_their_heads() {
     for dialect in Dialect::BOTH {
@@ -122,6 +127,81 @@ fn a_success_in_the_midst_that_is_told_late_leaves_the_last_failure() {
     assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
     answered(&workers[0], 503);
     assert_eq!(state(&workers[0]), r#"{"a":"open"}"#);
+}
+
+/// Where the clock is set back by an hour.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum SetBack {
+    BetweenFailures,
+    BeforeTheSuccess,
+    BeforeItIsTold,
+}
+
+#[test]
+fn a_success_among_failures_ends_them_though_the_clock_was_set_back() {
+    for at in [
+        SetBack::BetweenFailures,
+        SetBack::BeforeTheSuccess,
+        SetBack::BeforeItIsTold,
+    ] {
+        let (world, workers) = workers(Dialect::Envoy, 2);
+        let passes = |now| match at == now {
+            true => set_back(&world),
+            false => a_millisecond(&world),
+        };
+        let mut out = admitted(&workers[1]);
+        answered(&workers[0], 503);
+        passes(SetBack::BetweenFailures);
+        answered(&workers[0], 503);
+        passes(SetBack::BeforeTheSuccess);
+        streams(&workers[1], &mut out);
+        passes(SetBack::BeforeItIsTold);
+        workers[1].tick();
+        answered(&workers[0], 503);
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{at:?}");
+        // It keeps nothing closed but this once.
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"open"}"#, "{at:?}");
+    }
+}
+
+#[test]
+fn a_success_that_its_worker_knows_to_follow_failures_ends_them_whatever_the_clock_says() {
+    for is_of_before in [false, true] {
+        let (world, workers) = workers(Dialect::Envoy, 2);
+        let before = admitted(&workers[1]);
+        answered(&workers[0], 503);
+        answered(&workers[0], 503);
+        // This worker sees them.
+        let since = admitted(&workers[1]);
+        set_back(&world);
+        let mut out = if is_of_before { before } else { since };
+        streams(&workers[1], &mut out);
+        answered(&workers[0], 503);
+        answered(&workers[0], 503);
+        assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{is_of_before}");
+    }
+}
+
+#[test]
+fn a_success_of_before_the_last_transition_hides_none_of_since() {
+    let (world, workers) = workers(Dialect::Envoy, 2);
+    let mut old = admitted(&workers[1]);
+    for status in [503, 503, 503] {
+        answered(&workers[0], status);
+    }
+    half_a_minute(&workers[0]);
+    answered(&workers[0], 200);
+    let mut new = admitted(&workers[1]);
+    answered(&workers[0], 503);
+    answered(&workers[0], 503);
+    a_millisecond(&world);
+    streams(&workers[1], &mut new);
+    streams(&workers[1], &mut old);
+    workers[1].tick();
+    answered(&workers[0], 503);
+    assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#);
 }
 
 #[test]

@@ -156,7 +156,13 @@ impl Books {
             return Some(Op::Succeed { epoch });
         }
         match now {
-            Some(now) => drop(self.heads.insert(guard.name.clone(), (epoch, now))),
+            Some(now) => {
+                let last = self.heads.entry(guard.name.clone()).or_default();
+                // What came of a request of an earlier epoch says nothing.
+                if epoch >= last.0 {
+                    *last = (epoch, now);
+                }
+            }
             None => self.error("clock_unavailable"),
         }
         None

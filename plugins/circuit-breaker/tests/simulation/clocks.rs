@@ -11,7 +11,7 @@ use crate::books::told;
 use crate::gateway::{self, Gateway};
 use crate::generate::{Guard, MILLI, Plugin, settings};
 use crate::play::{Fault, Play};
-use crate::reference::State;
+use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
 use crate::schedules::{ANYTHING, Draw, STEPS};
 use crate::sequential::telling;
@@ -36,7 +36,7 @@ struct Real {
 /// little less, makes that time last twice as long; one that is set back farther ends it.
 #[derive(Clone, Copy, Default)]
 enum Shut {
-    /// Since the breaker opened, or the last permit was taken: once its time.
+    /// Since the breaker opened, or the last permit was taken or kept: once its time.
     #[default]
     Never,
     Since(u64),
@@ -126,14 +126,28 @@ impl Real {
         }
     }
 
-    /// After whatever may have opened it.
-    fn look(&mut self, play: &Play, epoch: u64) {
+    /// After whatever may have opened it, or have begun a lease anew.
+    fn look(&mut self, play: &Play, before: &Breaker) {
         let breaker = &play.breakers[0];
-        if breaker.epoch != epoch && breaker.state() == "open" {
+        if breaker.epoch != before.epoch && breaker.state() == "open" {
             self.opened = self.passed;
             self.shut = Shut::Since(self.passed);
             self.ahead = false;
         }
+        if breaker.epoch == before.epoch && whole(breaker) > whole(before) {
+            self.shut = Shut::Since(self.passed);
+        }
+    }
+}
+
+/// Permits of requests that are whole: one more there is when one was taken so, or when the body has
+/// come of the request that had it, whose lease then begins anew.
+fn whole(breaker: &Breaker) -> usize {
+    match &breaker.state {
+        State::HalfOpen { places, .. } => {
+            places.iter().flatten().filter(|place| place.whole).count()
+        }
+        State::Closed { .. } | State::Open { .. } => 0,
     }
 }
 
@@ -150,7 +164,7 @@ fn a_clock_that_is_set_shuts_nobody_out_for_longer_and_admits_nobody_early() {
         let mut real = Real::default();
         telling(play.to_string(), || {
             for _ in 0..60 {
-                let epoch = play.breakers[0].epoch;
+                let before = play.breakers[0].clone();
                 let worker = draw.between(0, 1) as usize;
                 match draw.between(0, 11) {
                     0 => real.step(&draw, &play),
@@ -172,7 +186,7 @@ fn a_clock_that_is_set_shuts_nobody_out_for_longer_and_admits_nobody_early() {
                         }
                     }
                 }
-                real.look(&play, epoch);
+                real.look(&play, &before);
                 play.check_states();
             }
             play.finish();

@@ -65,18 +65,24 @@ pub(crate) struct Place {
     pub(crate) whole: bool,
 }
 
-/// When the failures came that are in a row: all that is told of a success goes by these.
+/// When the failures came that are in a row: all that is told of a success goes by these. The dates
+/// are the clock's, which may have been set back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row(pub(crate) Vec<u64>);
 
 impl Row {
-    /// A success at `head` is told. Those before it are no longer in the row; of those after it the
-    /// last is for certain.
-    fn tell(&mut self, head: u64) {
-        match (self.0.first().copied(), self.0.last().copied()) {
-            (Some(_), Some(last)) if head >= last => self.0.clear(),
-            (Some(first), Some(last)) if head >= first => self.0 = vec![last],
-            _ => {}
+    /// A success at `head` is told at `now`. Those before it are no longer in the row; of those after
+    /// it the last is for certain. Only where the clock went on all the time is a success that is
+    /// dated before all of them certain to have come before them.
+    fn tell(&mut self, head: u64, now: u64) {
+        let (Some(first), Some(last)) = (self.0.first().copied(), self.0.last().copied()) else {
+            return;
+        };
+        let went_on = self.0.is_sorted();
+        if last > now || head >= last {
+            self.0.clear();
+        } else if head >= first || !went_on {
+            self.0 = vec![last];
         }
     }
 }
@@ -336,7 +342,7 @@ impl Breaker {
         if let Some((of, head)) = news.head
             && of == epoch
         {
-            row.tell(head);
+            row.tell(head, now);
         }
         if settings.consecutive.is_some() && fails {
             row.0.push(now);
