@@ -102,7 +102,7 @@ fn breakers(gateway: &str, filter: usize) -> Vec<Value> {
 
 #[test]
 fn each_service_has_one_breaker_and_what_says_how_they_are_has_none() {
-    let breakers = breakers("edge", 2);
+    let breakers = breakers("edge", 3);
     let guarded = breakers.iter().map(|breaker| {
         let paths = breaker["match"]["paths"].as_array().unwrap();
         assert_eq!(paths.len(), 1);
@@ -145,7 +145,7 @@ fn the_edge_waits_longer_than_the_egress_behind_it_and_a_probe_longer_than_both(
     }
     let stream = take(&mut edge, &format!("{MANAGER}/stream_idle_timeout"));
     assert!(seconds(&stream) > idle(&at_edge[0]));
-    for breaker in breakers("edge", 2) {
+    for breaker in breakers("edge", 3) {
         let lease = seconds(&breaker["half_open"]["probe_lease"]);
         assert!(lease > idle(&at_edge[0]), "{breaker}");
     }
