@@ -738,3 +738,15 @@ fn it_stays_open_longer_each_time_until_it_has_been_closed_for_long() {
     }
     assert_eq!(lengths, [30, 60, 120, 30, 60]);
 }
+
+#[test]
+fn a_probe_of_another_generation_is_not_confirmed_though_its_permit_would_fit() {
+    let (record, tickets) = probing(1, 0);
+    let ticket = tickets[0];
+    assert!(record.confirm(&ticket, &SETTINGS, at(31)).is_some());
+    let other = Ticket {
+        generation: ticket.generation - 1,
+        ..ticket
+    };
+    assert_eq!(record.confirm(&other, &SETTINGS, at(31)), None);
+}
