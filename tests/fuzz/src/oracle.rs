@@ -112,11 +112,10 @@ fn check_claims(claims: &Value, now: f64, rules: &Rules<'_>) -> Result<(), Strin
     {
         return Err("it lives too long".to_owned());
     }
-    let granted = match (claims.get("scope"), claims.get("scp")) {
-        (Some(Value::String(text)), _) | (None, Some(Value::String(text))) => {
-            text.split(' ').any(|scope| scope == SCOPE)
-        }
-        (None, Some(Value::Array(scopes))) => scopes.iter().any(|scope| scope == SCOPE),
+    let given = ["scope", "scp"].map(|name| claims.get(name).filter(|given| !given.is_null()));
+    let granted = match given.into_iter().flatten().next() {
+        Some(Value::String(text)) => text.split(' ').any(|scope| scope == SCOPE),
+        Some(Value::Array(scopes)) => scopes.iter().any(|scope| scope == SCOPE),
         _ => false,
     };
     if granted {
