@@ -68,7 +68,6 @@ fn entra_v1() {
 }
 
 #[test]
-#[ignore = "needs issuers with a claim in their name"]
 fn entra_of_many_tenants() {
     let mut issuer = entra("Entra ID, many tenants", "2.0");
     issuer.keys_at = ["login.microsoftonline.com", "/common/discovery/v2.0/keys"];
