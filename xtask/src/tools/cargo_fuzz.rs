@@ -14,6 +14,7 @@ const CARGO_FUZZ: Package<'_> = Package {
     name: "cargo-fuzz",
     version: "0.13.2",
     program: "cargo-fuzz",
+    called: None,
     locked: true,
 };
 

@@ -11,6 +11,7 @@ const CARGO_MUTANTS: Package<'_> = Package {
     name: "cargo-mutants",
     version: "27.1.0",
     program: "cargo-mutants",
+    called: Some("mutants"),
     locked: true,
 };
 

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::version_of;
-use crate::command::{cargo, run};
+use crate::command::{capture, cargo, run};
 use crate::workspace::Workspace;
 
 /// A program in a package.
@@ -17,6 +17,8 @@ pub(super) struct Package<'a> {
     pub(super) version: &'a str,
     /// What the program is called.
     pub(super) program: &'a str,
+    /// What it wants to hear before `--version`: Cargo's subcommands by their name.
+    pub(super) called: Option<&'a str>,
     /// Whether it is built of the versions that its authors built it of.
     pub(super) locked: bool,
 }
@@ -29,8 +31,9 @@ impl Package<'_> {
     pub(super) fn program(&self, workspace: &Workspace) -> Result<PathBuf> {
         let program = workspace.tools().join("bin").join(self.program);
         let is_right = || {
-            let says = version_of(&program);
-            says.is_ok_and(|says| says.split(' ').next_back() == Some(self.version))
+            let mut asked = Command::new(&program);
+            let says = capture(asked.args(self.called).arg("--version"));
+            says.is_ok_and(|says| says.trim().split(' ').next_back() == Some(self.version))
         };
         if is_right() {
             return Ok(program);

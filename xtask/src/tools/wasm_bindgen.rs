@@ -19,6 +19,7 @@ pub fn wasm_bindgen_test_runner(workspace: &Workspace) -> Result<PathBuf> {
         name: "wasm-bindgen-cli",
         version: locked(&lock, "wasm-bindgen")?,
         program: "wasm-bindgen-test-runner",
+        called: None,
         // Its lock file names a release that was withdrawn.
         locked: false,
     };
