@@ -4,14 +4,15 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use portcullis_policy::{
-    CallId, CallReply, HeaderEdit, Headers, HostFailure, LocalReply, MOST_CALLS, MetricRegistry,
-    NoReply, Policy, Ports, Problem, Request, Sent, Setup, SharedData, Verdict,
+    CallId, CallReply, HeaderEdit, HostFailure, LocalReply, LogLine, MOST_CALLS, MetricRegistry,
+    NoReply, Policy, Ports, Problem, Request, Sent, Setup, SharedData, Verdict, is_folded,
 };
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
 use crate::abi::{self, Map};
 use crate::calls::{self, Caller, UnderWay};
+use crate::head::{SentWithHead, are_too_many, is_cut};
 use crate::headers::{decode, encode_edited};
 use crate::host::{self, Host};
 use crate::ports::{CallbackClock, HostEntropy, HostEnvironment, HostSharedData};
@@ -227,6 +228,7 @@ impl<P: Policy + 'static> RootContext for Root<P> {
             answered: false,
             response_seen: false,
             sent: Sent::Whole,
+            no_body_expected: false,
         }))
     }
 
@@ -245,6 +247,8 @@ struct Stream<P: Policy> {
     answered: bool,
     response_seen: bool,
     sent: Sent,
+    /// Of what passed as a preflight, which has none: on Kong its head does not tell.
+    no_body_expected: bool,
 }
 
 impl<P: Policy> Stream<P> {
@@ -268,72 +272,6 @@ impl<P: Policy> Stream<P> {
     }
 }
 
-/// Whether the client sent more headers than the host can be asked for. `count`: as the host says it.
-fn are_too_many(count: usize, host: Host) -> bool {
-    /// Kong's list of more than these, pseudo-headers aside, is longer than the memory that it asks for: what lies behind
-    /// is overwritten with bytes of the client's.
-    const MOST_ON_KONG: usize = 96;
-    host == Host::Kong && count > MOST_ON_KONG
-}
-
-/// Whether the host shows fewer headers than there are: a client that sends more could hide one that it forged.
-fn is_cut(headers: &Headers, count: usize, host: Host) -> bool {
-    match host {
-        Host::Envoy => headers.len() < count,
-        // Pseudo-headers are not counted there.
-        Host::Kong => {
-            let real = headers.iter().filter(|(name, _)| !name.starts_with(b":"));
-            real.count() < count
-        }
-    }
-}
-
-/// How much of a request has come with its head.
-struct SentWithHead {
-    /// As its policy is told.
-    told: Sent,
-    /// As far as nothing more is heard of it until it is deleted.
-    at_deletion: Sent,
-}
-
-impl SentWithHead {
-    /// `ends`: what the host says. `observed`: whether anybody asks at the deletion.
-    fn of(request: &Request<'_>, ends: bool, host: Host, observed: bool) -> Self {
-        let announced = request.sent();
-        match (host, announced) {
-            // Its log tells how a stream has ended.
-            (Host::Envoy, _) => Self {
-                told: if ends { announced } else { Sent::HeadOnly },
-                at_deletion: Sent::Whole,
-            },
-            // Complete with the first callback for its body: Kong reads all of it before anything goes on.
-            (Host::Kong, Sent::HeadOnly) => Self {
-                told: Sent::HeadOnly,
-                at_deletion: Sent::HeadOnly,
-            },
-            // It may have a body that its headers do not tell of. Of one of which nothing but its head is ever heard
-            // that is its client's doing; but for a body that nobody sends with such a method it is not waited.
-            (Host::Kong, Sent::Whole)
-                if observed
-                    && request.headers().get("content-length").is_none()
-                    && host::may_have_body_unannounced() =>
-            {
-                Self {
-                    told: match request.method() {
-                        "GET" | "HEAD" | "OPTIONS" => Sent::Whole,
-                        _ => Sent::HeadOnly,
-                    },
-                    at_deletion: Sent::HeadOnly,
-                }
-            }
-            (Host::Kong, Sent::Whole) => Self {
-                told: Sent::Whole,
-                at_deletion: Sent::Whole,
-            },
-        }
-    }
-}
-
 /// Carries out all changes, also those behind one that fails: if the request passes all the same,
 /// nothing that was to be taken away passes with it.
 fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Status> {
@@ -352,13 +290,10 @@ fn apply(edits: &[HeaderEdit<'_>], map: Map, host: Host) -> Result<(), abi::Stat
                 // On Kong a header that is removed still reaches the upstream. Emptied it does so
                 // too, and a backend that folds its name would join it with the one that is ours.
                 Host::Kong => {
-                    let folds = |byte: u8| byte != b'-' && !byte.is_ascii_alphanumeric();
-                    let folds = name.bytes().any(folds);
                     let emptied = abi::replace_header(map, name, b"");
-                    emptied.and(if folds {
-                        Err(abi::Status::NOT_FOUND)
-                    } else {
-                        Ok(())
+                    emptied.and(match is_folded(name) {
+                        true => Err(abi::Status::NOT_FOUND),
+                        false => Ok(()),
                     })
                 }
             },
@@ -400,6 +335,7 @@ impl<P: Policy> HttpContext for Stream<P> {
         let (verdict, flow) = shared.with_ports(|ports| shared.policy.on_request(&request, ports));
         self.flow = Some(flow);
         self.sent = sent.at_deletion;
+        self.no_body_expected = sent.no_body_expected;
         match verdict {
             Verdict::Refuse(reply) => self.answer(&reply),
             Verdict::Continue(edits) => match apply(edits.as_slice(), Map::Request, self.host) {
@@ -409,8 +345,18 @@ impl<P: Policy> HttpContext for Stream<P> {
         }
     }
 
-    fn on_http_request_body(&mut self, _: usize, ends: bool) -> Action {
+    fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
         self.sent = Sent::Whole;
+        if let (Some(shared), true) = (
+            &self.shared,
+            self.no_body_expected && size > 0 && !self.answered,
+        ) {
+            const REASON: &str = "preflight_with_body";
+            let line = LogLine::new(P::NAME, "refused").with("reason", REASON);
+            shared.with_ports(|ports| ports.telemetry.log(line));
+            let reply = Problem::LENGTH_REQUIRED.reply_blind();
+            return self.answer(&reply.because(P::NAME, REASON));
+        }
         if let (Some(shared), Some(flow), true, false) =
             (self.shared.clone(), &mut self.flow, ends, self.answered)
         {

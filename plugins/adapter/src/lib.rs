@@ -10,6 +10,7 @@ mod abi;
 mod calls;
 mod configuration;
 mod context;
+mod head;
 mod headers;
 mod host;
 mod ports;

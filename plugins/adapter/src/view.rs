@@ -13,6 +13,7 @@ pub(crate) struct ResponseView {
     host: Host,
     fetch_all: bool,
     headers: OnceCell<Option<Headers>>,
+    status: OnceCell<Option<u16>>,
 }
 
 impl ResponseView {
@@ -24,6 +25,7 @@ impl ResponseView {
             host,
             fetch_all,
             headers: OnceCell::new(),
+            status: OnceCell::new(),
         }
     }
 
@@ -45,7 +47,7 @@ impl Response for ResponseView {
                 .ok()?
                 .parse()
                 .ok(),
-            None => host::response_status(),
+            None => *self.status.get_or_init(host::response_status),
         }
     }
 

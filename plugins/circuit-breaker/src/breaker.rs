@@ -12,7 +12,7 @@ use crate::classify::{Outcome, Pace};
 use crate::permits::{Permits, left};
 use crate::run::{Head, OnRecord, Run};
 use crate::share::{Exceeded, Share};
-use crate::ticket::{Standing, Ticket};
+use crate::ticket::{Standing, Ticket, Word};
 use crate::transition::{Phase, Transition, Why};
 use crate::window::{Ratio, Tally};
 
@@ -108,7 +108,7 @@ impl Record {
     /// The ticket of a request to a closed breaker, which takes neither a clock nor a write.
     pub(crate) const fn pass(&self) -> Option<Ticket> {
         match self.state {
-            State::Closed { run, .. } => Some(Ticket::closed(self.generation, run.failures)),
+            State::Closed { run, .. } => Some(Ticket::closed(self.generation, &run)),
             State::Open { .. } | State::HalfOpen { .. } => None,
         }
     }
@@ -116,9 +116,7 @@ impl Record {
     /// Decides on a request at `now`, of which so much has come.
     pub(crate) fn admit(&self, settings: &Settings, sent: Sent, now: Timestamp) -> Admission {
         match self.state {
-            State::Closed { run, .. } => {
-                Admission::Pass(Ticket::closed(self.generation, run.failures))
-            }
+            State::Closed { run, .. } => Admission::Pass(Ticket::closed(self.generation, &run)),
             State::Open { until, .. } => match left(self.since, until, now) {
                 Some(left) => Admission::Refuse(Refusal::Open(left)),
                 None => self
@@ -152,17 +150,20 @@ impl Record {
     }
 
     /// What changes when the head of a success has come, of a request that was admitted in
-    /// `generation`: failures so far are no longer in a row.
-    pub(crate) fn succeed(&self, generation: u32) -> Option<Change> {
+    /// `generation`: failures so far are no longer in a row. And what the success can take that back
+    /// by.
+    pub(crate) fn succeed(&self, generation: u32) -> Option<(Change, Word)> {
         match &self.state {
             State::Closed { run, failing, slow }
-                if self.generation == generation && *run != Run::default() =>
+                if self.generation == generation && !run.is_clear() =>
             {
-                Some(self.stay(State::Closed {
-                    run: Run::default(),
+                let (run, number) = run.succeeded();
+                let change = self.stay(State::Closed {
+                    run,
                     failing: *failing,
                     slow: *slow,
-                }))
+                });
+                Some((change, number.map_or(Word::None, Word::Ended)))
             }
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => None,
         }
@@ -186,9 +187,14 @@ impl Record {
         match (&self.state, ticket.standing) {
             (State::Closed { run, .. }, Standing::Clean | Standing::AfterFailures) => {
                 let run = self.known(*run, news, moment);
-                let run = match outcome {
-                    Outcome::Failure(_) => run.failed(moment.now),
-                    Outcome::Success | Outcome::Ignored => run,
+                let run = match (outcome, ticket.word) {
+                    (Outcome::Failure(_), Word::Ended(number)) => {
+                        run.taken_back(number).failed(moment.now)
+                    }
+                    (Outcome::Failure(_), Word::None | Word::Remembered(_)) => {
+                        run.failed(moment.now)
+                    }
+                    (Outcome::Success | Outcome::Ignored, _) => run,
                 };
                 self.count(run, news, settings, moment)
             }
@@ -235,10 +241,10 @@ impl Record {
         }
     }
 
-    /// Whether failures in a row are on record.
+    /// Whether failures in a row are on record, or may come back.
     pub(crate) const fn on_record(&self) -> OnRecord {
         match self.state {
-            State::Closed { run, .. } if run.failures > 0 => OnRecord::Failures,
+            State::Closed { run, .. } if !run.is_clear() => OnRecord::Failures,
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => {
                 OnRecord::NoFailures
             }
@@ -385,6 +391,7 @@ impl Change {
         let ticket = Ticket {
             generation: self.record.generation,
             standing: Standing::Probe(permit),
+            word: Word::None,
         };
         Admission::Probe(self, ticket)
     }

@@ -160,18 +160,51 @@ fn closed_lets_everybody_pass_and_only_failures_are_written() {
 
 #[test]
 fn the_head_of_a_success_ends_failures_in_a_row_and_is_written_where_there_are_some() {
-    let change = |record| {
-        Some(Change {
-            record,
-            transition: None,
-        })
-    };
-    assert_eq!(closed(2).succeed(7), change(closed(0)));
+    let (change, word) = closed(2).succeed(7).unwrap();
+    assert_eq!((failures(&change.record), change.transition), (0, None));
+    assert_eq!(word, Word::Ended(1));
+    // The next one takes that in, and no more is written then.
+    let (change, word) = change.record.succeed(7).unwrap();
+    assert_eq!(
+        (change.record.on_record(), word),
+        (OnRecord::NoFailures, Word::None)
+    );
+    assert_eq!(change.record.succeed(7), None);
     assert_eq!(closed(0).succeed(7), None);
     assert_eq!(closed(2).succeed(6), None, "it was admitted before");
     let (half_open, _) = probing(1, 0);
     for record in [open(), half_open] {
         assert_eq!(record.succeed(record.generation), None);
+    }
+}
+
+/// A request whose head is fine and which breaks off then.
+fn break_off(record: &Record) -> Record {
+    let mut ticket = pass(record);
+    let mut record = record.clone();
+    if let Some((change, word)) = record.succeed(7) {
+        (record, ticket.word) = (change.record, word);
+    }
+    settle(&record, &ticket, FAILURE, 0).unwrap().record
+}
+
+#[test]
+fn requests_that_break_off_behind_their_heads_one_after_the_other_open_it() {
+    let one = break_off(&closed(0));
+    let two = break_off(&one);
+    assert_eq!((failures(&one), failures(&two)), (1, 2));
+    assert_eq!(break_off(&two).phase(), Phase::Open);
+}
+
+#[test]
+fn a_success_that_goes_on_ends_what_another_could_have_brought_back() {
+    for first in [2, 1] {
+        let mut ticket = pass(&closed(first));
+        let (change, word) = closed(first).succeed(7).unwrap();
+        ticket.word = word;
+        let (change, _) = change.record.succeed(7).unwrap();
+        let broken = settle(&change.record, &ticket, FAILURE, 0).unwrap();
+        assert_eq!(failures(&broken.record), 1);
     }
 }
 
@@ -224,7 +257,7 @@ fn a_success_that_is_told_late_ends_what_came_before_it() {
         let left = told.map_or(3, |told| failures(&told.record));
         assert_eq!(left, merged, "{head}");
         // So does what else turns out of an earlier time.
-        let early = Ticket::closed(6, 0);
+        let early = Ticket::closed(6, &Run::default());
         let late = record.settle(&early, FAILURE, Pace::Quick, news, &SETTINGS, moment(9));
         assert_eq!(late.map_or(3, |late| failures(&late.record)), merged);
     }
@@ -406,6 +439,7 @@ fn a_ticket_that_does_not_fit_its_generation_changes_nothing() {
     let clean = Ticket {
         generation: 9,
         standing: Standing::Clean,
+        word: Word::None,
     };
     let (half_open, tickets) = probing(1, 0);
     let closed = Record {
@@ -488,7 +522,7 @@ fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why
     for (place, (outcome, pace)) in requests.iter().enumerate() {
         let ticket = pass(&record);
         if *outcome == Outcome::Success
-            && let Some(change) = record.succeed(7)
+            && let Some((change, _)) = record.succeed(7)
         {
             record = change.record;
         }

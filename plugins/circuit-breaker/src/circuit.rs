@@ -19,7 +19,7 @@ use crate::metrics::Metrics;
 use crate::policy::NAME;
 use crate::record::slot_name;
 use crate::run::{Heads, OnRecord};
-use crate::ticket::{Standing, Ticket};
+use crate::ticket::{Standing, Ticket, Word};
 use crate::transition::{Phase, Transition};
 use crate::window::Ratio;
 
@@ -177,26 +177,28 @@ impl Circuit {
 
     /// Hears of the head of a success. Where failures are on record it ends them at once; else it is
     /// remembered, for there may be some of which this worker has not heard yet.
-    pub(crate) fn succeeded(&self, ticket: &Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn succeeded(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
         if self.settings.consecutive_failures.is_none() || !ticket.is_of_closed() {
             return Ok(());
         }
         if !self.ends_something(ticket) {
-            self.heads
-                .succeeded((ticket.generation, ports.clock.now()?));
+            let head = (ticket.generation, ports.clock.now()?);
+            ticket.word = Word::Remembered(self.heads.succeeded(head));
             return Ok(());
         }
-        let on_record = update(ports.store, &self.key, |record: Option<&Record>| {
+        let generation = ticket.generation;
+        let (on_record, word) = update(ports.store, &self.key, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
-            match record.succeed(ticket.generation) {
-                Some(change) => {
+            match record.succeed(generation) {
+                Some((change, word)) => {
                     let on_record = change.record.on_record();
-                    Step::Write(change.record, on_record)
+                    Step::Write(change.record, (on_record, word))
                 }
-                None => Step::Keep(record.on_record()),
+                None => Step::Keep((record.on_record(), Word::None)),
             }
         })?;
         self.heads.saw(on_record);
+        ticket.word = word;
         Ok(())
     }
 
@@ -221,6 +223,9 @@ impl Circuit {
             }
         } else if !ticket.matters(outcome) {
             return Ok(());
+        }
+        if let (Outcome::Failure(_), Word::Remembered(number)) = (outcome, ticket.word) {
+            self.heads.taken_back(number);
         }
         let news = News {
             counts: Some((ticket.generation, self.batch.take_of(ticket.generation))),

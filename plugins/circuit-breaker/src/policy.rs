@@ -175,7 +175,7 @@ impl Policy for CircuitBreaker {
                 Outcome::Success
             };
             if outcome == Outcome::Success
-                && let Err(fault) = circuit.succeeded(&admitted.ticket, ports)
+                && let Err(fault) = circuit.succeeded(&mut admitted.ticket, ports)
             {
                 ports.telemetry.count(self.errors.of(fault));
             }

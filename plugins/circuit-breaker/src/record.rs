@@ -1,11 +1,11 @@
 //! How a record lies in shared data: one slot of a fixed size for each breaker.
 //!
 //! ```text
-//! generation 4 | times open 1 | last time open 8 | since 8 | state 1 | count 4 | until 8 | why 1 | body 240
+//! generation 4 | times open 1 | last time open 8 | since 8 | state 1 | count 4 | until 8 | why 1 | body 248
 //! ```
 //!
 //! The body of a closed breaker: when the failures in a row began and when the last of them came, 8
-//! each; then two shares, of failures and of slow requests: `width 8 | newest 8 | 10 × (requests 4 |
+//! each; how many rows were ended, and what the last end took out, 4 each; then two shares, of failures and of slow requests: `width 8 | newest 8 | 10 × (requests 4 |
 //! bad 4) | suspected since 8 | requests 4 | bad 4`. The body of a half-open one: how many permits
 //! there have been 4, until when takeovers are paid off 8, and 16 leases of `number 4 | until 8 | what
 //! has come of the request 1`; that of a free place is 0. What a state does not have is 0.
@@ -25,7 +25,7 @@ const OPEN: u8 = 1;
 const HALF_OPEN: u8 = 2;
 
 /// What the longest body takes: a run and two shares.
-const BODY: usize = 240;
+const BODY: usize = 248;
 /// A half-open one's.
 const LEASES: usize = 4 + 8 + 16 * 13;
 
@@ -39,7 +39,7 @@ pub(crate) fn slot_name(breaker: &str) -> String {
 }
 
 impl Layout for Record {
-    const FORMAT: &'static str = "circuit_breaker/3";
+    const FORMAT: &'static str = "circuit_breaker/4";
 
     fn encode(&self, to: &mut Writer) {
         let (tag, count, until, why) = match &self.state {
@@ -59,6 +59,8 @@ impl Layout for Record {
             State::Closed { run, failing, slow } => {
                 to.u64(run.began.unix_nanos());
                 to.u64(run.last.unix_nanos());
+                to.u32(run.ends);
+                to.u32(run.taken);
                 for share in [failing, slow] {
                     encode_share(share, to);
                 }
@@ -98,6 +100,8 @@ impl Layout for Record {
                     failures: count,
                     began: Timestamp::from_unix_nanos(from.u64()?),
                     last: Timestamp::from_unix_nanos(from.u64()?),
+                    ends: from.u32()?,
+                    taken: from.u32()?,
                 },
                 failing: share(from)?,
                 slow: share(from)?,
@@ -274,6 +278,8 @@ mod tests {
             failures: u32::MAX,
             began: at(6),
             last: Timestamp::from_unix_nanos(u64::MAX),
+            ends: u32::MAX,
+            taken: 5,
         };
         let reasons = [
             Why::ConsecutiveFailures,
@@ -315,7 +321,7 @@ mod tests {
                     state,
                 };
                 // 24 bytes are the slot's own: identity and checksum.
-                assert_eq!(round_trip(&record), (Some(record), 24 + 35 + 240));
+                assert_eq!(round_trip(&record), (Some(record), 24 + 35 + 248));
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Failures in a row, as Envoy's `consecutive_5xx` and resilience4j count them: a success between
-//! two of them, by when its head came, ends the row, on whichever worker that was.
+//! two of them, by when its head came, ends the row, on whichever worker that was. One that breaks
+//! off behind its head takes that back, as long as no other success came after it: else an upstream
+//! whose every stream breaks off would never have failed twice in a row.
 //!
 //! Who sees a success after failures that are on record needs no clock to end them. What is told of
 //! a success later is held against the failures' dates, as far as these can be believed: where they
@@ -20,9 +22,57 @@ pub(crate) struct Run {
     pub(crate) began: Timestamp,
     /// When the last of them came.
     pub(crate) last: Timestamp,
+    /// How often a success has ended a row so far, which is the number of the last one.
+    pub(crate) ends: u32,
+    /// How many failures that one took out, as long as it can bring them back.
+    pub(crate) taken: u32,
 }
 
 impl Run {
+    /// Whether a success would change nothing.
+    pub(crate) const fn is_clear(&self) -> bool {
+        self.failures == 0 && self.taken == 0
+    }
+
+    /// A success is told as its head comes. Where it ends a row it gets a number, by which it can take
+    /// that back; where it does not, who ended the last row can no longer.
+    pub(crate) fn succeeded(self) -> (Self, Option<u32>) {
+        match self.failures {
+            0 => (self.without(), None),
+            taken => {
+                let ends = self.ends.wrapping_add(1);
+                let ended = Self {
+                    ends,
+                    taken,
+                    ..Self::default()
+                };
+                (ended, Some(ends))
+            }
+        }
+    }
+
+    /// The response breaks off whose head had ended a row, as that number: what it took out is a part
+    /// of the row again. When that began is not known any more.
+    pub(crate) fn taken_back(self, number: u32) -> Self {
+        match self.taken {
+            1.. if self.ends == number => Self {
+                failures: self.failures.saturating_add(self.taken),
+                began: Timestamp::default(),
+                taken: 0,
+                ..self
+            },
+            0.. => self,
+        }
+    }
+
+    /// No row at all.
+    fn without(self) -> Self {
+        Self {
+            ends: self.ends,
+            ..Self::default()
+        }
+    }
+
     /// One more failure.
     pub(crate) fn failed(self, now: Timestamp) -> Self {
         Self {
@@ -33,6 +83,7 @@ impl Run {
                 1.. => self.began,
             },
             last: now,
+            ..self
         }
     }
 
@@ -42,14 +93,15 @@ impl Run {
     /// the future, by a clock that was set back, leaves none.
     pub(crate) fn after(self, head: Timestamp, now: Timestamp) -> Self {
         if head >= self.last || self.last > now {
-            Self::default()
+            self.without()
         } else if head < self.began {
-            self
+            Self { taken: 0, ..self }
         } else {
             Self {
                 failures: 1,
                 began: self.last,
                 last: self.last,
+                ..self.without()
             }
         }
     }
@@ -62,8 +114,10 @@ impl Run {
 /// are on record by then. As soon as it has seen failures on record, a success ends them at once.
 #[derive(Debug, Default)]
 pub(crate) struct Heads {
-    /// The last success since this worker saw no failure on record, with its generation.
-    last: Cell<Option<Head>>,
+    /// The last success since this worker saw no failure on record, and its number here.
+    last: Cell<Option<(Head, u32)>>,
+    /// How many it has remembered so far.
+    count: Cell<u32>,
     record: Cell<OnRecord>,
 }
 
@@ -97,17 +151,28 @@ impl Heads {
         self.record.get()
     }
 
-    /// A success's head has come. One of an earlier generation than is known says nothing any more.
-    pub(crate) fn succeeded(&self, head: Head) {
+    /// A success's head has come, of which this is the number. One of an earlier generation than is
+    /// known says nothing any more.
+    pub(crate) fn succeeded(&self, head: Head) -> u32 {
+        let number = self.count.get().wrapping_add(1);
+        self.count.set(number);
         match self.last.get() {
-            Some((known, _)) if is_later(known, head.0) => {}
-            Some(_) | None => self.last.set(Some(head)),
+            Some(((known, _), _)) if is_later(known, head.0) => {}
+            Some(_) | None => self.last.set(Some((head, number))),
+        }
+        number
+    }
+
+    /// The response of that number breaks off: it is not to be told that it was a success.
+    pub(crate) fn taken_back(&self, number: u32) {
+        if self.last.get().is_some_and(|(_, last)| last == number) {
+            self.last.set(None);
         }
     }
 
     /// What is to be told.
     pub(crate) fn last(&self) -> Option<Head> {
-        self.last.get()
+        self.last.get().map(|(head, _)| head)
     }
 }
 
@@ -124,6 +189,16 @@ mod tests {
             failures,
             began: at(began),
             last: at(last),
+            ..Run::default()
+        }
+    }
+
+    /// After so many ends, of which the last took `taken` failures out.
+    fn ended(ends: u32, taken: u32) -> Run {
+        Run {
+            ends,
+            taken,
+            ..Run::default()
         }
     }
 
@@ -184,6 +259,58 @@ mod tests {
         let again = set_back.after(at(6), at(8)).failed(at(9));
         assert_eq!(again, run(2, 7, 9));
         assert_eq!(again.after(at(6), at(10)), again);
+    }
+
+    #[test]
+    fn a_success_that_breaks_off_brings_back_what_it_has_ended() {
+        let (run, number) = run(4, 3, 7).succeeded();
+        assert_eq!((run, number), (ended(1, 4), Some(1)));
+        assert!(!run.is_clear());
+        let back = run.taken_back(1);
+        assert_eq!((back.failures, back.taken), (4, 0));
+        assert_eq!(run.failed(at(8)).taken_back(1).failures, 5);
+        // Only its own, and once.
+        assert_eq!(run.taken_back(2), run);
+        assert_eq!(back.taken_back(1), back);
+    }
+
+    #[test]
+    fn what_another_success_has_ended_too_does_not_come_back() {
+        let (first, _) = run(4, 3, 7).succeeded();
+        assert_eq!(first.succeeded(), (ended(1, 0), None));
+        assert!(first.succeeded().0.is_clear());
+        let (second, number) = first.failed(at(8)).succeeded();
+        assert_eq!((second, number), (ended(2, 1), Some(2)));
+        assert_eq!(second.taken_back(1), second);
+        // Told late, whenever that one's head came.
+        for head in [2, 8, 9] {
+            let told = first.failed(at(8)).failed(at(9)).after(at(head), at(10));
+            assert_eq!(told.taken, 0, "{head}");
+            assert_eq!(told.taken_back(1), told);
+            assert!(first.after(at(head), at(10)).is_clear());
+        }
+    }
+
+    #[test]
+    fn a_row_that_came_back_may_have_begun_at_any_time() {
+        let back = run(4, 3, 7).succeeded().0.taken_back(1).failed(at(9));
+        assert_eq!(
+            back.after(at(1), at(10)),
+            Run {
+                ends: 1,
+                ..run(1, 9, 9)
+            }
+        );
+    }
+
+    #[test]
+    fn a_worker_does_not_tell_of_a_success_that_broke_off() {
+        let heads = Heads::default();
+        let (first, second) = (heads.succeeded((1, at(1))), heads.succeeded((1, at(2))));
+        heads.taken_back(first);
+        assert_eq!(heads.last(), Some((1, at(2))));
+        heads.taken_back(second);
+        assert_eq!(heads.last(), None);
     }
 
     #[test]

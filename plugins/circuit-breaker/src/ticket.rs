@@ -2,12 +2,25 @@
 
 use crate::classify::Outcome;
 use crate::permits::Permit;
+use crate::run::Run;
 
 /// What an admitted request keeps until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Ticket {
     pub(crate) generation: u32,
     pub(crate) standing: Standing,
+    pub(crate) word: Word,
+}
+
+/// Where the success is known that it was by its head: if it breaks off, that is taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Word {
+    #[default]
+    None,
+    /// With the worker that heard it, under this number.
+    Remembered(u32),
+    /// On record, as the end of a row of failures that has this number.
+    Ended(u32),
 }
 
 /// As what a request was admitted.
@@ -30,16 +43,18 @@ impl Ticket {
     pub(crate) const FORCED: Self = Self {
         generation: 0,
         standing: Standing::Forced,
+        word: Word::None,
     };
 
-    /// Of a request through a closed breaker with so many failures in a row on record.
-    pub(crate) const fn closed(generation: u32, failures: u32) -> Self {
+    /// Of a request through a closed breaker with that on record.
+    pub(crate) const fn closed(generation: u32, run: &Run) -> Self {
         Self {
             generation,
-            standing: match failures {
-                0 => Standing::Clean,
-                1.. => Standing::AfterFailures,
+            standing: match run.is_clear() {
+                true => Standing::Clean,
+                false => Standing::AfterFailures,
             },
+            word: Word::None,
         }
     }
 

@@ -9,7 +9,7 @@ use portcullis_policy::{
     CallId, CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports,
     Request, Response, Setup, Span, Verdict, colliding,
 };
-use portcullis_rate_limit::{RateLimit, Stage};
+use portcullis_rate_limit::{RateLimit, Stage, UNAVAILABLE};
 use portcullis_service_token::ServiceToken;
 
 use crate::Config;
@@ -78,7 +78,7 @@ impl Edge {
             None => None,
             Some(jwt_auth) => {
                 let (verdict, caller) = jwt_auth.on_request(request, ports);
-                edits.extend(self.passed(verdict, flow)?);
+                edits.extend(self.passed(verdict, flow, ports)?);
                 Some(caller)
             }
         };
@@ -87,13 +87,13 @@ impl Edge {
         let mut injected = None;
         if let Some(service_token) = &self.service_token {
             let (verdict, counter) = service_token.decide(request, claims, &edits, ports);
-            edits.extend(self.passed(verdict, flow)?);
+            edits.extend(self.passed(verdict, flow, ports)?);
             injected = counter;
         }
         if let Some(circuit_breaker) = &self.circuit_breaker {
             let (verdict, admitted) = circuit_breaker.on_request(request, ports);
             flow.circuit_breaker = Some(admitted);
-            edits.extend(self.passed(verdict, flow)?);
+            edits.extend(self.passed(verdict, flow, ports)?);
         }
         if let Some(injected) = injected {
             ports.telemetry.count(injected);
@@ -101,14 +101,21 @@ impl Edge {
         Ok(edits)
     }
 
+    /// A request that another plugin refuses since the gateway can't serve it is not its client's fault.
     fn passed<'a>(
         &self,
         verdict: Verdict<'a>,
         flow: &mut Flow,
+        ports: &Ports<'_>,
     ) -> Result<HeaderEdits<'a>, LocalReply> {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
-            Verdict::Refuse(reply) => Err(self.shown(reply, flow)),
+            Verdict::Refuse(reply) => {
+                if let (Some(limits), UNAVAILABLE) = (&self.rate_limit, reply.status) {
+                    limits.return_unserved(&mut flow.rate_limit, ports);
+                }
+                Err(self.shown(reply, flow))
+            }
         }
     }
 }

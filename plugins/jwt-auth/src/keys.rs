@@ -32,6 +32,7 @@ impl Keys {
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let mut fixed: Vec<Key> = Vec::new();
+        let mut secrets: Vec<Secret> = Vec::new();
         let mut remote = Vec::new();
         let mut skipped = Vec::new();
         let mut useless = None;
@@ -41,6 +42,19 @@ impl Keys {
                 .map_err(|error| error.within(&at))?;
             match entry {
                 Entry::Remote(keys) => remote.push(*keys),
+                Entry::Secret(key, secret) => {
+                    check_kid(&key, &fixed).map_err(|error| error.within(&at))?;
+                    if secrets.iter().any(|other| other.matches(secret.as_bytes())) {
+                        let rule = "the same secret as another key; expected another one (a running gateway does not see a \
+                                    variable change)";
+                        return Err(ConfigError::at(at, rule));
+                    }
+                    secrets.push(secret);
+                    if !algorithms.iter().any(|algorithm| key.serves(*algorithm)) {
+                        useless.get_or_insert(at);
+                    }
+                    fixed.push(key);
+                }
                 Entry::Fixed(keys, left_out) => {
                     skipped.extend(left_out.into_iter().map(|key| SkippedKey {
                         place: format!("{at}.jwks.{}", key.place),
@@ -88,6 +102,7 @@ impl Keys {
 
 /// What one entry of `keys` holds.
 enum Entry {
+    Secret(Key, Secret),
     Fixed(Vec<Key>, Vec<SkippedKey>),
     Remote(Box<RemoteKeys>),
 }
@@ -115,7 +130,7 @@ impl Entry {
                     only: None,
                     material: Material::secret(secret.as_bytes()),
                 };
-                return Ok(Self::Fixed(vec![key], Vec::new()));
+                return Ok(Self::Secret(key, secret));
             }
             (None, Some(ObjectOnly(key)), None, None) => {
                 let material = read_public_key(&key, environment)

@@ -75,15 +75,25 @@ impl<'a> HeaderEdits<'a> {
 /// section 5.6.2), for it as well.
 #[must_use]
 pub fn spelled_like(sent: &[u8], ours: &str) -> bool {
-    let fold = |byte: u8| match byte {
-        letter if letter.is_ascii_alphanumeric() => letter.to_ascii_lowercase(),
-        _ => b'-',
-    };
     sent.len() == ours.len()
         && sent
             .iter()
             .zip(ours.bytes())
             .all(|(sent, ours)| fold(*sent) == fold(ours))
+}
+
+/// Whether a name is of a spelling that a backend could fold into another, which has hyphens there.
+#[must_use]
+pub fn is_folded(name: &str) -> bool {
+    name.bytes().any(|byte| fold(byte) == b'-' && byte != b'-')
+}
+
+const fn fold(byte: u8) -> u8 {
+    if byte.is_ascii_alphanumeric() {
+        byte.to_ascii_lowercase()
+    } else {
+        b'-'
+    }
 }
 
 /// Clears every header that a backend could fold into `ours` but that setting `ours` would not
@@ -134,6 +144,7 @@ mod tests {
             assert!(spelled_like(&sent, "x-user2"), "{}", char::from(byte));
             let ours = String::from_utf8(sent).unwrap().to_ascii_lowercase();
             assert!(spelled_like(b"x-user2", &ours), "{ours}");
+            assert_eq!(is_folded(&ours), byte != b'-', "{ours}");
         }
         for other in ["x-user3", "xuser2", "x--user2", "x-user2-", "xxuser2"] {
             assert!(!spelled_like(other.as_bytes(), "x-user2"), "{other}");

@@ -31,7 +31,7 @@ pub mod config;
 
 pub use address::{ClientAddress, FoundAddress, UNIX_PEER, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
-pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, spelled_like};
+pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, is_folded, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use host::AmbiguousHost;
 pub use origin::Origin;

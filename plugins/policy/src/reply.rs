@@ -89,6 +89,13 @@ impl Problem {
         title: "Request header fields too large",
     };
 
+    /// A body came of which the request's head told nothing (RFC 9110 section 15.5.12).
+    pub const LENGTH_REQUIRED: Self = Self {
+        status: 411,
+        kind: "length-required",
+        title: "Length required",
+    };
+
     /// The problem as an answer to `request`: `application/problem+json`, or a gRPC status when
     /// the client speaks gRPC. It says no more than status, type, title and the request's id.
     #[must_use]

@@ -79,6 +79,10 @@ pub struct LimitConfig {
     /// What becomes of a request that lacks a part of the key.
     #[serde(default)]
     pub when_key_missing: WhenKeyMissing,
+    /// What becomes of what a request was charged that the gateway answered with 503 in the upstream's
+    /// stead, such as one that an open breaker refused.
+    #[serde(default)]
+    pub when_unserved: WhenUnserved,
     /// What is done with this limit's decisions.
     #[serde(default)]
     pub mode: Mode,
@@ -122,6 +126,19 @@ pub enum WhenKeyMissing {
     Deny,
     /// All such requests share one count.
     Share,
+}
+
+/// What becomes of what a request was charged that never reached the upstream, for no fault of its
+/// client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhenUnserved {
+    /// It is given back.
+    #[default]
+    GiveBack,
+    /// It stays charged.
+    Charge,
 }
 
 /// Headers that tell a client where it stands.

@@ -24,6 +24,8 @@ mod range;
 mod table;
 mod value;
 
-pub use config::{Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing};
+pub use config::{
+    Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing, WhenUnserved,
+};
 pub use key::KeyPart;
-pub use policy::{Flow, RateLimit, Stage};
+pub use policy::{Flow, RateLimit, Stage, UNAVAILABLE};

@@ -8,7 +8,7 @@ use portcullis_policy::{
 };
 
 use crate::bucket::Charged;
-use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing};
+use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing, WhenUnserved};
 use crate::failure::Failure;
 use crate::headers::Standing;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source};
@@ -31,6 +31,7 @@ pub(crate) struct Limit {
     cost: u32,
     window_secs: u64,
     when_key_missing: WhenKeyMissing,
+    pub(crate) when_unserved: WhenUnserved,
     table: Table,
     metrics: Metrics,
     /// Whether the log has been told that requests are skipped.
@@ -51,6 +52,8 @@ struct Metrics {
 pub(crate) struct Charge {
     asked: Asked,
     charged: Charged,
+    /// Whether it was given back, since the request was not served.
+    returned: bool,
 }
 
 /// A request as a limit looked at it, not charged yet.
@@ -91,6 +94,7 @@ impl Look {
         Charge {
             asked: self.asked,
             charged: self.plan.charged.clone(),
+            returned: false,
         }
     }
 }
@@ -144,6 +148,7 @@ impl Limit {
             cost,
             window_secs: config.window.span().as_secs_ceil(),
             when_key_missing: config.when_key_missing,
+            when_unserved: config.when_unserved,
             told_skipped: Cell::new(false),
         })
     }
@@ -199,7 +204,11 @@ impl Limit {
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look { asked, plan } = look;
         let charged = self.table.commit(ports.store, &self.quota, asked, plan)?;
-        Ok(Charge { asked, charged })
+        Ok(Charge {
+            asked,
+            charged,
+            returned: false,
+        })
     }
 
     /// A path with two readings costs as much as the dearest that it may be.
@@ -216,9 +225,22 @@ impl Limit {
 
     /// Gives back what a request was charged.
     pub(crate) fn give_back(&self, charge: &Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
-        let Charge { asked, charged } = charge;
+        let Charge { asked, charged, .. } = charge;
         self.table
             .give_back(ports.store, &self.quota, *asked, charged)
+    }
+
+    /// Gives back what a request was charged that was not served, once, where that is configured.
+    pub(crate) fn return_unserved(
+        &self,
+        charge: &mut Charge,
+        ports: &Ports<'_>,
+    ) -> Result<(), SlotError> {
+        if self.when_unserved == WhenUnserved::Charge || charge.returned {
+            return Ok(());
+        }
+        charge.returned = true;
+        self.give_back(charge, ports)
     }
 
     /// Counts a request that passes.
@@ -288,7 +310,10 @@ impl Limit {
     /// Where the client stands after a request that passed; `None` in shadow, of which it is not to
     /// know.
     pub(crate) fn standing(&self, charge: &Charge) -> Option<Standing<'_>> {
-        self.standing_at(&charge.charged.decision, 0)
+        match charge.returned {
+            true => self.standing_uncharged(charge),
+            false => self.standing_at(&charge.charged.decision, 0),
+        }
     }
 
     /// Where the client stands after a request that was refused, by this limit or by another, so

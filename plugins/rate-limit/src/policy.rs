@@ -4,11 +4,11 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, CountedConflicts, Counter, FoundAddress, HeaderEdits, HostFailure, LocalReply,
-    LogLine, Policy, Ports, Problem, Request, Response, Setup, Verdict,
+    ClientAddress, CountedConflicts, Counter, FoundAddress, GrpcStatus, HeaderEdits, HostFailure,
+    LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, Response, Setup, Verdict,
 };
 
-use crate::config::{Config, CorsPreflight, HeaderStyle};
+use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::{Errors, Failure};
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Standing, headers, is_of_a_limit};
@@ -17,6 +17,9 @@ use crate::limit::{Charge, Limit};
 use crate::range::{Range, lay_out, slot_names};
 
 pub(crate) const NAME: &str = "rate_limit";
+
+/// The status of what the gateway can't serve, for no fault of the client's.
+pub const UNAVAILABLE: u16 = 503;
 
 /// The `rate_limit` plugin.
 pub struct RateLimit {
@@ -50,6 +53,8 @@ pub struct Flow {
     /// Found once for both stages.
     pub(crate) address: OnceCell<FoundAddress>,
     pub(crate) replied: bool,
+    /// Whether its client reads a refusal as a gRPC status.
+    pub(crate) is_grpc: bool,
 }
 
 impl RateLimit {
@@ -113,6 +118,7 @@ impl RateLimit {
             store: &store,
             ..*ports
         };
+        flow.is_grpc = request.is_grpc();
         let answer = self.ask_limits(stage, request, claims, flow, &counted);
         for _ in 0..store.count() {
             ports.telemetry.count(self.conflicts);
@@ -123,6 +129,32 @@ impl RateLimit {
     /// The keys of shared data that this policy uses.
     pub fn slot_names(&self) -> impl Iterator<Item = String> {
         slot_names(&self.ranges).chain([HASH_KEY_NAME.to_owned()])
+    }
+
+    /// Gives back what a request was charged that the gateway did not serve, for no fault of its
+    /// client's: an open breaker refused it, say. Only what `when_unserved` does not keep.
+    pub fn return_unserved(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        for (place, charge) in &mut flow.charges {
+            if let Some(limit) = self.limits.get(*place)
+                && let Err(error) = limit.return_unserved(charge, ports)
+            {
+                self.errors.count(Failure::Slot(error), ports);
+            }
+        }
+    }
+
+    /// Whether the gateway says that it could not serve this request, in the upstream's stead.
+    fn is_unserved(&self, flow: &Flow, response: &dyn Response) -> bool {
+        let returns = |(place, _): &(usize, Charge)| {
+            let limit = self.limits.get(*place);
+            limit.is_some_and(|limit| limit.when_unserved == WhenUnserved::GiveBack)
+        };
+        flow.charges.iter().any(returns)
+            && match flow.is_grpc {
+                false => response.status() == Some(UNAVAILABLE),
+                true => response.grpc_status() == Some(GrpcStatus::Unavailable.code()),
+            }
+            && response.origin() == Origin::Gateway
     }
 
     /// Adds to another plugin's refusal where the client stands with the limits that counted it.
@@ -222,11 +254,14 @@ impl Policy for RateLimit {
         &'a self,
         flow: &'a mut Flow,
         response: &dyn Response,
-        _ports: &Ports<'_>,
+        ports: &Ports<'_>,
     ) -> HeaderEdits<'a> {
         let mut edits = HeaderEdits::none();
         if flow.replied {
             return edits;
+        }
+        if self.is_unserved(flow, response) {
+            self.return_unserved(flow, ports);
         }
         let ours = headers(self.headers, &self.standings(flow));
         if let (Some(theirs), false) = (response.headers(), ours.is_empty()) {

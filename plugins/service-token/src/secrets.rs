@@ -52,6 +52,13 @@ pub(crate) fn resolve(
             );
             return Err(ConfigError::at(format!("secrets[{place}].id"), rule));
         }
+        if let Some(other) = (known.iter()).find(|other| other.secret.matches(secret.as_bytes())) {
+            let rule = format!(
+                "the same secret as {:?}; expected another one (a running gateway does not see a variable change)",
+                other.id.as_str()
+            );
+            return Err(ConfigError::at(format!("secrets[{place}]"), rule));
+        }
         known.push(Known { id, secret });
     }
     if known.is_empty() {

@@ -161,6 +161,11 @@ mod tests {
                 "secrets[1].id: \"a\" is there twice; expected an id of its own for each secret",
             ),
             (
+                r#"{"kind":"static","secrets":[{"id":"2026-12","env":"TOKEN"},{"id":"2026-11","env":"TOKEN"}]}"#
+                    .to_owned(),
+                "secrets[1]: the same secret as \"2026-12\"; expected another one",
+            ),
+            (
                 r#"{"kind":"static","header":"Host","secrets":[{"id":"a","env":"TOKEN"}]}"#
                     .to_owned(),
                 "header: \"Host\" frames or routes the request and can't be written",

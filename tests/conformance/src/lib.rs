@@ -25,10 +25,18 @@ pub use subject::{Handle, Seen, Sent, Subject, Then};
 pub const JWT_SECRET: &str = "conformance-jwt-secret-of-32-bytes-or-more";
 /// The secret that the backends of these tests expect.
 pub const SERVICE_SECRET: &str = "conformance-service-secret-of-32-bytes-or-more";
-/// The variables that every subject sees.
-pub const ENV: [(&str, &str); 2] = [
+/// The variables that every subject sees; those behind the first two are what the pages rotate to.
+pub const ENV: [(&str, &str); 4] = [
     ("JWT_SECRET_KEY", JWT_SECRET),
     ("INTER_SERVICE_SECRET", SERVICE_SECRET),
+    (
+        "JWT_SECRET_KEY_2027",
+        "conformance-jwt-secret-of-2027-of-32-bytes-or-more",
+    ),
+    (
+        "INTER_SERVICE_SECRET_2026_12",
+        "conformance-service-secret-of-2026-12-of-32-bytes",
+    ),
 ];
 /// The time at which every subject starts: a multiple of a day.
 pub const START_UNIX_SECS: u64 = 1_767_225_600;

@@ -133,6 +133,36 @@ fn streams_that_break_off_one_after_the_other_behind_their_heads_are_failures_in
 }
 
 #[test]
+fn streams_that_begin_and_break_off_one_after_the_other_are_failures_in_a_row() {
+    everywhere::<CircuitBreaker>(CONFIG, |subject| {
+        for _ in 0..3 {
+            assert_eq!(state(subject), "closed");
+            let (_, handle) = subject.begin(Sent::get("/events"));
+            subject.head(handle, 200);
+            subject.advance_millis(1);
+            subject.finish(handle, Then::BreaksOff);
+        }
+        let expected = if subject.is_kong() { "closed" } else { "open" };
+        assert_eq!(state(subject), expected);
+    });
+}
+
+#[test]
+fn a_stream_that_goes_on_ends_a_row_for_good_whatever_others_break_off() {
+    everywhere::<CircuitBreaker>(CONFIG, |subject| {
+        for _ in 0..10 {
+            let (_, breaks) = subject.begin(Sent::get("/events"));
+            subject.head(breaks, 200);
+            let (_, runs) = subject.begin(Sent::get("/events"));
+            subject.head(runs, 200);
+            subject.advance_millis(1);
+            subject.finish(breaks, Then::BreaksOff);
+            assert_eq!(state(subject), "closed");
+        }
+    });
+}
+
+#[test]
 fn a_success_that_was_under_way_before_a_failure_ends_the_row_when_its_head_comes() {
     everywhere::<CircuitBreaker>(CONFIG, |subject| {
         let early: Vec<_> = (0..4).map(|_| subject.begin(Sent::get("/")).1).collect();

@@ -97,7 +97,7 @@ fn an_open_breaker_refuses_with_the_limits_shown_and_after_auth_only() {
         let seen = subject.ask(api(&token()));
         assert_eq!(
             (seen.status(), seen.header("x-ratelimit-remaining")),
-            (503, Some("1"))
+            (503, Some("2"))
         );
         assert!(seen.header("retry-after").is_some());
         assert_eq!(
@@ -154,4 +154,25 @@ fn any_part_may_be_absent_but_not_all() {
             .to_string()
             .contains("nothing is configured")
     );
+}
+
+#[test]
+fn what_an_open_breaker_refuses_uses_up_nobodys_quota() {
+    everywhere::<Edge>(CONFIG, |subject| {
+        for _ in 0..2 {
+            subject.exchange(user("a"), Then::Upstream(503));
+        }
+        for _ in 0..20 {
+            let seen = subject.ask(user("a"));
+            assert_eq!(seen.status(), 503);
+            let left = r#""per_ip";r=8;t=60, "per_user";r=2;t=60"#;
+            assert_eq!(seen.header("ratelimit"), Some(left));
+        }
+        subject.advance_millis(31_000);
+        for _ in 0..2 {
+            let seen = subject.exchange(user("a"), Then::Upstream(200));
+            assert_eq!(seen.refused, None);
+        }
+        assert_eq!(subject.ask(user("a")).status(), 429);
+    });
 }

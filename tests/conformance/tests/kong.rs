@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_conformance::{ENV, FilterSubject, Sent, Subject, Then, module};
 use portcullis_sim::Dialect;
-use portcullis_testhost::{End, Host, HostBuilder, LogLevel, Request, Response};
+use portcullis_testhost::{End, Host, HostBuilder, LogLevel, Outcome, Request, Response};
 
 const SERVICE_TOKEN: &str =
     r#"{"credential":{"kind":"static","secrets":[{"id":"a","env":"INTER_SERVICE_SECRET"}]}}"#;
@@ -281,6 +281,37 @@ fn no_property_of_kongs_is_read_behind_the_request() {
             3,
             "{name}"
         );
+    }
+}
+
+#[test]
+fn a_preflight_of_which_a_body_comes_over_http_2_goes_no_further() {
+    let anyone = r#"{"providers":{},"rules":[{"allow":"anyone"}]}"#;
+    for (name, config) in [
+        ("circuit_breaker", BREAKER),
+        ("jwt_auth", anyone),
+        ("rate_limit", LIMIT),
+    ] {
+        let mut host = start(name, config);
+        let mut status = |size, header: (&str, &str)| {
+            let request = Request::new("OPTIONS", "/").protocol("HTTP/2.0");
+            let request = request.header("origin", "https://app.example");
+            let mut exchange = host
+                .request(0, request.header(header.0, header.1))
+                .expect("no trap");
+            assert!(exchange.outcome.is_continue(), "{name}");
+            host.request_body(&mut exchange, size).expect("no trap");
+            match exchange.outcome {
+                Outcome::Continue { .. } => None,
+                Outcome::LocalReply { status, .. } => Some(status),
+                Outcome::Paused => Some(0),
+            }
+        };
+        let preflight = ("access-control-request-method", "POST");
+        assert_eq!(status(0, preflight), None, "{name}");
+        assert_eq!(status(2, preflight), Some(411), "{name}");
+        // Any other request is judged as one that may have a body.
+        assert_eq!(status(2, ("x-other", "POST")), None, "{name}");
     }
 }
 

@@ -277,3 +277,58 @@ fn clients_of_a_unix_socket_that_nobody_trusts_are_one() {
         );
     });
 }
+
+/// What becomes of a request, and whether its client has one less afterwards.
+#[test]
+fn what_the_gateway_could_not_serve_is_given_back_and_nothing_else_is() {
+    for (kept, rest) in [(false, ""), (true, r#""when_unserved":"charge","#)] {
+        let config = limits(&format!(r#""algorithm":"fixed_window",{rest}"#), "");
+        everywhere::<RateLimit>(&config, |subject| {
+            // Two that were served, after any number that were not.
+            for (then, charged) in [
+                (Then::OtherFilter(503), false),
+                (Then::OtherFilter(503), false),
+                (Then::OtherFilter(503), false),
+                (Then::OtherFilter(403), true),
+                (Then::Upstream(503), true),
+                (Then::Upstream(200), true),
+            ] {
+                if kept && !charged {
+                    continue;
+                }
+                let (seen, handle) = subject.begin(Sent::get("/"));
+                assert_eq!(seen.refused, None, "{then:?}");
+                subject.finish(handle, then);
+            }
+            assert_eq!(subject.ask(Sent::get("/")).status(), 429, "{rest}");
+        });
+        everywhere::<RateLimit>(&config, |subject| {
+            let passed = (0..9).filter(|_| {
+                subject
+                    .exchange(Sent::get("/"), Then::OtherFilter(503))
+                    .refused
+                    .is_none()
+            });
+            assert_eq!(passed.count(), if kept { 3 } else { 9 });
+        });
+    }
+}
+
+#[test]
+fn what_is_given_back_is_shown_as_left() {
+    everywhere::<RateLimit>(&limits(r#""algorithm":"fixed_window","#, ""), |subject| {
+        for (then, remaining) in [
+            (Then::Upstream(200), "2"),
+            (Then::OtherFilter(503), "2"),
+            (Then::Upstream(200), "1"),
+        ] {
+            let (_, handle) = subject.begin(Sent::get("/"));
+            let headers = subject.finish(handle, then);
+            let shown = headers
+                .iter()
+                .find(|(name, _)| name == "x-ratelimit-remaining");
+            let shown = shown.map(|(_, value)| value.as_str());
+            assert_eq!(shown, Some(remaining), "{then:?}");
+        }
+    });
+}

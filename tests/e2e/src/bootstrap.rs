@@ -95,6 +95,16 @@ impl Bootstrap {
         value.with_context(|| format!("{name} has no configuration"))
     }
 
+    /// The variables that the filter of this name sees.
+    ///
+    /// # Errors
+    /// There is no such filter, or it sees none.
+    pub fn environment(&mut self, name: &str) -> Result<&mut Value> {
+        let keys = "/vm_config/environment_variables/host_env_keys";
+        let value = self.plugin(name)?.pointer_mut(keys);
+        value.with_context(|| format!("{name} sees no variables"))
+    }
+
     /// Hands the filter its configuration as JSON text instead of as a `Struct`.
     ///
     /// # Errors

@@ -34,6 +34,7 @@ pub struct Builder {
     event_delay: Duration,
     test_routes: bool,
     listeners: Listeners,
+    env: Vec<(String, String)>,
 }
 
 impl Gateway {
@@ -49,6 +50,7 @@ impl Gateway {
             event_delay: Duration::from_millis(25),
             test_routes: false,
             listeners: Listeners::Static,
+            env: Vec::new(),
         }
     }
 
@@ -183,6 +185,13 @@ impl Builder {
         self
     }
 
+    /// One more variable in Envoy's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// Lets the configuration be changed while it runs.
     #[must_use]
     pub fn reloadable(mut self) -> Self {
@@ -217,7 +226,13 @@ impl Builder {
             listeners: self.listeners,
             env: secrets
                 .map(|(name, value)| (name.into(), value.into()))
-                .to_vec(),
+                .into_iter()
+                .chain(
+                    self.env
+                        .into_iter()
+                        .map(|(name, value)| (name.into(), value.into())),
+                )
+                .collect(),
         };
         let client = reqwest::Client::builder()
             .no_proxy()

@@ -75,15 +75,12 @@ impl Host {
         }
         let (instance, shared) = self.parts(exchange.instance)?;
         let arguments = [exchange.context, size, 1];
-        let name = "proxy_on_request_body";
-        instance.run(
-            shared,
-            name,
-            Phase::RequestBody,
-            exchange.context,
-            &arguments,
-        )?;
-        exchange.calls.merge(&self.shared.recent);
+        let (name, context) = ("proxy_on_request_body", exchange.context);
+        instance.run(shared, name, Phase::RequestBody, context, &arguments)?;
+        if open(instance, context)?.local_reply.is_some() {
+            exchange.outcome = decide(instance, shared, context, false)?;
+        }
+        self.settle(exchange);
         Ok(())
     }
 

@@ -231,3 +231,40 @@ fn an_answer_of_another_filter_ends_no_row() {
     }
     assert_eq!(state(worker), r#"{"a":"open"}"#);
 }
+
+#[test]
+fn streams_that_break_off_one_after_the_other_open_it_on_whichever_worker() {
+    for count in [1, 2] {
+        for dialect in Dialect::BOTH {
+            let (world, workers) = workers(dialect, count);
+            for round in 0..3 {
+                assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{round}");
+                let worker = &workers[round % count];
+                let mut flow = admitted(worker);
+                streams(worker, &mut flow);
+                a_millisecond(&world);
+                worker.end(flow, Origin::BrokenOff);
+            }
+            assert_eq!(state(&workers[0]), r#"{"a":"open"}"#, "{count}");
+        }
+    }
+}
+
+#[test]
+fn a_stream_that_goes_on_keeps_it_closed_whatever_others_break_off() {
+    for dialect in Dialect::BOTH {
+        let (world, workers) = workers(dialect, 2);
+        let mut running = Vec::new();
+        for round in 0..20 {
+            let (breaks, goes_on) = (&workers[round % 2], &workers[round / 2 % 2]);
+            let (mut broken, mut good) = (admitted(breaks), admitted(goes_on));
+            streams(breaks, &mut broken);
+            a_millisecond(&world);
+            streams(goes_on, &mut good);
+            running.push(good);
+            a_millisecond(&world);
+            breaks.end(broken, Origin::BrokenOff);
+            assert_eq!(state(&workers[0]), r#"{"a":"closed"}"#, "{round}");
+        }
+    }
+}

@@ -149,10 +149,6 @@ impl Model {
                 Some(true) => *failures = 0,
                 None => {}
                 Some(false) => {
-                    // Its head was a success, at its time.
-                    if matches!(how, How::GoodThenBroken) {
-                        *failures = 0;
-                    }
                     *failures += 1;
                     if *failures == FAILURES_TO_OPEN {
                         self.turn(open);

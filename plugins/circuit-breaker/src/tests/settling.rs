@@ -108,7 +108,7 @@ fn who_made_a_response_is_asked_once_and_only_where_it_matters() {
         {"name":"a","trip":{"consecutive_failures":2}},
         {"name":"b","trip":{"consecutive_failures":2}}]}"#;
     let worker = breaker(two);
-    for (status, asked) in [(200, 0), (404, 0), (503, 1), (200, 1), (200, 0)] {
+    for (status, asked) in [(200, 0), (404, 0), (503, 1), (200, 1), (200, 1), (200, 0)] {
         let times = Cell::new(0);
         let mut flow = admitted(&worker);
         let head = Head(Some(status), Origin::Upstream, &times);

@@ -6,7 +6,7 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_sim::Worker;
 
 use crate::generate::{Guard, Mode};
-use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition};
+use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
 use crate::outcome::{Outcome, Settled};
 use crate::request::Sent;
 use crate::window::Counts;
@@ -18,8 +18,10 @@ pub(crate) struct Books {
     pub(crate) lines: Vec<String>,
     /// Per breaker: what was settled and is not told yet, with its epoch.
     untold: BTreeMap<String, Vec<(u64, Counts)>>,
-    /// Per breaker: the last success that others may not know, with its epoch.
-    heads: BTreeMap<String, (u64, u64)>,
+    /// Per breaker: the last success that others may not know, with its epoch, and its number.
+    heads: BTreeMap<String, ((u64, u64), u64)>,
+    /// How many there were.
+    remembered: u64,
     /// Per breaker: what this worker has seen of it last.
     saw: BTreeMap<String, Saw>,
 }
@@ -145,8 +147,14 @@ impl Books {
         self.saw.get(&guard.name).is_some_and(|saw| saw.failures)
     }
 
-    /// The head of a success at `now`; says what that may change at once.
-    pub(crate) fn head(&mut self, guard: &Guard, ticket: Ticket, now: Option<u64>) -> Option<Op> {
+    /// The head of a success at `now`; says what that may change at once, and else notes on the ticket
+    /// that it is remembered.
+    pub(crate) fn head(
+        &mut self,
+        guard: &Guard,
+        ticket: &mut Ticket,
+        now: Option<u64>,
+    ) -> Option<Op> {
         let Standing::Plain { after_failures } = ticket.standing else {
             return None;
         };
@@ -157,10 +165,12 @@ impl Books {
         }
         match now {
             Some(now) => {
+                self.remembered += 1;
+                ticket.word = Word::Remembered(self.remembered);
                 let last = self.heads.entry(guard.name.clone()).or_default();
                 // What came of a request of an earlier epoch says nothing.
-                if epoch >= last.0 {
-                    *last = (epoch, now);
+                if epoch >= last.0.0 {
+                    *last = ((epoch, now), self.remembered);
                 }
             }
             None => self.error("clock_unavailable"),
@@ -224,6 +234,12 @@ impl Books {
                 failed > 0 || (slow && guard.settings.has_ratio())
             }
         };
+        // Who breaks off is not told to be a success.
+        if let (Outcome::Failure(_), Word::Remembered(number)) = (outcome, ticket.word)
+            && (self.heads.get(&guard.name)).is_some_and(|(_, last)| *last == number)
+        {
+            self.heads.remove(&guard.name);
+        }
         at_once.then(|| Op::Settle {
             request,
             ticket,
@@ -231,7 +247,7 @@ impl Books {
             slow,
             news: News {
                 told: Some((ticket.epoch, self.take(guard, ticket.epoch))),
-                head: self.heads.get(&guard.name).copied(),
+                head: self.heads.get(&guard.name).map(|(head, _)| *head),
             },
         })
     }
@@ -251,7 +267,7 @@ impl Books {
         let epoch = untold.and_then(|untold| untold.iter().map(|(epoch, _)| *epoch).max());
         let told = epoch.map(|epoch| (epoch, self.take(guard, epoch)));
         self.untold.remove(&guard.name);
-        let head = self.heads.get(&guard.name).copied();
+        let head = self.heads.get(&guard.name).map(|(head, _)| *head);
         let suspects = self.saw.get(&guard.name).is_some_and(|saw| saw.suspicion);
         let has_news = told.is_some() || head.is_some() || suspects;
         has_news.then_some(Op::Tell(News { told, head }))

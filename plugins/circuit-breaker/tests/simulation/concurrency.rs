@@ -12,7 +12,7 @@ use crate::books::Books;
 use crate::court::{Court, Trial};
 use crate::gateway::{self, Gateway, Watched, Witness};
 use crate::generate::{Guard, MILLI, Plugin, settings};
-use crate::op::{Answer, Effect, Op, Standing};
+use crate::op::{Answer, Effect, Op, Standing, Word};
 use crate::outcome::{Case, Heard};
 use crate::request::{Sent, Step, steps};
 use crate::schedules::{Draw, INTERLEAVED};
@@ -247,7 +247,7 @@ impl<'a> Actor<'a> {
         let request = flying.request;
         let op = match heard {
             Heard::Nothing => None,
-            Heard::Success => self.books.head(guard, ticket, Some(now)),
+            Heard::Success => self.books.head(guard, &mut flying.case.ticket, Some(now)),
             Heard::Body => {
                 let epoch = ticket.epoch;
                 Some(Op::Confirm { request, epoch })
@@ -260,6 +260,9 @@ impl<'a> Actor<'a> {
         });
         if matches!(heard, Heard::Settled(_)) && ticket.standing == Standing::Probe {
             self.scene.court.record().give_back(flying.request);
+        }
+        if let Some(number) = effect.ended {
+            flying.case.ticket.word = Word::Ended(number);
         }
         if heard == Heard::Body && effect.lost {
             flying.case.ticket.standing = Standing::Lost;

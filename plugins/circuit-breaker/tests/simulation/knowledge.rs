@@ -17,18 +17,19 @@ const TICK: u64 = 50 * MILLI;
 const CERTAIN: u64 = 100 * MILLI;
 const WINDOW: u64 = 2_000 * MILLI;
 
-/// A request under way: of which worker, and whether its head has come.
+/// A request under way: of which worker, and when its head has come.
 struct Flying {
     worker: usize,
     flow: Flow,
-    streams: bool,
+    head: Option<u64>,
 }
 
 /// What is known at once.
 #[derive(Default)]
 struct Truth {
-    /// When heads of successes came, and failures.
+    /// When heads of successes came, those of responses that broke off since, and failures.
     heads: Vec<u64>,
+    broken: Vec<u64>,
     failures: Vec<u64>,
     window: Window,
     /// When requests were settled.
@@ -49,10 +50,15 @@ struct Play {
 }
 
 impl Truth {
-    /// Failures since the last success that came until then.
+    /// Failures since the last success that came until then and has not broken off.
     fn in_a_row(&self, until: u64) -> u64 {
-        let heads = self.heads.iter().filter(|head| **head <= until);
-        let last = heads.max().copied().unwrap_or_default();
+        let mut heads = self.heads.clone();
+        for broken in &self.broken {
+            let place = heads.iter().position(|head| head == broken).unwrap();
+            heads.swap_remove(place);
+        }
+        let heads = heads.into_iter().filter(|head| *head <= until);
+        let last = heads.max().unwrap_or_default();
         self.failures.iter().filter(|at| **at >= last).count() as u64
     }
 
@@ -158,7 +164,7 @@ impl Play {
             self.flying.push(Flying {
                 worker,
                 flow,
-                streams: false,
+                head: None,
             });
         }
     }
@@ -171,23 +177,24 @@ impl Play {
             truth.failures.push(now);
             truth.settled(ratio, 1, now);
         };
-        match (flying.streams, fails) {
-            (false, false) => {
+        match (flying.head, fails) {
+            (None, false) => {
                 self.truth.heads.push(now);
                 worker.respond(&mut flying.flow, 200, Origin::Upstream);
-                flying.streams = true;
+                flying.head = Some(now);
                 self.flying.push(flying);
             }
-            (false, true) => {
+            (None, true) => {
                 failed(&mut self.truth, &self.ratio);
                 worker.respond(&mut flying.flow, 503, Origin::Upstream);
                 worker.end(flying.flow, Origin::Upstream);
             }
-            (true, false) => {
+            (Some(_), false) => {
                 self.truth.settled(&self.ratio, 0, now);
                 worker.end(flying.flow, Origin::Upstream);
             }
-            (true, true) => {
+            (Some(head), true) => {
+                self.truth.broken.push(head);
                 failed(&mut self.truth, &self.ratio);
                 worker.end(flying.flow, Origin::BrokenOff);
             }
@@ -256,7 +263,7 @@ fn what_is_known_late_opens_nothing_and_delays_no_longer_than_its_bound() {
         // At last all fail.
         for flying in std::mem::take(&mut play.flying) {
             // Until its client left a stream did well.
-            if flying.streams {
+            if flying.head.is_some() {
                 let now = play.now();
                 play.truth.settled(&play.ratio, 0, now);
             }

@@ -8,6 +8,18 @@ use crate::window::Counts;
 pub(crate) struct Ticket {
     pub(crate) epoch: u64,
     pub(crate) standing: Standing,
+    pub(crate) word: Word,
+}
+
+/// What became of the head of its success.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Word {
+    #[default]
+    None,
+    /// Its worker remembers it, by this number.
+    Remembered(u64),
+    /// It has ended a row, the one of this number in its epoch.
+    Ended(u64),
 }
 
 /// As what a request was admitted.
@@ -61,6 +73,8 @@ pub(crate) struct Effect {
     /// Whether anything is other than before.
     pub(crate) stores: bool,
     pub(crate) transition: Option<Transition>,
+    /// The number of the end that a success has made of a row.
+    pub(crate) ended: Option<u64>,
     /// Whether a permit that was to be confirmed is another's.
     pub(crate) lost: bool,
     /// What whoever looked has seen: failures on record, and a share that may be exceeded.

@@ -9,7 +9,7 @@ use portcullis_sim::{Dialect, World};
 use crate::books::Books;
 use crate::gateway::{self, Faulty, Gateway, Nobody, Watched};
 use crate::generate::{Force, Guard, Mode, Plugin};
-use crate::op::{Answer, Effect, Op, Standing, Ticket};
+use crate::op::{Answer, Effect, Op, Standing, Ticket, Word};
 use crate::outcome::{Case, Heard, Outcome, Settled};
 use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
@@ -250,6 +250,7 @@ impl Play {
             Force::Closed => Answer::Pass(Ticket {
                 epoch: 0,
                 standing: Standing::Forced,
+                word: Word::None,
             }),
             Force::None => {
                 let effect = self.apply(turn, place, &Op::Ask { request, whole })?;
@@ -275,8 +276,10 @@ impl Play {
             match case.hear(&guard, &step, grpc, now, dialect, failing) {
                 Heard::Nothing => {}
                 Heard::Success => {
-                    if let Some(op) = self.books[worker].head(&guard, case.ticket, now) {
-                        let _ = self.apply(&turn, *place, &op);
+                    if let Some(op) = self.books[worker].head(&guard, &mut case.ticket, now)
+                        && let Ok(effect) = self.apply(&turn, *place, &op)
+                    {
+                        case.ticket.word = effect.ended.map_or(Word::None, Word::Ended);
                     }
                 }
                 Heard::Body => {

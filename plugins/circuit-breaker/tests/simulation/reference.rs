@@ -4,7 +4,7 @@
 //! `slowCallRateThreshold`), failures in a row open it too, and the first probe that failed or was
 //! slow opens it again (`permittedNumberOfCallsInHalfOpenState` probes at a time).
 
-use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition};
+use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
 use crate::outcome::Outcome;
 use crate::window::{Counts, Ratio, Window};
 
@@ -68,22 +68,59 @@ pub(crate) struct Place {
 /// When the failures came that are in a row: all that is told of a success goes by these. The dates
 /// are the clock's, which may have been set back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Row(pub(crate) Vec<u64>);
+pub(crate) struct Row {
+    pub(crate) dates: Vec<u64>,
+    /// How many successes have ended a row so far, and what the last one took out, as long as no
+    /// other success has come after it.
+    ends: u64,
+    taken: Vec<u64>,
+    /// Whether something came back, so that it is not known when the row began.
+    came_back: bool,
+}
 
 impl Row {
     /// A success at `head` is told at `now`. Those before it are no longer in the row; of those after
     /// it the last is for certain. Only where the clock went on all the time is a success that is
     /// dated before all of them certain to have come before them.
     fn tell(&mut self, head: u64, now: u64) {
-        let (Some(first), Some(last)) = (self.0.first().copied(), self.0.last().copied()) else {
+        self.taken.clear();
+        let (Some(first), Some(last)) = (self.dates.first(), self.dates.last().copied()) else {
             return;
         };
-        let went_on = self.0.is_sorted();
+        let went_on = self.dates.is_sorted() && !self.came_back;
         if last > now || head >= last {
-            self.0.clear();
-        } else if head >= first || !went_on {
-            self.0 = vec![last];
+            self.leave(&[]);
+        } else if head >= *first || !went_on {
+            self.leave(&[last]);
         }
+    }
+
+    fn leave(&mut self, dates: &[u64]) {
+        self.dates = dates.to_vec();
+        self.came_back = false;
+    }
+
+    /// A success is told as its head comes; its number, if it ends a row.
+    fn end(&mut self) -> Option<u64> {
+        self.taken = std::mem::take(&mut self.dates);
+        self.came_back = false;
+        (!self.taken.is_empty()).then(|| {
+            self.ends += 1;
+            self.ends
+        })
+    }
+
+    /// Who had ended a row breaks off.
+    fn take_back(&mut self, number: u64) {
+        if self.ends == number && !self.taken.is_empty() {
+            self.dates = [std::mem::take(&mut self.taken), self.dates.clone()].concat();
+            self.came_back = true;
+        }
+    }
+
+    /// Whether a success would change nothing.
+    fn is_clear(&self) -> bool {
+        self.dates.is_empty() && self.taken.is_empty()
     }
 }
 
@@ -175,7 +212,7 @@ impl Breaker {
         let mut effect = self.applied(settings, op, now, look);
         if let State::Closed { row, failing, slow } = &self.state {
             effect.saw = Saw {
-                failures: !row.0.is_empty(),
+                failures: !row.is_clear(),
                 suspicion: failing.suspicion.is_some() || slow.suspicion.is_some(),
             };
         }
@@ -191,8 +228,8 @@ impl Breaker {
                 if let State::Closed { row, .. } = &mut self.state
                     && *epoch == self.epoch
                 {
-                    effect.stores = !row.0.is_empty();
-                    row.0.clear();
+                    effect.stores = !row.is_clear();
+                    effect.ended = row.end();
                 }
                 effect
             }
@@ -210,6 +247,7 @@ impl Breaker {
                     };
                     let fails =
                         matches!(outcome, Outcome::Failure(_)) && ticket.epoch == self.epoch;
+                    let fails = fails.then_some(ticket.word);
                     self.count(settings, fails, *news, cause, now, look)
                 }
                 Standing::Probe if ticket.epoch != self.epoch => {
@@ -218,14 +256,14 @@ impl Breaker {
                         Outcome::Success => slow.then_some("slow"),
                         Outcome::Ignored => None,
                     };
-                    self.count(settings, false, *news, cause, now, look)
+                    self.count(settings, None, *news, cause, now, look)
                 }
                 Standing::Probe => {
                     self.probe_returns(settings, *request, *outcome, *slow, now, look)
                 }
                 Standing::Forced | Standing::Lost => Effect::default(),
             },
-            Op::Tell(news) => self.count(settings, false, *news, None, now, look),
+            Op::Tell(news) => self.count(settings, None, *news, None, now, look),
         }
     }
 
@@ -270,10 +308,11 @@ impl Breaker {
         }
         let (epoch, places, crowd) = match &mut self.state {
             State::Closed { row, .. } => {
-                let after_failures = !row.0.is_empty();
+                let after_failures = !row.is_clear();
                 effect.answer = Some(Answer::Pass(Ticket {
                     epoch: self.epoch,
                     standing: Standing::Plain { after_failures },
+                    word: Word::None,
                 }));
                 return effect;
             }
@@ -321,6 +360,7 @@ impl Breaker {
         effect.answer = Some(Answer::Pass(Ticket {
             epoch,
             standing: Standing::Probe,
+            word: Word::None,
         }));
         effect
     }
@@ -328,7 +368,7 @@ impl Breaker {
     fn count(
         &mut self,
         settings: &Settings,
-        fails: bool,
+        fails: Option<Word>,
         news: News,
         cause: Option<&'static str>,
         now: u64,
@@ -344,8 +384,13 @@ impl Breaker {
         {
             row.tell(head, now);
         }
-        if settings.consecutive.is_some() && fails {
-            row.0.push(now);
+        if settings.consecutive.is_some()
+            && let Some(word) = fails
+        {
+            if let Word::Ended(number) = word {
+                row.take_back(number);
+            }
+            row.dates.push(now);
         }
         let told = news.told.filter(|(of, _)| *of == epoch);
         let told = told.map(|(_, told)| told).unwrap_or_default();
@@ -360,8 +405,8 @@ impl Breaker {
         {
             reason = Some("failure_ratio");
         }
-        let row = row.0.len() as u64;
-        if fails && settings.consecutive.is_some_and(|most| row >= most) {
+        let row = row.dates.len() as u64;
+        if fails.is_some() && settings.consecutive.is_some_and(|most| row >= most) {
             reason = Some("consecutive_failures");
         }
         let State::Closed { row, failing, slow } = &self.state else {

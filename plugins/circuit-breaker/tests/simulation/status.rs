@@ -97,7 +97,7 @@ fn of(guard: &Guard, breaker: &Breaker, now: u64) -> Value {
     match &breaker.state {
         State::Closed { row, failing, slow } => {
             if settings.consecutive.is_some() {
-                shown["consecutive_failures"] = row.0.len().into();
+                shown["consecutive_failures"] = row.dates.len().into();
             }
             if let Some(ratio) = &settings.failing {
                 let seen = failing.window.seen(ratio, now);

@@ -48,6 +48,14 @@ fn an_error_says_path_value_and_rule() {
             r#"providers.dashboard.algorithms[1]: "HS257" is not an algorithm; expected one of HS256, HS384, HS512, RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, ES512, EdDSA, Ed25519"#,
         ),
         (
+            "/providers/dashboard/keys",
+            json!([
+                { "kid": "new", "secret": { "value": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" } },
+                { "kid": "old", "secret": { "value": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef" } },
+            ]),
+            "providers.dashboard.keys[1]: the same secret as another key; expected another one (a running gateway does not see a variable change)",
+        ),
+        (
             "/providers/dashboard/algorithms/1",
             json!("HS256"),
             r#"providers.dashboard.algorithms[1]: "HS256" is there twice"#,

@@ -74,6 +74,8 @@ mod jwks_places;
 mod jwks_scene;
 mod jwks_verify_budget;
 mod jwt_auth;
+mod jwt_auth_migration;
+mod migration;
 mod rate_limit;
 mod rate_limit_address;
 mod rate_limit_hot_key;

@@ -1,9 +1,13 @@
 //! Whose request it is behind a proxy on the gateway's own host: what of Envoy's settings tells clients apart, as
 //! `docs/rate_limit.md` has it.
 
-use anyhow::Result;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
 use portcullis_e2e::Gateway;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::UnixStream;
 
 use crate::common::SEARCH;
 
@@ -65,5 +69,57 @@ async fn a_proxy_on_the_same_host_makes_one_client_of_all_where_envoy_appends_it
     let trusted = json!({ "trusted_proxies": ["127.0.0.0/8"] });
     let statuses = behind_proxy(trusted, json!({ "use_remote_address": true })).await?;
     assert_eq!(statuses, [200, 429, 429, 429]);
+    Ok(())
+}
+
+/// The status that a request gets over a unix socket.
+async fn over(socket: &Path, forwarded: &str) -> Result<u16> {
+    let mut stream = UnixStream::connect(socket).await?;
+    let request = format!(
+        "GET {SEARCH} HTTP/1.1\r\nhost: gateway\r\nconnection: close\r\nx-forwarded-for: {forwarded}\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let status = answer.split(' ').nth(1).context("no status")?;
+    Ok(status.parse()?)
+}
+
+/// A listener on a unix socket beside the other one: whoever is at its end is one client, or a proxy that is trusted.
+#[tokio::test]
+async fn over_a_unix_socket_all_are_one_client_or_those_that_a_trusted_proxy_names() -> Result<()> {
+    for (trusted, expected) in [
+        (json!([]), [200, 429, 429, 429]),
+        (json!(["unix"]), TOLD_APART),
+    ] {
+        let folder = tempfile::tempdir()?;
+        let socket = folder.path().join("gateway.sock");
+        let gateway = Gateway::with("rate_limit").edit(|bootstrap| {
+            let config = bootstrap.filter("rate_limit")?;
+            config["limits"][0]["quota"] = json!(1);
+            config["limits"][0]["window"] = json!("1h");
+            config["client_address"] = json!({ "trusted_proxies": trusted });
+            bootstrap.connection_manager()?["use_remote_address"] = json!(true);
+            let mut listener = bootstrap.at("/static_resources/listeners/0")?.clone();
+            listener["name"] = json!("local");
+            listener["address"] = json!({ "pipe": { "path": socket } });
+            let listeners = bootstrap.at("/static_resources/listeners")?.as_array_mut();
+            listeners
+                .context("the listeners are no list")?
+                .push(listener);
+            Ok(())
+        });
+        let _gateway = gateway.start().await?;
+        let mut statuses = [0; 4];
+        for (status, forwarded) in statuses.iter_mut().zip([
+            "198.51.100.1",
+            "198.51.100.2",
+            "198.51.100.1",
+            "203.0.113.9, 198.51.100.1",
+        ]) {
+            *status = over(&socket, forwarded).await?;
+        }
+        assert_eq!(statuses, expected, "{trusted}");
+    }
     Ok(())
 }

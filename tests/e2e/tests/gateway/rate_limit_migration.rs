@@ -2,36 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, Result, bail};
-use portcullis_e2e::{Answer, Gateway, Placement, repository};
+use anyhow::{Result, bail};
+use portcullis_e2e::{Answer, Gateway};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::common::{HEALTH, SEARCH, early_in_a_minute};
-
-/// Who limits a request: requests with this header go to a route on which only Envoy's filter is on.
-const NATIVE: (&str, &str) = ("x-limited-by", "envoy");
-
-/// The YAML blocks of a section of the page: theirs, and ours.
-fn example(section: &str) -> Result<[Value; 2]> {
-    let page = std::fs::read_to_string(repository().join("docs/migration.md"))?;
-    let heading = format!("\n### {section}\n");
-    let (_, text) = page
-        .split_once(&heading)
-        .with_context(|| format!("the page has no section {section}"))?;
-    let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
-    let text = text.split_once("\n### ").map_or(text, |(text, _)| text);
-    let blocks = text.split("```yaml\n").skip(1);
-    let blocks = blocks.filter_map(|block| block.split_once("```"));
-    let blocks: Vec<Value> = blocks
-        .map(|(block, _)| serde_saphyr::from_str(block))
-        .collect::<Result<_, _>>()?;
-    let found = blocks.len();
-    blocks
-        .try_into()
-        .ok()
-        .with_context(|| format!("{section} has {found} blocks, not theirs and ours"))
-}
+use crate::migration::{NATIVE, both, example};
 
 /// A gateway with an example's limits alone.
 async fn limited(section: &str, edit: impl FnOnce(&mut Value)) -> Result<Gateway> {
@@ -41,34 +18,6 @@ async fn limited(section: &str, edit: impl FnOnce(&mut Value)) -> Result<Gateway
         *bootstrap.filter("rate_limit")? = ours;
         Ok(())
     });
-    gateway.start().await
-}
-
-/// A gateway with both filters of an example, each on the route where the other is off.
-async fn both(section: &str, workers: u32) -> Result<Gateway> {
-    let [theirs, ours] = example(section)?;
-    let gateway = Gateway::with("rate_limit")
-        .workers(workers)
-        .edit(|bootstrap| {
-            *bootstrap.filter("rate_limit")? = ours;
-            let native = theirs["name"].as_str().context("a name")?.to_owned();
-            bootstrap.put(Placement::After, "rate_limit", theirs)?;
-            let routes = bootstrap.routes()?;
-            let mut route = routes.first().context("a route")?.clone();
-            let off = json!({
-                "@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig",
-                "disabled": true,
-            });
-            for route in routes.iter_mut() {
-                route["typed_per_filter_config"] = json!({ native.as_str(): off });
-            }
-            let (name, value) = NATIVE;
-            route["match"]["headers"] =
-                json!([{ "name": name, "string_match": { "exact": value } }]);
-            route["typed_per_filter_config"] = json!({ "rate_limit": off });
-            routes.insert(0, route);
-            Ok(())
-        });
     gateway.start().await
 }
 
@@ -100,7 +49,7 @@ with_one_and_four_workers! {
     /// The steps lie a second off the times at which a token comes, so that a busy machine is in
     /// time for each.
     async fn a_token_bucket_admits_what_envoys_own_filter_does(workers) {
-        let gateway = both("One bucket", workers).await?;
+        let gateway = both("rate_limit", example("One bucket")?, workers).start().await?;
         let begun = Instant::now();
         let (mut theirs, mut ours) = (Vec::new(), Vec::new());
         for (seconds, requests) in [(0, 13), (3, 3), (5, 2), (9, 3), (11, 1), (13, 1), (15, 2)] {
@@ -130,7 +79,9 @@ with_one_and_four_workers! {
 /// Nothing drips in within a test, so that the sequence is all there is to it.
 #[tokio::test]
 async fn descriptors_and_keys_admit_the_same() -> Result<()> {
-    let gateway = both("Descriptors", 4).await?;
+    let gateway = both("rate_limit", example("Descriptors")?, 4)
+        .start()
+        .await?;
     for (key, status) in [
         (Some("a"), 200),
         (Some("a"), 200),
@@ -156,7 +107,9 @@ async fn descriptors_and_keys_admit_the_same() -> Result<()> {
 /// Envoy looks ahead to the next token where we look to the last.
 #[tokio::test]
 async fn headers_of_one_name_say_what_the_page_says_they_do() -> Result<()> {
-    let gateway = both("Descriptors", 1).await?;
+    let gateway = both("rate_limit", example("Descriptors")?, 1)
+        .start()
+        .await?;
     for (native, ours) in [
         ([3, 2, 0], [1, 2, 3_600]),
         ([3, 1, 0], [1, 1, 7_200]),

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use portcullis_e2e::{Gateway, until};
+use portcullis_e2e::{Bootstrap, Gateway, INTER_SERVICE_SECRET, repository, until};
 use portcullis_service_token_verifier::{
     Algorithm, Secret, SignatureVerifier, StaticVerifier, TokenVerifier, Verifier,
 };
@@ -164,6 +164,75 @@ async fn the_secret_of_a_token_is_exchanged_and_no_request_is_refused() -> Resul
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_secret_of_a_signature_is_exchanged_and_no_request_is_refused() -> Result<()> {
     rotate("http_signature").await
+}
+
+/// The configuration that the page gives for a rotation.
+fn as_on_the_page() -> Result<Value> {
+    let page = std::fs::read_to_string(repository().join("docs/service_token.md"))?;
+    let (_, section) = page
+        .split_once("\n## Rotation\n")
+        .context("no such section")?;
+    let (_, block) = section
+        .split_once("```yaml\n")
+        .context("no configuration")?;
+    let (block, _) = block.split_once("```").context("it has no end")?;
+    Ok(serde_saphyr::from_str(block)?)
+}
+
+fn with(config: Value) -> impl FnOnce(&mut Bootstrap) -> Result<()> {
+    move |bootstrap| {
+        *bootstrap.filter("service_token")? = config;
+        let keys = bootstrap.environment("service_token")?;
+        *keys = json!(["INTER_SERVICE_SECRET", "INTER_SERVICE_SECRET_2026_12"]);
+        Ok(())
+    }
+}
+
+/// A gateway that runs does not see the new variable; one that is started beside it does. That is what the page says to do.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_a_variable_of_its_own_comes_with_a_new_process_and_no_request_is_refused()
+-> Result<()> {
+    let old = ("2026-11", INTER_SERVICE_SECRET);
+    let new = ("2026-12", "the-secret-of-december-of-32-bytes-or-more");
+    let upstream = Upstream::start(verifier("static", &[old])?).await?;
+    let before = || {
+        json!({ "credential": { "kind": "static",
+            "secrets": [{ "id": "2026-11", "env": "INTER_SERVICE_SECRET" }] } })
+    };
+    let gateway = Gateway::with("service_token")
+        .reloadable()
+        .upstream(upstream.address);
+    let mut first = gateway.edit(with(before())).start().await?;
+    let traffic = Traffic::start(first.url(SEARCH));
+    upstream.sees_only("2026-11").await?;
+    upstream.accept(verifier("static", &[old, new])?);
+
+    // Nothing that goes wrong on the way is a request that is refused, nor the old secret under the new name.
+    for secrets in [
+        as_on_the_page()?["credential"]["secrets"].clone(),
+        json!([{ "id": "2026-12", "env": "INTER_SERVICE_SECRET" }, { "id": "2026-11", "env": "INTER_SERVICE_SECRET" }]),
+    ] {
+        let mut config = before();
+        config["credential"]["secrets"] = secrets;
+        assert!(
+            first.reload(with(config.clone())).await.is_err(),
+            "{config}"
+        );
+        traffic.passes(10).await?;
+    }
+    assert!(upstream.seen().iter().all(|id| id == "2026-11"));
+
+    let second = Gateway::with("service_token").upstream(upstream.address);
+    let second = second.env("INTER_SERVICE_SECRET_2026_12", new.1);
+    let second = second.edit(with(as_on_the_page()?)).start().await?;
+    let other = Traffic::start(second.url(SEARCH));
+    other.passes(30).await?;
+    traffic.end().await?;
+    drop(first);
+    upstream.sees_only("2026-12").await?;
+    upstream.accept(verifier("static", &[new])?);
+    other.passes(30).await?;
+    other.end().await
 }
 
 /// From the secret itself to a signed kind, one side at a time.
