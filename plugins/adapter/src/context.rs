@@ -35,7 +35,7 @@ struct Shared<P> {
 
 impl<P: Policy> Shared<P> {
     /// Lays out what workers share, once. On Kong not while it is configured: without a zone of shared memory reading it
-    /// traps, and a trap there leaves the gateway open, while one within a request refuses it.
+    /// traps, and a trap there leaves the gateway open, while one within a request answers it with 500.
     fn prepare(&self) {
         if !self.prepared.replace(true) {
             self.with_ports(|ports| self.policy.prepare(ports));
@@ -44,7 +44,11 @@ impl<P: Policy> Shared<P> {
 
     /// Looks after what goes on between requests.
     fn tick(&self) {
-        self.prepare();
+        // Without a zone of shared memory each tick on Kong would trap, start the filter anew and with it one more timer: so
+        // a policy that can wait for its first request does.
+        if self.host == Host::Envoy || self.policy.fetches() {
+            self.prepare();
+        }
         self.with_ports(|ports| self.policy.on_tick(ports));
         for call in self.calls.given_up() {
             self.on_call_end(call, &NoReply::Unanswered);
@@ -89,7 +93,11 @@ impl<P: Policy> Caller for Shared<P> {
 
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply) {
         self.with_ports(|ports| self.policy.on_call_end(call, reply, ports));
-        self.call_next();
+        match self.host {
+            Host::Envoy => self.call_next(),
+            // With the next tick: Kong's worker dies of a call that is made while it hands over the answer to another.
+            Host::Kong => {}
+        }
     }
 }
 

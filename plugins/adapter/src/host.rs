@@ -78,6 +78,15 @@ pub(crate) fn response_origin(host: Host) -> Origin {
     }
 }
 
+/// Whether a host of the upstream was chosen for the request.
+pub(crate) fn has_upstream(host: Host) -> bool {
+    let property = match host {
+        Host::Envoy => "upstream\0address",
+        Host::Kong => "ngx\0upstream_status",
+    };
+    !matches!(abi::property(property), Err(Status::NOT_FOUND))
+}
+
 /// Who answered, by nginx's `$upstream_status`: the status of each server that was tried, `502, 200`; `-` for one that
 /// gave none; nothing where none was asked.
 fn upstream_origin(statuses: &[u8]) -> Origin {

@@ -55,6 +55,10 @@ impl Response for ResponseView {
         host::response_origin(self.host)
     }
 
+    fn reached_upstream(&self) -> bool {
+        host::has_upstream(self.host)
+    }
+
     fn end_tells_origin(&self) -> bool {
         self.host == Host::Envoy
     }

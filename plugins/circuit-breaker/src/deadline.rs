@@ -41,9 +41,8 @@ fn is_envoys(name: &[u8]) -> bool {
         .any(|envoys| name.eq_ignore_ascii_case(envoys))
 }
 
-/// `TimeoutValue TimeoutUnit`: at most eight digits, and one of H, M, S, m, u, n.
+/// `TimeoutValue TimeoutUnit`: digits, and one of H, M, S, m, u, n. gRPC has eight digits at most; Envoy reads more of them, too.
 fn grpc(value: &[u8]) -> Option<Span> {
-    const MOST_DIGITS: usize = 8;
     let (unit, digits) = value.split_last()?;
     let nanos: u64 = match unit {
         b'H' => 3_600_000_000_000,
@@ -54,9 +53,6 @@ fn grpc(value: &[u8]) -> Option<Span> {
         b'n' => 1,
         _ => return None,
     };
-    if digits.len() > MOST_DIGITS {
-        return None;
-    }
     Some(Span::from_nanos(number(digits)?.saturating_mul(nanos)))
 }
 
@@ -66,8 +62,14 @@ fn millis(value: &[u8]) -> Option<Span> {
     (millis > 0).then(|| Span::from_millis(millis))
 }
 
-fn number(digits: &[u8]) -> Option<u64> {
-    // A sign would be read as one.
+/// As Envoy reads it: white space around it and a plus before it are no matter to it.
+fn number(text: &[u8]) -> Option<u64> {
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let from = text.iter().position(|byte| !is_space(byte))?;
+    let to = text.iter().rposition(|byte| !is_space(byte))?;
+    let text = text.get(from..=to)?;
+    let digits = text.strip_prefix(b"+").unwrap_or(text);
+    // A second sign would be read as one.
     if !digits.iter().all(u8::is_ascii_digit) {
         return None;
     }
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grpc_timeout_is_read_by_its_grammar() {
+    fn a_grpc_timeout_is_read_by_its_grammar_and_as_envoy_reads_it() {
         for (value, nanos) in [
             ("1m", Some(1_000_000)),
             ("0m", Some(0)),
@@ -125,16 +127,22 @@ mod tests {
             ("99999999n", Some(99_999_999)),
             // Longer than time lasts.
             ("99999999H", Some(u64::MAX)),
-            ("123456789n", None),
+            ("123456789n", Some(123_456_789)),
+            ("000000000200m", Some(200_000_000)),
+            ("99999999999999999999n", None),
             ("", None),
             ("m", None),
             ("1", None),
             ("1s", None),
             ("-1m", None),
-            ("+1m", None),
+            ("++1m", None),
             ("1.5S", None),
-            (" 1m", None),
-            ("1 m", None),
+            ("1 2m", None),
+            (" m", None),
+            ("+1m", Some(1_000_000)),
+            (" 1m", Some(1_000_000)),
+            ("1 m", Some(1_000_000)),
+            ("1\tm", Some(1_000_000)),
         ] {
             assert_eq!(of(&[("grpc-timeout", value)]), nanos, "{value:?}");
         }
@@ -161,6 +169,7 @@ mod tests {
                 ("0", None),
                 ("", None),
                 ("1s", None),
+                ("+250", Some(250_000_000)),
                 ("99999999999999999999", None),
             ] {
                 assert_eq!(of(&[(name, value)]), nanos, "{name}: {value:?}");

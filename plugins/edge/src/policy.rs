@@ -210,6 +210,10 @@ impl Policy for Edge {
         }
     }
 
+    fn fetches(&self) -> bool {
+        self.jwt_auth.as_ref().is_some_and(JwtAuth::fetches)
+    }
+
     fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         self.jwt_auth.as_ref()?.next_call(ports)
     }

@@ -349,6 +349,10 @@ impl Policy for JwtAuth {
         }
     }
 
+    fn fetches(&self) -> bool {
+        self.mode != Mode::Off && self.providers.remote_keys().next().is_some()
+    }
+
     fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         if self.mode == Mode::Off {
             return None;

@@ -25,7 +25,8 @@ pub enum AmbiguousPath {
     EncodedSeparator,
     /// `;`, spelled out or encoded: servlet containers cut it off a segment with all behind it.
     PathParameter,
-    /// `\`, `#`, a space, a control character or a byte outside of ASCII.
+    /// `\`, `#`, a space, a control character or a byte outside of ASCII; or a control character or the
+    /// end of a line that is encoded, before which the `$` of a router's pattern matches, too.
     ForbiddenByte,
     /// `%` without two hex digits, or `%00`.
     InvalidEncoding,
@@ -62,6 +63,7 @@ impl<'a> CanonicalPath<'a> {
         }
         let canonical = decode_unreserved(path)?;
         check_segments(&canonical)?;
+        check_encoded(&canonical)?;
         Ok(Self(canonical))
     }
 
@@ -140,6 +142,18 @@ fn decode_unreserved(path: &[u8]) -> Result<Cow<'_, str>, AmbiguousPath> {
     Ok(Cow::Owned(decoded))
 }
 
+/// Refuses what is encoded and no text: the controls of ASCII and of Latin-1, and Unicode's ends of lines and paragraphs.
+/// Python's `$` matches before a line feed at the end, Java's before any of these, so that `/admin%0A` is their `/admin`.
+fn check_encoded(path: &str) -> Result<(), AmbiguousPath> {
+    const CONTROLS: [&str; 5] = ["%0", "%1", "%7F", "%C2%8", "%C2%9"];
+    const ENDS: [&str; 2] = ["%E2%80%A8", "%E2%80%A9"];
+    let mut forbidden = CONTROLS.iter().chain(&ENDS);
+    match path.contains('%') && forbidden.any(|encoded| path.contains(encoded)) {
+        true => Err(AmbiguousPath::ForbiddenByte),
+        false => Ok(()),
+    }
+}
+
 fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
     let mut segments = path.split('/').skip(1).peekable();
     while let Some(segment) = segments.next() {
@@ -173,6 +187,11 @@ mod tests {
         assert_eq!(canonical("/%252e%252e/").as_deref(), Ok("/%252e%252e/"));
         assert_eq!(canonical("/").as_deref(), Ok("/"));
         assert_eq!(canonical("/a/").as_deref(), Ok("/a/"));
+        assert_eq!(canonical("/%250a").as_deref(), Ok("/%250a"));
+        assert_eq!(
+            canonical("/%C2%A0%E2%80%AA").as_deref(),
+            Ok("/%C2%A0%E2%80%AA")
+        );
         assert_eq!(canonical("/a%3Ab%2c/%40").as_deref(), Ok("/a:b,/@"));
         assert_eq!(
             canonical("/a[b]/{c}%5b").as_deref(),
@@ -204,6 +223,15 @@ mod tests {
             ("/a\u{e4}", ForbiddenByte),
             ("/a\0", ForbiddenByte),
             ("/a%00", InvalidEncoding),
+            ("/admin%0a", ForbiddenByte),
+            ("/admin%0D", ForbiddenByte),
+            ("/u/1%09/x", ForbiddenByte),
+            ("/a%1f", ForbiddenByte),
+            ("/a%7F", ForbiddenByte),
+            ("/a%c2%85", ForbiddenByte),
+            ("/a%C2%9F", ForbiddenByte),
+            ("/a%E2%80%a8", ForbiddenByte),
+            ("/a%E2%80%A9", ForbiddenByte),
             ("/a%", InvalidEncoding),
             ("/a%4", InvalidEncoding),
             ("/a%zz", InvalidEncoding),

@@ -71,6 +71,11 @@ pub trait Policy: Sized {
         HeaderEdits::none()
     }
 
+    /// Whether it has something to fetch before a request comes, so that its ticks share data from the start.
+    fn fetches(&self) -> bool {
+        false
+    }
+
     /// Whether [`Policy::on_end`] tells it something, so that it is worth asking how much of a request has come.
     fn observes_ends(&self) -> bool {
         false

@@ -59,6 +59,11 @@ pub trait Response {
     fn end_tells_origin(&self) -> bool {
         false
     }
+    /// Whether some of the request may have gone on to the upstream, whoever made this response: another attempt may have
+    /// been made before the one that this is about.
+    fn reached_upstream(&self) -> bool {
+        self.origin() != Origin::Gateway
+    }
     /// The gRPC status (gRPC over HTTP/2, "Responses"), where it stands in the head: an answer
     /// without a body, or the gateway's own.
     fn grpc_status(&self) -> Option<u8> {

@@ -62,6 +62,26 @@ fn a_full_bucket_gives_up_the_key_that_stops_to_matter_first() {
     assert!(!is_held(&bucket, 1) && is_held(&bucket, 9));
 }
 
+/// No count matters for longer than the horizon: what does is of a clock that was wrong.
+#[test]
+fn what_lies_beyond_the_horizon_makes_room_first_and_what_lies_at_it_does_not() {
+    let quota = quota(Algorithm::FixedWindow);
+    for (beyond, is_held_on) in [(1, false), (0, true)] {
+        let mut bucket = Bucket::default();
+        charge(&mut bucket, &ask(&quota, 1, 1, later(600)));
+        for key in 2..=8 {
+            charge(&mut bucket, &ask(&quota, key, 1, START));
+        }
+        let newcomer = Ask {
+            horizon: later(660).before(Span::from_nanos(beyond)),
+            ..ask(&quota, 9, 1, START)
+        };
+        charge(&mut bucket, &newcomer);
+        assert!(is_held(&bucket, 9));
+        assert_eq!(is_held(&bucket, 1), is_held_on, "{beyond}");
+    }
+}
+
 #[test]
 fn what_is_refused_and_what_costs_nothing_writes_nothing() {
     for algorithm in ALGORITHMS {

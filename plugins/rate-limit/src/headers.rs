@@ -177,6 +177,42 @@ mod tests {
     }
 
     #[test]
+    fn headers_of_limits_are_known_in_all_their_forms_and_others_are_not_theirs() {
+        for (name, is_one) in [
+            ("ratelimit", true),
+            ("RateLimit-Policy", true),
+            ("ratelimit-remaining", true),
+            ("X-RateLimit-Limit", true),
+            ("x-ratelimit-reset-day", true),
+            ("x-ratelimit", false),
+            ("x-rate-limit-limit", false),
+            ("rate", false),
+            ("content-length", false),
+            ("", false),
+        ] {
+            assert_eq!(is_of_a_limit(name), is_one, "{name}");
+        }
+    }
+
+    /// What is left of a quota that a dear request did not fit into is no matter then.
+    #[test]
+    fn of_limits_that_refuse_for_as_long_the_one_with_the_longer_window_is_the_nearest() {
+        let refusing = |window, remaining| Standing {
+            window,
+            remaining,
+            wait: 30,
+            ..PER_IP
+        };
+        for standings in [
+            [refusing(60, 0), refusing(3_600, 5)],
+            [refusing(3_600, 5), refusing(60, 0)],
+        ] {
+            let nearest = standings.iter().min_by_key(|standing| standing.distance());
+            assert_eq!(nearest.unwrap().window, 3_600);
+        }
+    }
+
+    #[test]
     fn the_limit_that_refuses_for_longest_is_the_nearest_and_its_reset_is_the_wait() {
         let short = Standing {
             name: "short",

@@ -37,13 +37,16 @@ fn fingerprint_when(
         claim_headers: &[],
         address: &OnceCell::new(),
     };
-    let quota = Quota {
+    Fingerprint::of(limit, &quota(), &parts, &source, &[7; 16], when_missing)
+}
+
+fn quota() -> Quota {
+    Quota {
         algorithm: Algorithm::FixedWindow,
         quota: 1,
         window: Span::from_secs(60),
         burst: 1,
-    };
-    Fingerprint::of(limit, &quota, &parts, &source, &[7; 16], when_missing)
+    }
 }
 
 #[test]
@@ -135,6 +138,76 @@ fn another_number_of_slots_moves_as_few_keys_as_can_be_and_all_slots_are_used() 
         assert!(used.values().all(|keys| *keys < 4 * fair + 4), "{fair}");
     }
     assert_eq!(key(1).slot(0), 0);
+}
+
+#[test]
+fn a_claim_is_read_from_the_header_that_is_named_for_it() {
+    let path = |text| portcullis_policy::config::ClaimPath::from_text(text).unwrap();
+    let named = [
+        (path("tenant"), "x-tenant".to_owned()),
+        (path("sub"), "x-user-id".to_owned()),
+    ];
+    let key = |user: &str, tenant: &str| {
+        let headers = Headers::from_pairs([("x-user-id", user), ("x-tenant", tenant)]);
+        let source = Source {
+            request: &Request::new(&headers, &Peer),
+            client_address: &ClientAddress::default(),
+            claims: None,
+            claim_headers: &named,
+            address: &OnceCell::new(),
+        };
+        let parts = [KeyPart::parse("claim:sub").unwrap()];
+        Fingerprint::of(
+            "l",
+            &quota(),
+            &parts,
+            &source,
+            &[7; 16],
+            WhenKeyMissing::Skip,
+        )
+    };
+    let alice = key("alice", "a").unwrap();
+    assert_eq!(key("alice", "b"), Ok(alice));
+    assert_ne!(key("bob", "a"), Ok(alice));
+    assert_eq!(key("", "a"), Err(NoKey::Missing(0)));
+}
+
+#[test]
+fn a_claim_that_is_empty_is_missing() {
+    struct Claimed(serde_json::Value);
+    impl Claims for Claimed {
+        fn claim(&self, _: &portcullis_policy::config::ClaimPath) -> Option<&serde_json::Value> {
+            Some(&self.0)
+        }
+    }
+    let key = |value: &str| {
+        let headers = Headers::default();
+        let source = Source {
+            request: &Request::new(&headers, &Peer),
+            client_address: &ClientAddress::default(),
+            claims: Some(&Claimed(value.into())),
+            claim_headers: &[],
+            address: &OnceCell::new(),
+        };
+        let parts = [KeyPart::parse("claim:sub").unwrap()];
+        Fingerprint::of(
+            "l",
+            &quota(),
+            &parts,
+            &source,
+            &[7; 16],
+            WhenKeyMissing::Skip,
+        )
+    };
+    assert!(key("alice").is_ok());
+    assert_eq!(key(""), Err(NoKey::Missing(0)));
+}
+
+#[test]
+fn the_past_of_a_key_is_another_key_and_its_past_is_the_key() {
+    let key = fingerprint("l", &["client_address"], &[]).unwrap();
+    assert_ne!(key.in_the_past(), key);
+    assert_eq!(key.in_the_past().in_the_past(), key);
 }
 
 #[test]

@@ -155,6 +155,7 @@ impl RateLimit {
                 true => response.grpc_status() == Some(GrpcStatus::Unavailable.code()),
             }
             && response.origin() == Origin::Gateway
+            && !response.reached_upstream()
     }
 
     /// Adds to another plugin's refusal where the client stands with the limits that counted it.

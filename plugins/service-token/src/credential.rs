@@ -85,6 +85,14 @@ impl Credential {
         }
     }
 
+    /// Whether it says on whose behalf a request is made.
+    pub(crate) const fn names_callers(&self) -> bool {
+        match self {
+            Self::Static(_) | Self::Signature(_) => false,
+            Self::Token(_) => true,
+        }
+    }
+
     /// The key that it has in shared data.
     pub(crate) const fn slot_name(&self) -> Option<&'static str> {
         match self {

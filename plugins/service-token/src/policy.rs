@@ -236,6 +236,9 @@ impl ServiceToken {
         request: &'r Request<'_>,
         claims: Option<&'r dyn Claims>,
     ) -> Result<Option<Caller<'r>>, Failure> {
+        if !self.credential.names_callers() {
+            return Ok(None);
+        }
         if let Some(claims) = claims {
             let text = |claim: &ClaimPath| claims.claim(claim).and_then(serde_json::Value::as_str);
             return match (text(&self.iss), text(&self.sub)) {

@@ -223,10 +223,15 @@ impl Bootstrap {
     /// # Errors
     /// A filter is not built.
     pub(crate) fn find_filters(&mut self) -> Result<()> {
-        for filter in self.http_filters()? {
-            if let Some(file) =
-                filter.pointer_mut("/typed_config/config/vm_config/code/local/filename")
-            {
+        const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
+        const FILE: &str = "/typed_config/config/vm_config/code/local/filename";
+        let listeners = self.at("/static_resources/listeners")?.as_array_mut();
+        let filters = listeners
+            .into_iter()
+            .flatten()
+            .filter_map(|listener| listener.pointer_mut(FILTERS)?.as_array_mut());
+        for filter in filters.flatten() {
+            if let Some(file) = filter.pointer_mut(FILE) {
                 let written = file.as_str().context("a filter's filename is not text")?;
                 *file = json!(paths::filter(Path::new(written))?);
             }

@@ -45,9 +45,30 @@ impl ClaimValue {
         match (number_text(&self.0), number_text(claim)) {
             (Some(ours), Some(theirs)) => is_same_number(&ours, &theirs),
             (None, None) => self.0 == *claim,
-            (Some(_), None) | (None, Some(_)) => false,
+            (None, Some(theirs)) => {
+                let ours = self.0.as_str().filter(|ours| may_be_a_number(ours));
+                ours.is_some_and(|ours| is_same_number(ours, &theirs))
+            }
+            (Some(_), None) => false,
         }
     }
+}
+
+/// Whether a text may have been written as a number: Envoy hands over those of its YAML as text that have a fraction or
+/// more than 32 bits.
+fn may_be_a_number(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = match digits.split_once('.') {
+        Some((whole, fraction)) => (whole, Some(fraction)),
+        None => (digits, None),
+    };
+    let is_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
+    let is_plain = is_digits(whole) && (whole == "0" || !whole.starts_with('0'));
+    is_plain
+        && match fraction {
+            Some(fraction) => is_digits(fraction),
+            None => text.parse::<i32>().is_err(),
+        }
 }
 
 /// Whether a number of a configuration is the one that was written. Envoy hands all of them over as
@@ -77,6 +98,16 @@ mod tests {
             (json!("gold"), json!("gold"), true),
             (json!("gold"), json!("Gold"), false),
             (json!("1"), json!(1), false),
+            // What Envoy makes of numbers in YAML.
+            (json!("2147483648"), json!(2_147_483_648_u64), true),
+            (json!("-2147483649"), json!(-2_147_483_649_i64), true),
+            (json!("2147483647"), json!(2_147_483_647), false),
+            (json!("1.5"), json!(1.5), true),
+            (json!("1.50"), number_as_written("1.5"), true),
+            (json!("01.5"), json!(1.5), false),
+            (json!("1."), json!(1), false),
+            (json!("2147483648"), json!("2147483648"), true),
+            (json!("2147483648"), json!(2_147_483_649_u64), false),
             (json!(1), json!(1.0), true),
             (json!(1.0), json!(1), true),
             (

@@ -292,6 +292,11 @@ fn address(host: &str) -> Option<Ipv6Addr> {
 
 impl Method {
     fn parse(text: &str) -> Result<Self, String> {
+        if matches!(text, "ANY" | "ALL") {
+            return Err(format!(
+                "{text:?} is no method of HTTP; leave `methods` out where any is meant"
+            ));
+        }
         if (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_uppercase()) {
             return Ok(Self(text.to_owned()));
         }
@@ -481,6 +486,8 @@ mod tests {
             r#"{"paths":[{"exact":"/a","prefix":"/b"}]}"#,
             r#"{"hosts":["a:80"]}"#,
             r#"{"methods":["get"]}"#,
+            r#"{"methods":["ANY"]}"#,
+            r#"{"methods":["ALL"]}"#,
             r#"{"path":["/a"]}"#,
         ] {
             assert!(serde_json::from_str::<Match>(wrong).is_err(), "{wrong}");

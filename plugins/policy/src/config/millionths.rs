@@ -1,5 +1,7 @@
 //! Numbers with a fraction: shares, factors.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, de};
 
 /// A number from `MIN` to `MAX`, both in millionths, with at most six decimals: `0.5`, `2`, `1.25`.
@@ -44,7 +46,36 @@ impl<const MIN: u32, const MAX: u32> Millionths<MIN, MAX> {
 
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Millionths<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::parse(f64::deserialize(deserializer)?).map_err(de::Error::custom)
+        Self::parse(deserializer.deserialize_any(Decimal)?).map_err(de::Error::custom)
+    }
+}
+
+/// A number, or one as text: so Envoy hands over every number of its YAML that has a fraction.
+struct Decimal;
+
+impl de::Visitor<'_> for Decimal {
+    type Value = f64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("f64")
+    }
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<f64, E> {
+        Ok(number)
+    }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<f64, E> {
+        Ok(number as f64)
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<f64, E> {
+        let wrong = || de::Error::invalid_type(de::Unexpected::Str(text), &self);
+        // As a number is written in JSON; not `inf`, `+1` or `1e3`.
+        let digits = text.strip_prefix('-').unwrap_or(text);
+        let begins = digits.starts_with(|first: char| first.is_ascii_digit());
+        let fits = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+        let is_number = begins && digits.bytes().all(fits) && !digits.ends_with('.');
+        text.parse().ok().filter(|_| is_number).ok_or_else(wrong)
     }
 }
 
@@ -88,6 +119,8 @@ mod tests {
             ("1.234567", 1_234_567),
             ("2", 2_000_000),
             ("2.5", 2_500_000),
+            ("\"0.5\"", 500_000),
+            ("\"2\"", 2_000_000),
         ] {
             assert_eq!(parse(json), Ok(millionths), "{json}");
         }
@@ -103,7 +136,16 @@ mod tests {
                 "0.1234567",
                 "0.1234567 is too exact; expected at most 6 decimals",
             ),
-            ("\"0.5\"", "invalid type: string"),
+            (
+                "\"2.500001\"",
+                "2.500001 is out of range; expected 0 to 2.5",
+            ),
+            ("\"inf\"", "invalid type: string"),
+            ("\"+1\"", "invalid type: string"),
+            ("\"1e0\"", "invalid type: string"),
+            ("\"1.\"", "invalid type: string"),
+            ("\".5\"", "invalid type: string"),
+            ("\"\"", "invalid type: string"),
             ("true", "invalid type: boolean"),
         ] {
             let found = parse(json).unwrap_err();

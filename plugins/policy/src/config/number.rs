@@ -1,5 +1,7 @@
 //! Whole numbers within bounds.
 
+use std::fmt;
+
 use serde::{Deserialize, Deserializer, de};
 
 /// A whole number from `MIN` to `MAX`.
@@ -24,7 +26,7 @@ impl<'de, const MIN: u64, const MAX: u64, T: TryFrom<u64>> Deserialize<'de>
     for Bounded<MIN, MAX, T>
 {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = u64::deserialize(deserializer)?;
+        let number = deserializer.deserialize_any(Whole)?;
         let fitting = if (MIN..=MAX).contains(&number) {
             T::try_from(number).ok()
         } else {
@@ -33,6 +35,30 @@ impl<'de, const MIN: u64, const MAX: u64, T: TryFrom<u64>> Deserialize<'de>
         fitting.map(Self).ok_or_else(|| {
             de::Error::custom(format!("{number} is out of range; expected {MIN} to {MAX}"))
         })
+    }
+}
+
+/// A whole number, or one as text: Envoy hands over those of its YAML so that are longer than 32 bits.
+struct Whole;
+
+impl de::Visitor<'_> for Whole {
+    type Value = u64;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("u64")
+    }
+    fn visit_u64<E: de::Error>(self, number: u64) -> Result<u64, E> {
+        Ok(number)
+    }
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<u64, E> {
+        let wrong = || de::Error::invalid_value(de::Unexpected::Signed(number), &self);
+        u64::try_from(number).map_err(|_| wrong())
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<u64, E> {
+        let wrong = || de::Error::invalid_type(de::Unexpected::Str(text), &self);
+        let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
+        let number = text.parse().ok().filter(|_| is_number);
+        number.ok_or_else(wrong)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Single situations.
 
-use portcullis_policy::{HostFailure, Policy as _, Span};
+use portcullis_policy::{HostFailure, MetricRegistry, Origin, Policy as _, Setup, Span};
 use portcullis_rate_limit::RateLimit;
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
@@ -34,6 +34,143 @@ fn a_flood_of_keys_leaves_memory_where_it_was_and_counts_who_was_forgotten() {
             5_000 - 64
         );
     }
+}
+
+#[test]
+fn a_claim_is_known_by_its_header_and_a_header_is_there_for_a_claim() {
+    let by_sub = r#"{"limits":[{"name":"a","key":["claim:sub"],"quota":1,"window":"1m"}]"#;
+    for (rest, error) in [
+        (r#","claim_headers":{"sub":"x-user-id"}}"#, None),
+        (
+            "}",
+            Some("limits[0].key[0]: nobody tells the claim \"sub\""),
+        ),
+        (
+            r#","claim_headers":{"tenant":"x-tenant"}}"#,
+            Some("claim_headers.tenant: no limit counts by this claim"),
+        ),
+        (
+            r#","claim_headers":{"sub":"x-user-id","tenant":"x-tenant"}}"#,
+            Some("claim_headers.tenant: no limit counts by this claim"),
+        ),
+    ] {
+        let world = World::new(Dialect::Envoy, 1);
+        let found = world.worker::<RateLimit>(&format!("{by_sub}{rest}")).err();
+        let found = found.map(|error| error.to_string());
+        match (error, &found) {
+            (None, None) => {}
+            (Some(error), Some(found)) => assert!(found.starts_with(error), "{found}"),
+            _ => panic!("{rest}: {found:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_address_that_cant_be_read_is_counted_once_and_one_that_can_is_not() {
+    let config = r#"{"capacity":16,"client_address":{"trusted_proxies":["192.0.2.0/24"]},
+        "limits":[{"name":"a","key":["client_address"],"quota":9,"window":"1m"},
+            {"name":"b","key":["client_address"],"quota":9,"window":"1h"}]}"#;
+    for (forwarded, counted) in [("198.51.100.7", 0), ("nonsense", 1)] {
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Worker<RateLimit> = world.worker(config).unwrap();
+        let [method, path] = get("/");
+        worker.request("192.0.2.1", &[method, path, ("x-forwarded-for", forwarded)]);
+        let told = worker.telemetry.metric("rate_limit_address_unreadable");
+        assert_eq!(told, counted, "{forwarded}");
+    }
+}
+
+/// The gateway's own 503 costs nobody anything, unless that is configured; once.
+#[test]
+fn what_was_not_served_is_given_back_once_and_where_that_is_wanted() {
+    for (when, then, left) in [
+        ("give_back", (503, Origin::Gateway), "2"),
+        ("give_back", (503, Origin::Upstream), "1"),
+        ("give_back", (502, Origin::Gateway), "1"),
+        ("charge", (503, Origin::Gateway), "1"),
+    ] {
+        let world = World::new(Dialect::Envoy, 1);
+        let config = format!(
+            r#"{{"capacity":16,"limits":[{{"name":"a","key":["client_address"],"quota":2,"window":"1m","algorithm":"fixed_window","when_unserved":"{when}"}}]}}"#
+        );
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let (_, mut flow) = worker.request("192.0.2.1", &get("/"));
+        let headers = worker.respond(&mut flow, then.0, then.1);
+        let shown = headers
+            .iter()
+            .find(|(name, _)| name == "x-ratelimit-remaining");
+        assert_eq!(shown.unwrap().1, left, "{when} {then:?}");
+        // A head that comes twice gives nothing back a second time.
+        worker.respond(&mut flow, then.0, then.1);
+        let left: usize = left.parse().unwrap();
+        let more = (0..5).filter(|_| worker.request("192.0.2.1", &get("/")).0.status() == 200);
+        assert_eq!(more.count(), left, "{when} {then:?}");
+    }
+}
+
+#[test]
+fn of_limits_that_refuse_for_as_long_the_line_names_the_one_with_the_longer_window() {
+    let limit = |name: &str, window: &str| {
+        format!(
+            r#"{{"name":"{name}","key":["client_address"],"quota":1,"window":"{window}","algorithm":"fixed_window"}}"#
+        )
+    };
+    let (short, long) = (limit("short", "1m"), limit("long", "1h"));
+    for limits in [format!("{short},{long}"), format!("{long},{short}")] {
+        let world = World::new(Dialect::Envoy, 1);
+        let config = format!(r#"{{"capacity":64,"limits":[{limits}]}}"#);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        // Both windows end in half a minute.
+        world.clock.advance(Span::from_secs(59 * 60 + 30));
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 429);
+        let lines = worker.telemetry.lines();
+        assert!(lines[0].contains("limit=long"), "{lines:?}");
+    }
+}
+
+#[test]
+fn there_are_32_limits_at_most() {
+    for (count, fits) in [(32, true), (33, false)] {
+        let limits: Vec<_> = (0..count)
+            .map(|n| format!(r#"{{"name":"l{n}","key":["constant"],"quota":1,"window":"1m"}}"#))
+            .collect();
+        let config = format!(r#"{{"limits":[{}]}}"#, limits.join(","));
+        let world = World::new(Dialect::Envoy, 1);
+        assert_eq!(world.worker::<RateLimit>(&config).is_ok(), fits, "{count}");
+    }
+}
+
+#[test]
+fn before_auth_names_limits_that_there_are() {
+    for (name, error) in [
+        ("a", None),
+        (
+            "b",
+            Some("before_auth[0]: \"b\" is not the name of a limit"),
+        ),
+    ] {
+        let config = format!(
+            r#"{{"limits":[{{"name":"a","key":["constant"],"quota":1,"window":"1m"}}],"before_auth":["{name}"]}}"#
+        );
+        let mut metrics = MetricRegistry::default();
+        let mut setup = Setup {
+            environment: &portcullis_sim::Env::default(),
+            metrics: &mut metrics,
+        };
+        let config = serde_json::from_str(&config).unwrap();
+        let found = RateLimit::for_edge(config, false, &mut setup).err();
+        assert_eq!(found.map(|error| error.to_string()).as_deref(), error);
+    }
+}
+
+#[test]
+fn room_is_made_for_65536_keys_unless_it_is_said_otherwise() {
+    let config: portcullis_rate_limit::Config = serde_json::from_str(
+        r#"{"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
+    )
+    .unwrap();
+    assert_eq!(config.capacity.get(), 65_536);
 }
 
 #[test]

@@ -37,7 +37,9 @@ with_one_and_four_workers! {
         for _ in 0..5 {
             seen.push(gateway.get_as(&token(), SEARCH).await?);
         }
+        // What the breaker refuses is given back; what is wrong with a token is not.
         seen.push(gateway.get_as(&token(), SEARCH).await?);
+        seen.push(gateway.get_as("no.good.token", SEARCH).await?);
         seen.push(gateway.get_as(&token(), SEARCH).await?);
         let mut logged = Vec::new();
         for answer in &seen {
@@ -47,7 +49,7 @@ with_one_and_four_workers! {
         }
         let mut expected = vec!["via_upstream", "jwt_auth{no_token}", "jwt_auth{malformed}"];
         expected.extend(["via_upstream"; 5]);
-        expected.extend(["circuit_breaker{rag_service}", "rate_limit{per_ip}"]);
+        expected.extend(["circuit_breaker{rag_service}", "jwt_auth{malformed}", "rate_limit{per_ip}"]);
         assert_eq!(logged, expected);
     }
 }

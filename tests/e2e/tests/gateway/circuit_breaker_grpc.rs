@@ -69,6 +69,10 @@ fn rows() -> Vec<Row> {
         ("/refused", Grpc, WithTheAnswer, FAILURE,
             "UF upstream_reset_before_response_started{remote_connection_failure", "200 14"),
         ("/upstream/never", Grpc, WithTheAnswer, FAILURE, "UT response_timeout", "200 14"),
+        // The upstream is silent for as long as the route lets a stream live. Of gRPC Envoy writes that into `grpc-timeout`,
+        // where nobody can tell it from a client's own.
+        ("/upstream/lives/never", Plain, WithTheAnswer, FAILURE, "- max_duration_timeout", "504 none"),
+        ("/upstream/lives/never", Grpc, WithTheAnswer, IGNORED, "- max_duration_timeout", "200 4"),
         ("/empty", Grpc, WithTheAnswer, FAILURE, "UH no_healthy_upstream", "200 14"),
         ("/bounded", Grpc, WithTheAnswer, IGNORED,
             "UO upstream_reset_before_response_started{overflow}", "200 14"),
@@ -108,6 +112,10 @@ fn ways(bootstrap: &mut Bootstrap, upstream: SocketAddr, refused: SocketAddr) ->
         route["route"]["timeout"] = json!("0.4s");
         bootstrap.add_route(route)?;
     }
+    let mut lives = forward("/api/v1/rag/upstream/lives", "upstream");
+    lives["route"]["timeout"] = json!("0s");
+    lives["route"]["max_stream_duration"] = json!({ "max_stream_duration": "0.4s" });
+    bootstrap.add_route(lives)?;
     // Nobody else ends a stream that the client is to leave.
     let mut stream = forward("/api/v1/rag/upstream/stream", "upstream");
     stream["route"]["timeout"] = json!("0s");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Result;
+use portcullis_e2e::backend::Fault;
 use portcullis_e2e::{Answer, Gateway, PATIENCE};
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::json;
 
 use crate::common::{SEARCH, assert_problem, early_in_a_minute, flood, preflight};
@@ -254,4 +255,39 @@ async fn tight(workers: u32, quota: u32) -> Result<Gateway> {
             Ok(())
         });
     gateway.start().await
+}
+
+/// What the gateway did not serve is given back, but not where an attempt before the last one has reached the upstream.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_that_the_gateway_holds_back_gives_nobody_more_than_the_quota() -> Result<()> {
+    const QUOTA: usize = 10;
+    let gateway = Gateway::with("rate_limit").workers(4).edit(|bootstrap| {
+        let limit = &mut bootstrap.filter("rate_limit")?["limits"][0];
+        limit["quota"] = json!(QUOTA);
+        limit["window"] = json!("1h");
+        for route in bootstrap.routes()? {
+            route["route"]["retry_policy"] = json!({ "retry_on": "5xx,reset", "num_retries": 1 });
+        }
+        bootstrap.at("/static_resources/clusters/0")?["circuit_breakers"] =
+            json!({ "thresholds": [{ "max_connections": 1, "max_pending_requests": 1 }] });
+        Ok(())
+    });
+    let gateway = gateway.start().await?;
+    gateway
+        .faults()
+        .set(Fault::status(StatusCode::SERVICE_UNAVAILABLE));
+    for round in 0..6 {
+        let ask = async |n: usize| {
+            let name = format!("{round}-{n}");
+            gateway.get_with(SEARCH, &[("x-number", &name)]).await
+        };
+        futures_util::future::try_join_all((0..50).map(ask)).await?;
+    }
+    let received = gateway.requests().all();
+    let numbers = received
+        .iter()
+        .map(|received| received.values("x-number").concat());
+    let reached: std::collections::BTreeSet<_> = numbers.collect();
+    assert!((1..=QUOTA).contains(&reached.len()), "{}", reached.len());
+    Ok(())
 }

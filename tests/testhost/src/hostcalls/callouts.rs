@@ -32,6 +32,11 @@ pub(crate) fn http_call(
             "can't send HTTP dispatch in {phase:?}"
         )));
     }
+    if dialect == Dialect::Kong && phase == Phase::CallResponse {
+        return Err(Refusal::Crash(
+            "HTTP dispatch while an answer is handed over: its connection is gone".to_owned(),
+        ));
+    }
     if dialect == Dialect::Envoy && !knows(guest, &upstream) {
         return Err(Refusal::Status(BAD_ARGUMENT));
     }
