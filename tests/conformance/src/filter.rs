@@ -226,6 +226,10 @@ impl Subject for FilterSubject {
         };
         if let Some(token) = token {
             self.host.reply_to_call(token, reply).expect("no trap");
+            if self.is_kong() {
+                // What it leads to is asked for with the next tick.
+                self.tick();
+            }
         }
     }
 
