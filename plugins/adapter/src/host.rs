@@ -78,13 +78,25 @@ pub(crate) fn response_origin(host: Host) -> Origin {
     }
 }
 
-/// Whether a host of the upstream was chosen for the request.
-pub(crate) fn has_upstream(host: Host) -> bool {
-    let property = match host {
-        Host::Envoy => "upstream\0address",
-        Host::Kong => "ngx\0upstream_status",
-    };
-    !matches!(abi::property(property), Err(Status::NOT_FOUND))
+/// Whether some of the request may have reached the upstream, in this attempt or in one before it.
+pub(crate) fn reached_upstream(host: Host) -> bool {
+    let is_there = |property| !matches!(abi::property(property), Err(Status::NOT_FOUND));
+    match host {
+        // An attempt that is held back has no address, whatever the one before it had.
+        Host::Envoy => {
+            let attempts = abi::property("upstream\0request_attempt_count");
+            is_there("upstream\0address") || attempts.is_ok_and(|count| is_more_than_one(&count))
+        }
+        Host::Kong => is_there("ngx\0upstream_status"),
+    }
+}
+
+/// Of a number as Envoy shows it: eight bytes, the lowest first.
+fn is_more_than_one(number: &[u8]) -> bool {
+    number
+        .iter()
+        .enumerate()
+        .any(|(place, byte)| if place == 0 { *byte > 1 } else { *byte > 0 })
 }
 
 /// Who answered, by nginx's `$upstream_status`: the status of each server that was tried, `502, 200`; `-` for one that
@@ -144,6 +156,21 @@ fn text(property: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_of_envoys_is_read_from_its_lowest_byte_on() {
+        for (number, is_more) in [
+            (0_u64, false),
+            (1, false),
+            (2, true),
+            (255, true),
+            (256, true),
+            (u64::MAX, true),
+        ] {
+            assert_eq!(is_more_than_one(&number.to_le_bytes()), is_more, "{number}");
+        }
+        assert!(!is_more_than_one(b""));
+    }
 
     #[test]
     fn the_last_server_that_was_tried_says_who_answered() {

@@ -56,7 +56,7 @@ impl Response for ResponseView {
     }
 
     fn reached_upstream(&self) -> bool {
-        host::has_upstream(self.host)
+        host::reached_upstream(self.host)
     }
 
     fn end_tells_origin(&self) -> bool {
