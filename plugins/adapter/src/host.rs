@@ -84,8 +84,9 @@ pub(crate) fn reached_upstream(host: Host) -> bool {
     match host {
         // An attempt that is held back has no address, whatever the one before it had.
         Host::Envoy => {
-            let attempts = abi::property("upstream\0request_attempt_count");
-            is_there("upstream\0address") || attempts.is_ok_and(|count| is_more_than_one(&count))
+            is_there("upstream\0address")
+                || abi::property("upstream\0request_attempt_count")
+                    .is_ok_and(|count| is_more_than_one(&count))
         }
         Host::Kong => is_there("ngx\0upstream_status"),
     }

@@ -42,20 +42,11 @@ impl Keys {
                 .map_err(|error| error.within(&at))?;
             match entry {
                 Entry::Remote(keys) => remote.push(*keys),
-                Entry::Secret(key, secret) => {
-                    check_kid(&key, &fixed).map_err(|error| error.within(&at))?;
-                    if secrets.iter().any(|other| other.matches(secret.as_bytes())) {
-                        let rule = "the same secret as another key; expected another one (a running gateway does not see a \
-                                    variable change)";
-                        return Err(ConfigError::at(at, rule));
-                    }
-                    secrets.push(secret);
-                    if !algorithms.iter().any(|algorithm| key.serves(*algorithm)) {
-                        useless.get_or_insert(at);
-                    }
-                    fixed.push(key);
-                }
-                Entry::Fixed(keys, left_out) => {
+                Entry::Fixed {
+                    keys,
+                    skipped: left_out,
+                    secret,
+                } => {
                     skipped.extend(left_out.into_iter().map(|key| SkippedKey {
                         place: format!("{at}.jwks.{}", key.place),
                         ..key
@@ -69,6 +60,13 @@ impl Keys {
                         check_kid(&key, &fixed).map_err(|error| error.within(&at))?;
                         fixed.push(key);
                     }
+                    let Some(secret) = secret else { continue };
+                    if secrets.iter().any(|other| other.matches(secret.as_bytes())) {
+                        let rule = "the same secret as another key; expected another one (a running gateway does not see a \
+                                    variable change)";
+                        return Err(ConfigError::at(at, rule));
+                    }
+                    secrets.push(secret);
                 }
             }
         }
@@ -102,8 +100,12 @@ impl Keys {
 
 /// What one entry of `keys` holds.
 enum Entry {
-    Secret(Key, Secret),
-    Fixed(Vec<Key>, Vec<SkippedKey>),
+    Fixed {
+        keys: Vec<Key>,
+        skipped: Vec<SkippedKey>,
+        /// What the key was made of, where it is a secret.
+        secret: Option<Secret>,
+    },
     Remote(Box<RemoteKeys>),
 }
 
@@ -130,7 +132,11 @@ impl Entry {
                     only: None,
                     material: Material::secret(secret.as_bytes()),
                 };
-                return Ok(Self::Secret(key, secret));
+                return Ok(Self::Fixed {
+                    keys: vec![key],
+                    skipped: Vec::new(),
+                    secret: Some(secret),
+                });
             }
             (None, Some(ObjectOnly(key)), None, None) => {
                 let material = read_public_key(&key, environment)
@@ -140,14 +146,22 @@ impl Entry {
                     only: None,
                     material,
                 };
-                Self::Fixed(vec![key], Vec::new())
+                Self::Fixed {
+                    keys: vec![key],
+                    skipped: Vec::new(),
+                    secret: None,
+                }
             }
             (None, None, Some(_), None) | (None, None, None, Some(_)) if kid.is_some() => {
                 return Err(ConfigError::at("kid", "the keys of a set have their own"));
             }
             (None, None, Some(ObjectOnly(set)), None) => {
                 let (keys, skipped) = read_set(set).map_err(|error| error.within("jwks"))?;
-                Self::Fixed(keys, skipped)
+                Self::Fixed {
+                    keys,
+                    skipped,
+                    secret: None,
+                }
             }
             (None, None, None, Some(ObjectOnly(remote))) => {
                 let keys = RemoteKeys::from_config(remote, issuer)

@@ -29,24 +29,42 @@ fn fingerprint_when(
         .map(|part| KeyPart::parse(part).unwrap())
         .collect();
     let headers = Headers::from_pairs(headers.iter().copied());
-    let client_address = ClientAddress::default();
-    let source = Source {
-        request: &Request::new(&headers, &Peer),
-        client_address: &client_address,
-        claims: None,
-        claim_headers: &[],
-        address: &OnceCell::new(),
-    };
-    Fingerprint::of(limit, &quota(), &parts, &source, &[7; 16], when_missing)
+    of(limit, &parts, &headers, None, &[], when_missing)
 }
 
-fn quota() -> Quota {
-    Quota {
+/// By the claim `sub`, from verified claims or from the headers that are named for claims.
+fn by_sub(
+    headers: &Headers,
+    claims: Option<&dyn Claims>,
+    named: &[(ClaimPath, String)],
+) -> Result<Fingerprint, NoKey> {
+    let parts = [KeyPart::parse("claim:sub").unwrap()];
+    of("l", &parts, headers, claims, named, WhenKeyMissing::Skip)
+}
+
+fn of(
+    limit: &str,
+    parts: &[KeyPart],
+    headers: &Headers,
+    claims: Option<&dyn Claims>,
+    claim_headers: &[(ClaimPath, String)],
+    when_missing: WhenKeyMissing,
+) -> Result<Fingerprint, NoKey> {
+    let client_address = ClientAddress::default();
+    let source = Source {
+        request: &Request::new(headers, &Peer),
+        client_address: &client_address,
+        claims,
+        claim_headers,
+        address: &OnceCell::new(),
+    };
+    let quota = Quota {
         algorithm: Algorithm::FixedWindow,
         quota: 1,
         window: Span::from_secs(60),
         burst: 1,
-    }
+    };
+    Fingerprint::of(limit, &quota, parts, &source, &[7; 16], when_missing)
 }
 
 #[test]
@@ -142,29 +160,14 @@ fn another_number_of_slots_moves_as_few_keys_as_can_be_and_all_slots_are_used() 
 
 #[test]
 fn a_claim_is_read_from_the_header_that_is_named_for_it() {
-    let path = |text| portcullis_policy::config::ClaimPath::from_text(text).unwrap();
+    let path = |text| ClaimPath::from_text(text).unwrap();
     let named = [
         (path("tenant"), "x-tenant".to_owned()),
         (path("sub"), "x-user-id".to_owned()),
     ];
     let key = |user: &str, tenant: &str| {
         let headers = Headers::from_pairs([("x-user-id", user), ("x-tenant", tenant)]);
-        let source = Source {
-            request: &Request::new(&headers, &Peer),
-            client_address: &ClientAddress::default(),
-            claims: None,
-            claim_headers: &named,
-            address: &OnceCell::new(),
-        };
-        let parts = [KeyPart::parse("claim:sub").unwrap()];
-        Fingerprint::of(
-            "l",
-            &quota(),
-            &parts,
-            &source,
-            &[7; 16],
-            WhenKeyMissing::Skip,
-        )
+        by_sub(&headers, None, &named)
     };
     let alice = key("alice", "a").unwrap();
     assert_eq!(key("alice", "b"), Ok(alice));
@@ -176,29 +179,11 @@ fn a_claim_is_read_from_the_header_that_is_named_for_it() {
 fn a_claim_that_is_empty_is_missing() {
     struct Claimed(serde_json::Value);
     impl Claims for Claimed {
-        fn claim(&self, _: &portcullis_policy::config::ClaimPath) -> Option<&serde_json::Value> {
+        fn claim(&self, _: &ClaimPath) -> Option<&serde_json::Value> {
             Some(&self.0)
         }
     }
-    let key = |value: &str| {
-        let headers = Headers::default();
-        let source = Source {
-            request: &Request::new(&headers, &Peer),
-            client_address: &ClientAddress::default(),
-            claims: Some(&Claimed(value.into())),
-            claim_headers: &[],
-            address: &OnceCell::new(),
-        };
-        let parts = [KeyPart::parse("claim:sub").unwrap()];
-        Fingerprint::of(
-            "l",
-            &quota(),
-            &parts,
-            &source,
-            &[7; 16],
-            WhenKeyMissing::Skip,
-        )
-    };
+    let key = |value: &str| by_sub(&Headers::default(), Some(&Claimed(value.into())), &[]);
     assert!(key("alice").is_ok());
     assert_eq!(key(""), Err(NoKey::Missing(0)));
 }

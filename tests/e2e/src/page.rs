@@ -1,8 +1,11 @@
-//! The commands of a page of the documentation, as one script.
+//! What stands on a page of the documentation: its commands as one script, its configurations.
 
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+use crate::paths;
 
 /// What the script begins with. What was started goes with it.
 const BEGINNING: &str = r#"set -euo pipefail
@@ -47,6 +50,30 @@ pub fn script(page: &str) -> Result<String> {
         }
     }
     Ok(script)
+}
+
+/// The YAML blocks below a heading of `docs/<page>`, down to the next one of its level or above. `heading`: with its `##`.
+///
+/// # Errors
+/// There is no such heading, a block is not YAML, or there are not so many.
+pub fn configurations<const N: usize>(page: &str, heading: &str) -> Result<[Value; N]> {
+    let text = std::fs::read_to_string(paths::repository().join("docs").join(page))?;
+    let (_, section) = text
+        .split_once(&format!("\n{heading}\n"))
+        .with_context(|| format!("{page} has no {heading:?}"))?;
+    let until = |text, next| str::split_once(text, next).map_or(text, |(text, _)| text);
+    let mut section = until(section, "\n## ");
+    if heading.starts_with("### ") {
+        section = until(section, "\n### ");
+    }
+    let blocks = section.split("```yaml\n").skip(1);
+    let blocks = blocks.filter_map(|block| block.split_once("```"));
+    let blocks: Vec<Value> = blocks
+        .map(|(block, _)| serde_saphyr::from_str(block))
+        .collect::<Result<_, _>>()?;
+    let found = blocks.len();
+    let blocks = blocks.try_into().ok();
+    blocks.with_context(|| format!("{heading:?} has {found} blocks, not {N}"))
 }
 
 #[cfg(test)]

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_e2e::backend::{Backend, Fault, Running};
-use portcullis_e2e::{Answer, Gateway, repository, until};
+use portcullis_e2e::page::configurations;
+use portcullis_e2e::{Answer, Gateway, until};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -20,18 +21,7 @@ use crate::common::{SEARCH, assert_problem};
 
 /// The two blocks of the section: Envoy's cluster, and our breaker.
 fn example() -> Result<[Value; 2]> {
-    let page = std::fs::read_to_string(repository().join("docs/circuit_breaker.md"))?;
-    let (_, text) = page
-        .split_once("\n## Beside Envoy's own\n")
-        .context("the page has no such section")?;
-    let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
-    let blocks = text.split("```yaml\n").skip(1);
-    let blocks = blocks.filter_map(|block| block.split_once("```"));
-    let blocks: Vec<Value> = blocks
-        .map(|(block, _)| serde_saphyr::from_str(block))
-        .collect::<Result<_, _>>()?;
-    let found = blocks.len();
-    (blocks.try_into().ok()).with_context(|| format!("there are {found} blocks, not two"))
+    configurations("circuit_breaker.md", "## Beside Envoy's own")
 }
 
 /// Two hosts, and a gateway before them.

@@ -1,7 +1,8 @@
 //! Examples of `docs/migration.md`: Envoy's own filter and ours in one gateway, which says of each request who judges it.
 
 use anyhow::{Context as _, Result};
-use portcullis_e2e::{Builder, Gateway, Placement, repository};
+use portcullis_e2e::page::configurations;
+use portcullis_e2e::{Builder, Gateway, Placement};
 use serde_json::{Value, json};
 
 /// Who judges a request: requests with this header go to a route on which only Envoy's filter is on.
@@ -9,23 +10,7 @@ pub(crate) const NATIVE: (&str, &str) = ("x-judged-by", "envoy");
 
 /// The YAML blocks of a section of the page: theirs, and ours.
 pub(crate) fn example(section: &str) -> Result<[Value; 2]> {
-    let page = std::fs::read_to_string(repository().join("docs/migration.md"))?;
-    let heading = format!("\n### {section}\n");
-    let (_, text) = page
-        .split_once(&heading)
-        .with_context(|| format!("the page has no section {section}"))?;
-    let text = text.split_once("\n## ").map_or(text, |(text, _)| text);
-    let text = text.split_once("\n### ").map_or(text, |(text, _)| text);
-    let blocks = text.split("```yaml\n").skip(1);
-    let blocks = blocks.filter_map(|block| block.split_once("```"));
-    let blocks: Vec<Value> = blocks
-        .map(|(block, _)| serde_saphyr::from_str(block))
-        .collect::<Result<_, _>>()?;
-    let found = blocks.len();
-    blocks
-        .try_into()
-        .ok()
-        .with_context(|| format!("{section} has {found} blocks, not theirs and ours"))
+    configurations("migration.md", &format!("### {section}"))
 }
 
 /// A gateway with our filter of this name and theirs, each on a route where the other is off.

@@ -4,21 +4,35 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use portcullis_e2e::Gateway;
+use portcullis_e2e::{Bootstrap, Gateway};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 
 use crate::common::SEARCH;
 
+/// Two clients behind a proxy: the first, the second, the first again, and the first with an address that it made up.
+const FORWARDED: [&str; 4] = [
+    "198.51.100.1",
+    "198.51.100.2",
+    "198.51.100.1",
+    "203.0.113.9, 198.51.100.1",
+];
+
+/// A limit of one request for each client.
+fn one_each(bootstrap: &mut Bootstrap, client_address: Value) -> Result<()> {
+    let config = bootstrap.filter("rate_limit")?;
+    config["limits"][0]["quota"] = json!(1);
+    config["limits"][0]["window"] = json!("1h");
+    config["client_address"] = client_address;
+    Ok(())
+}
+
 /// The statuses of two clients' requests behind a proxy, with a limit of one request each: the first client, the second, the
 /// first again, and the first again with an address that it made up.
 async fn behind_proxy(client_address: Value, settings: Value) -> Result<[u16; 4]> {
     let gateway = Gateway::with("rate_limit").edit(|bootstrap| {
-        let config = bootstrap.filter("rate_limit")?;
-        config["limits"][0]["quota"] = json!(1);
-        config["limits"][0]["window"] = json!("1h");
-        config["client_address"] = client_address;
+        one_each(bootstrap, client_address)?;
         let manager = bootstrap.connection_manager()?;
         for (name, value) in settings.as_object().into_iter().flatten() {
             manager[name] = value.clone();
@@ -27,12 +41,7 @@ async fn behind_proxy(client_address: Value, settings: Value) -> Result<[u16; 4]
     });
     let gateway = gateway.start().await?;
     let mut statuses = [0; 4];
-    for (status, forwarded) in statuses.iter_mut().zip([
-        "198.51.100.1",
-        "198.51.100.2",
-        "198.51.100.1",
-        "203.0.113.9, 198.51.100.1",
-    ]) {
+    for (status, forwarded) in statuses.iter_mut().zip(FORWARDED) {
         let headers = [("x-forwarded-for", forwarded)];
         *status = gateway.get_with(SEARCH, &headers).await?.status;
     }
@@ -95,10 +104,7 @@ async fn over_a_unix_socket_all_are_one_client_or_those_that_a_trusted_proxy_nam
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("gateway.sock");
         let gateway = Gateway::with("rate_limit").edit(|bootstrap| {
-            let config = bootstrap.filter("rate_limit")?;
-            config["limits"][0]["quota"] = json!(1);
-            config["limits"][0]["window"] = json!("1h");
-            config["client_address"] = json!({ "trusted_proxies": trusted });
+            one_each(bootstrap, json!({ "trusted_proxies": trusted }))?;
             bootstrap.connection_manager()?["use_remote_address"] = json!(true);
             let mut listener = bootstrap.at("/static_resources/listeners/0")?.clone();
             listener["name"] = json!("local");
@@ -111,12 +117,7 @@ async fn over_a_unix_socket_all_are_one_client_or_those_that_a_trusted_proxy_nam
         });
         let _gateway = gateway.start().await?;
         let mut statuses = [0; 4];
-        for (status, forwarded) in statuses.iter_mut().zip([
-            "198.51.100.1",
-            "198.51.100.2",
-            "198.51.100.1",
-            "203.0.113.9, 198.51.100.1",
-        ]) {
+        for (status, forwarded) in statuses.iter_mut().zip(FORWARDED) {
             *status = over(&socket, forwarded).await?;
         }
         assert_eq!(statuses, expected, "{trusted}");

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use portcullis_e2e::{Bootstrap, Gateway, INTER_SERVICE_SECRET, repository, until};
+use portcullis_e2e::page::configurations;
+use portcullis_e2e::{Bootstrap, Gateway, INTER_SERVICE_SECRET, until};
 use portcullis_service_token_verifier::{
     Algorithm, Secret, SignatureVerifier, StaticVerifier, TokenVerifier, Verifier,
 };
@@ -168,15 +169,8 @@ async fn the_secret_of_a_signature_is_exchanged_and_no_request_is_refused() -> R
 
 /// The configuration that the page gives for a rotation.
 fn as_on_the_page() -> Result<Value> {
-    let page = std::fs::read_to_string(repository().join("docs/service_token.md"))?;
-    let (_, section) = page
-        .split_once("\n## Rotation\n")
-        .context("no such section")?;
-    let (_, block) = section
-        .split_once("```yaml\n")
-        .context("no configuration")?;
-    let (block, _) = block.split_once("```").context("it has no end")?;
-    Ok(serde_saphyr::from_str(block)?)
+    let [config] = configurations("service_token.md", "## Rotation")?;
+    Ok(config)
 }
 
 fn with(config: Value) -> impl FnOnce(&mut Bootstrap) -> Result<()> {
