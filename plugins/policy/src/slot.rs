@@ -239,7 +239,7 @@ enum Opened<L> {
 }
 
 fn seal<L: Layout>(key: &SlotKey, record: &L) -> Vec<u8> {
-    let mut writer = Writer(Vec::with_capacity(512));
+    let mut writer = Writer(Vec::with_capacity(1024));
     writer.bytes(&key.identity);
     record.encode(&mut writer);
     let checksum = checksum(&writer.0);
@@ -288,6 +288,10 @@ impl Writer {
     pub fn u8(&mut self, value: u8) {
         self.0.push(value);
     }
+    /// Writes two bytes.
+    pub fn u16(&mut self, value: u16) {
+        self.bytes(&value.to_le_bytes());
+    }
     /// Writes four bytes.
     pub fn u32(&mut self, value: u32) {
         self.bytes(&value.to_le_bytes());
@@ -315,6 +319,10 @@ impl<'a> Reader<'a> {
     /// Reads a byte.
     pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(u8::from_le_bytes)
+    }
+    /// Reads two bytes.
+    pub fn u16(&mut self) -> Option<u16> {
+        self.array().map(u16::from_le_bytes)
     }
     /// Reads four bytes.
     pub fn u32(&mut self) -> Option<u32> {

@@ -3,7 +3,7 @@
 use portcullis_policy::{Layout, Reader, Timestamp, Writer};
 
 use crate::key::Fingerprint;
-use crate::quota::{Decision, Quota, Used};
+use crate::quota::{Count, Decision, Form, Log, Quota, Used};
 
 /// Keys in a slot. More of them make evictions rarer and each access dearer. With eight, and keys
 /// that fall evenly (a Poisson distribution), about one key in 120 finds its slot full in a table
@@ -14,13 +14,14 @@ pub(crate) const WAYS: usize = 8;
 struct Entry {
     fingerprint: Fingerprint,
     used: Used,
-    /// From then on the entry limits nobody; the epoch for an empty one.
-    idle_at: Timestamp,
 }
 
-/// A slot's keys.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bucket([Entry; WAYS]);
+/// A slot's keys, all of one form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Bucket {
+    form: Form,
+    entries: [Entry; WAYS],
+}
 
 /// A request, as a limit's slot is asked for it.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +57,13 @@ struct Change {
 }
 
 impl Bucket {
+    pub(crate) fn new(form: Form) -> Self {
+        Self {
+            form,
+            entries: Default::default(),
+        }
+    }
+
     /// Asks for a request: what becomes of it, and the slot as it is then; `None` where nothing is to
     /// be written. A refusal writes nothing, but for the first of a clock that was set back: from
     /// when on that time's counts run must be known. What costs nothing writes nothing.
@@ -67,6 +75,10 @@ impl Bucket {
             now,
             ..
         } = *ask;
+        if self.form != quota.form() {
+            // They have names of their own: what is there is not ours, and limits nobody.
+            return Self::new(quota.form()).charge(ask);
+        }
         let mut bucket = self.clone();
         let is_past = self
             .find(original)
@@ -77,7 +89,7 @@ impl Bucket {
             original
         };
         let is_new = self.find(key).is_none();
-        let (entry, evicted) = bucket.entry(key, original, now, ask.horizon);
+        let (entry, evicted) = bucket.entry(key, original, ask);
         let begins_past = is_past && (is_new || quota.precedes(now, &entry.used));
         if begins_past {
             entry.used = quota.exhausted(now);
@@ -85,7 +97,6 @@ impl Bucket {
         let before = entry.used;
         let (decision, used) = quota.charge(before, cost, now);
         entry.used = used;
-        entry.idle_at = quota.idle_at(&used);
         if !is_past {
             // The clock is right again: what was counted while it was not is over.
             bucket.forget(key.in_the_past());
@@ -114,9 +125,9 @@ impl Bucket {
     pub(crate) fn give_back(&self, charged: &Charged, ask: &Ask<'_>) -> Option<Self> {
         let number = charged.decision.charged?;
         let mut bucket = self.clone();
-        let untouched = |change: &Change| self.0.get(change.place) == Some(&change.after);
+        let untouched = |change: &Change| self.entries.get(change.place) == Some(&change.after);
         let whole = charged.changes.iter().all(untouched);
-        for (place, entry) in bucket.0.iter_mut().enumerate() {
+        for (place, entry) in bucket.entries.iter_mut().enumerate() {
             let change = charged.changes.iter().find(|change| change.place == place);
             let restored = change.map(|change| change.before).filter(|before| {
                 // One that was pushed out may have come back in another place.
@@ -129,7 +140,6 @@ impl Bucket {
                 }
             } else if entry.fingerprint == charged.counted {
                 entry.used = ask.quota.give_back(entry.used, number, ask.cost, ask.now);
-                entry.idle_at = ask.quota.idle_at(&entry.used);
                 if ask.quota.is_unused(&entry.used, ask.now) {
                     *entry = if restored.fingerprint == charged.counted {
                         Entry::default()
@@ -143,7 +153,7 @@ impl Bucket {
     }
 
     fn changes_to(&self, next: &Self) -> Vec<Change> {
-        let pairs = self.0.iter().zip(&next.0).enumerate();
+        let pairs = self.entries.iter().zip(&next.entries).enumerate();
         let changes = pairs.filter(|(_, (before, after))| before != after);
         changes
             .map(|(place, (before, after))| Change {
@@ -155,13 +165,13 @@ impl Bucket {
     }
 
     fn find(&self, key: Fingerprint) -> Option<&Entry> {
-        self.0
+        self.entries
             .iter()
             .find(|entry| entry.fingerprint == key && **entry != Entry::default())
     }
 
     fn forget(&mut self, key: Fingerprint) {
-        for entry in &mut self.0 {
+        for entry in &mut self.entries {
             if entry.fingerprint == key {
                 *entry = Entry::default();
             }
@@ -174,38 +184,35 @@ impl Bucket {
     /// least; of several, by one that depends on the newcomer, so that newcomers do not drive one
     /// another out. What matters for longer than any count can (`horizon`) is of a clock that was
     /// wrong. `kept` does not make room.
-    fn entry(
-        &mut self,
-        key: Fingerprint,
-        kept: Fingerprint,
-        now: Timestamp,
-        horizon: Timestamp,
-    ) -> (&mut Entry, bool) {
-        let own = self.0.iter().position(|entry| entry.fingerprint == key);
+    fn entry(&mut self, key: Fingerprint, kept: Fingerprint, ask: &Ask<'_>) -> (&mut Entry, bool) {
+        let Ask { quota, now, .. } = *ask;
+        let mut entries = self.entries.iter();
+        let own = entries.position(|entry| entry.fingerprint == key);
         let place = own.unwrap_or_else(|| {
             let worth = |(place, entry): &(usize, &Entry)| {
-                let idle_at = if entry.idle_at > horizon {
+                let idle_at = quota.idle_at(&entry.used);
+                let idle_at = if idle_at > ask.horizon {
                     Timestamp::default()
                 } else {
-                    entry.idle_at
+                    idle_at
                 };
-                let used = entry.used.current.saturating_add(entry.used.previous);
+                let used = entry.used.amount();
                 let rotated = place.saturating_add(key.salt()).checked_rem(WAYS);
                 (idle_at.max(now), used, rotated)
             };
-            let others = self.0.iter().enumerate();
+            let others = self.entries.iter().enumerate();
             let others = others.filter(|(_, entry)| entry.fingerprint != kept);
             let least = others.min_by_key(worth);
             least.map_or(0, |(place, _)| place)
         });
-        let Self([first, rest @ ..]) = self;
+        let [first, rest @ ..] = &mut self.entries;
         let entry = match place.checked_sub(1).and_then(|place| rest.get_mut(place)) {
             Some(entry) => entry,
             None => first,
         };
         let mut evicted = false;
         if own.is_none() {
-            evicted = entry.idle_at > now;
+            evicted = quota.idle_at(&entry.used) > now;
             *entry = Entry {
                 fingerprint: key,
                 ..Entry::default()
@@ -215,27 +222,46 @@ impl Bucket {
     }
 }
 
+/// Each limit's slots are of one form, and so of one size.
 impl Layout for Bucket {
-    const FORMAT: &'static str = "rate_limit/bucket/1";
+    const FORMAT: &'static str = "rate_limit/bucket/2";
 
     fn encode(&self, to: &mut Writer) {
-        for entry in &self.0 {
-            to.bytes(&entry.fingerprint.0);
-            to.u64(entry.used.at);
-            to.u32(entry.used.current);
-            to.u32(entry.used.previous);
-            to.u64(entry.idle_at.unix_nanos());
+        to.u8(match self.form {
+            Form::Count => 0,
+            Form::Log => 1,
+        });
+        for Entry { fingerprint, used } in &self.entries {
+            to.bytes(&fingerprint.0);
+            match self.form {
+                Form::Count => {
+                    let count = used.count();
+                    to.u64(count.at);
+                    to.u32(count.current);
+                    to.u32(count.previous);
+                }
+                Form::Log => used.log().encode(to),
+            }
         }
     }
 
     fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        let mut bucket = Self::default();
-        for entry in &mut bucket.0 {
+        let form = match from.u8()? {
+            0 => Form::Count,
+            1 => Form::Log,
+            _ => return None,
+        };
+        let mut bucket = Self::new(form);
+        for entry in &mut bucket.entries {
             entry.fingerprint = Fingerprint(from.array()?);
-            entry.used.at = from.u64()?;
-            entry.used.current = from.u32()?;
-            entry.used.previous = from.u32()?;
-            entry.idle_at = Timestamp::from_unix_nanos(from.u64()?);
+            entry.used = match form {
+                Form::Count => Used::Count(Count {
+                    at: from.u64()?,
+                    current: from.u32()?,
+                    previous: from.u32()?,
+                }),
+                Form::Log => Used::from(Log::decode(from)?),
+            };
         }
         Some(bucket)
     }

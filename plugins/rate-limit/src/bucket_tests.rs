@@ -51,7 +51,7 @@ fn later(secs: u64) -> Timestamp {
 #[test]
 fn a_full_bucket_gives_up_the_key_that_stops_to_matter_first() {
     let quota = quota(Algorithm::FixedWindow);
-    let mut bucket = Bucket::default();
+    let mut bucket = Bucket::new(quota.form());
     for key in 1..=8 {
         let now = later(60 * u64::from(key - 1));
         assert!(!charge(&mut bucket, &ask(&quota, key, 1, now)).evicted);
@@ -67,7 +67,7 @@ fn a_full_bucket_gives_up_the_key_that_stops_to_matter_first() {
 fn what_lies_beyond_the_horizon_makes_room_first_and_what_lies_at_it_does_not() {
     let quota = quota(Algorithm::FixedWindow);
     for (beyond, is_held_on) in [(1, false), (0, true)] {
-        let mut bucket = Bucket::default();
+        let mut bucket = Bucket::new(quota.form());
         charge(&mut bucket, &ask(&quota, 1, 1, later(600)));
         for key in 2..=8 {
             charge(&mut bucket, &ask(&quota, key, 1, START));
@@ -86,7 +86,7 @@ fn what_lies_beyond_the_horizon_makes_room_first_and_what_lies_at_it_does_not() 
 fn what_is_refused_and_what_costs_nothing_writes_nothing() {
     for algorithm in ALGORITHMS {
         let quota = quota(algorithm);
-        let mut bucket = Bucket::default();
+        let mut bucket = Bucket::new(quota.form());
         assert!(bucket.charge(&ask(&quota, 1, 0, START)).1.is_none());
         charge(&mut bucket, &ask(&quota, 1, 5, START));
         for secs in [0, 1, 7] {
@@ -99,7 +99,7 @@ fn what_is_refused_and_what_costs_nothing_writes_nothing() {
         // A window later, of which nothing is held yet.
         let (charged, next) = bucket.charge(&ask(&quota, 1, 0, later(60)));
         assert!(charged.decision.charged.is_some() && next.is_none());
-        let full = (1..=8).fold(Bucket::default(), |mut bucket, key| {
+        let full = (1..=8).fold(Bucket::new(quota.form()), |mut bucket, key| {
             charge(&mut bucket, &ask(&quota, key, 1, START));
             bucket
         });
@@ -112,7 +112,7 @@ fn what_is_refused_and_what_costs_nothing_writes_nothing() {
 fn a_charge_that_is_given_back_leaves_the_slot_as_it_was_to_the_byte() {
     for algorithm in ALGORITHMS {
         let quota = quota(algorithm);
-        let mut bucket = Bucket::default();
+        let mut bucket = Bucket::new(quota.form());
         for (key, secs) in (1..=12).zip([0, 5, 5, 60, 61, 61, 200, 200, 200, 201, 230, 260]) {
             let ask = ask(&quota, key % 10, 2, later(secs));
             let before = bucket.clone();
@@ -127,7 +127,7 @@ fn a_charge_that_is_given_back_leaves_the_slot_as_it_was_to_the_byte() {
 #[test]
 fn a_clock_that_is_right_again_is_undone_too() {
     let quota = quota(Algorithm::FixedWindow);
-    let mut bucket = Bucket::default();
+    let mut bucket = Bucket::new(quota.form());
     charge(&mut bucket, &ask(&quota, 1, 1, later(600)));
     let past = ask(&quota, 1, 1, START);
     let (refused, written) = bucket.charge(&past);
@@ -145,7 +145,7 @@ fn a_clock_that_is_right_again_is_undone_too() {
 fn what_others_did_since_stays_when_a_charge_is_given_back() {
     for algorithm in ALGORITHMS {
         let quota = quota(algorithm);
-        let full = (1..=8).fold(Bucket::default(), |mut bucket, key| {
+        let full = (1..=8).fold(Bucket::new(quota.form()), |mut bucket, key| {
             charge(
                 &mut bucket,
                 &ask(&quota, key, 1 + u32::from(key % 2), START),
@@ -195,7 +195,7 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
         if is_held(&back, 9) {
             let left = back.give_back(&first, &newcomer).unwrap();
             let count = |key: u8| {
-                left.0
+                left.entries
                     .iter()
                     .filter(|e| e.fingerprint.0 == [key; 16])
                     .count()

@@ -7,6 +7,7 @@ use portcullis_policy::config::{
 use serde::Deserialize;
 
 use crate::KeyPart;
+use crate::quota::Form;
 use crate::range::{Range, ranges, shares};
 
 /// Configuration of `rate_limit`.
@@ -238,8 +239,11 @@ impl Config {
         };
         let own: Vec<_> = limits.iter().map(own).collect();
         let slots = shares(self.capacity.get(), &own)?;
-        let named = limits.iter().map(|limit| limit.name.as_str()).zip(slots);
-        Ok(ranges(&named.collect::<Vec<_>>()))
+        let placed = limits.iter().zip(slots).map(|(limit, slots)| {
+            let form = Form::of(limit.algorithm);
+            (limit.name.as_str(), slots, form)
+        });
+        Ok(ranges(&placed.collect::<Vec<_>>()))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {

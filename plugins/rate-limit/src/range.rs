@@ -1,9 +1,10 @@
 //! Which slots of shared data are whose: each limit has its own, so that no limit's keys push out
 //! those of another.
 //!
-//! A slot's name is a number on a ring. A limit's slots begin where its own name says, so that
-//! neither its place in the list nor another limit moves them. Should two limits meet, which of
-//! some thousand slots in sixteen million few do, the one whose name comes later begins behind the
+//! A slot's name is a number on a ring; those of another size are on a ring of their own, since on
+//! Kong a value that changes its size crashes workers. A limit's slots begin where its own name says,
+//! so that neither its place in the list nor another limit moves them. Should two limits meet, which
+//! of some thousand slots in eight million few do, the one whose name comes later begins behind the
 //! other.
 
 use std::hash::Hasher as _;
@@ -15,9 +16,10 @@ use portcullis_policy::{
 use siphasher::sip::SipHasher24;
 
 use crate::bucket::{Bucket, WAYS};
+use crate::quota::Form;
 
-/// Slots that can be named: four characters of 64.
-const RING: u32 = 1 << 24;
+/// Slots on a ring. Those of both rings are named by four characters of 64.
+const RING: u32 = 1 << 23;
 const MASK: u32 = RING - 1;
 
 /// Keys that a share holds at least, unless the capacity is less.
@@ -28,12 +30,20 @@ const LEAST_SHARE: u32 = 64;
 pub(crate) struct Range {
     first: u32,
     pub(crate) slots: u32,
+    form: Form,
 }
 
 impl Range {
     /// The name of its `place`th slot.
     pub(crate) fn slot_name(&self, place: u32) -> String {
-        slot_name(self.first.wrapping_add(place))
+        slot_name(self.ring() | (self.first.wrapping_add(place) & MASK))
+    }
+
+    const fn ring(&self) -> u32 {
+        match self.form {
+            Form::Count => 0,
+            Form::Log => RING,
+        }
     }
 
     fn names(&self) -> impl Iterator<Item = String> {
@@ -43,7 +53,8 @@ impl Range {
 
     fn overlaps(&self, other: &Self) -> bool {
         let behind = |one: &Self, other: &Self| other.first.wrapping_sub(one.first) & MASK;
-        behind(self, other) < self.slots || behind(other, self) < other.slots
+        let meet = behind(self, other) < self.slots || behind(other, self) < other.slots;
+        self.form == other.form && meet
     }
 }
 
@@ -72,17 +83,18 @@ pub(crate) fn shares(capacity: u32, own: &[(Option<u32>, bool)]) -> Result<Vec<u
     Ok(own.iter().map(slots).collect())
 }
 
-/// The slots of each limit, given its name and how many it has. None overlap.
-pub(crate) fn ranges(limits: &[(&str, u32)]) -> Vec<Range> {
+/// The slots of each limit, given its name, how many it has, and of which form. None overlap.
+pub(crate) fn ranges(limits: &[(&str, u32, Form)]) -> Vec<Range> {
     let mut by_name: Vec<_> = limits.iter().enumerate().collect();
-    by_name.sort_by_key(|(_, (name, _))| *name);
+    by_name.sort_by_key(|(_, (name, ..))| *name);
     let mut placed: Vec<(usize, Range)> = Vec::with_capacity(limits.len());
-    for (place, (name, slots)) in by_name {
+    for (place, (name, slots, form)) in by_name {
         let mut hasher = SipHasher24::new();
         hasher.write(name.as_bytes());
         let mut range = Range {
             first: u32::try_from(hasher.finish() & u64::from(MASK)).unwrap_or(0),
             slots: *slots,
+            form: *form,
         };
         // Each step passes one of those that are there; they fill less than a hundredth of the ring.
         for _ in 0..=limits.len() {
@@ -111,8 +123,11 @@ pub(crate) fn lay_out(store: &dyn SharedStore, ranges: &[Range]) -> Result<(), S
     if read::<LaidOut>(store, &mark)? == Some(ours) {
         return Ok(());
     }
-    for name in ranges.iter().flat_map(Range::names) {
-        create(store, &SlotKey::new::<Bucket>(name), &Bucket::default())?;
+    for range in ranges {
+        let empty = Bucket::new(range.form);
+        for name in range.names() {
+            create(store, &SlotKey::new::<Bucket>(name), &empty)?;
+        }
     }
     update(store, &mark, |done: Option<&LaidOut>| match done {
         Some(done) if *done == ours => Step::Keep(()),
@@ -143,7 +158,10 @@ struct LaidOut(u32);
 
 impl LaidOut {
     fn of(ranges: &[Range]) -> Self {
-        let mut sorted: Vec<_> = ranges.iter().map(|r| (r.first, r.slots)).collect();
+        let mut sorted: Vec<_> = ranges
+            .iter()
+            .map(|r| (r.ring() | r.first, r.slots))
+            .collect();
         sorted.sort_unstable();
         let mut hasher = SipHasher24::new();
         for (first, slots) in sorted {

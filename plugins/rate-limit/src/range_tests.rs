@@ -10,7 +10,10 @@ fn names(count: usize) -> Vec<String> {
 }
 
 fn placed(names: &[String], slots: u32) -> Vec<Range> {
-    let limits: Vec<_> = names.iter().map(|name| (name.as_str(), slots)).collect();
+    let limits: Vec<_> = names
+        .iter()
+        .map(|n| (n.as_str(), slots, Form::Log))
+        .collect();
     ranges(&limits)
 }
 
@@ -91,7 +94,28 @@ fn limits_that_meet_on_the_ring_get_slots_of_their_own_in_any_order() {
     again.reverse();
     assert_eq!(again, all);
     assert_eq!(slot_name(0), "portcullis/rate_limit/0000");
-    assert_eq!(slot_name(RING), slot_name(0));
+    let last = Range {
+        first: MASK,
+        slots: 2,
+        form: Form::Count,
+    };
+    let names = [last.slot_name(0), last.slot_name(1)];
+    assert_eq!(names, [slot_name(MASK), slot_name(0)]);
+}
+
+#[test]
+fn slots_of_different_sizes_never_have_one_name() {
+    let slots = RING / 2 + 1;
+    let all = [("a", slots, Form::Count), ("a", slots, Form::Log)];
+    let ranges = ranges(&all);
+    let [count, log] = [&ranges[0], &ranges[1]];
+    assert_eq!(count.first, log.first, "neither moves the other");
+    let digits = |range: &Range| {
+        let names = range.names().step_by(1_000);
+        let digits = names.map(|name| name.as_bytes()["portcullis/rate_limit/".len()]);
+        digits.collect::<std::collections::BTreeSet<u8>>()
+    };
+    assert!(digits(count).is_disjoint(&digits(log)));
 }
 
 #[test]

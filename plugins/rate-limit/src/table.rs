@@ -66,7 +66,7 @@ impl Table {
         let ask = self.ask(quota, asked);
         let (charged, next) = match seen.record() {
             Some(bucket) => bucket.charge(&ask),
-            None => Bucket::default().charge(&ask),
+            None => Bucket::new(quota.form()).charge(&ask),
         };
         Ok(Plan {
             slot,
@@ -90,7 +90,7 @@ impl Table {
         update_from(store, &plan.slot, plan.seen, |stored: Option<&Bucket>| {
             let charge = || match stored {
                 Some(bucket) => bucket.charge(&ask),
-                None => Bucket::default().charge(&ask),
+                None => Bucket::new(quota.form()).charge(&ask),
             };
             match planned.take().unwrap_or_else(charge) {
                 (charged, Some(next)) => Step::Write(next, charged),

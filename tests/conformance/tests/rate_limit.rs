@@ -30,6 +30,30 @@ fn a_quota_is_admitted_and_no_more_and_the_next_window_starts_afresh() {
     }
 }
 
+/// By default: in bursts across the boundaries of aligned windows, and evenly.
+#[test]
+fn who_keeps_to_the_quota_is_never_refused_and_who_does_not_is() {
+    for (quota, each, pause) in [
+        (10, 10, 60_000),
+        (50, 50, 60_000),
+        (10, 1, 6_000),
+        (50, 10, 12_000),
+    ] {
+        let config = format!(
+            r#"{{"capacity":64,"limits":[{{"name":"l","key":["constant"],"quota":{quota},"window":"1m"}}]}}"#
+        );
+        everywhere::<RateLimit>(&config, |subject| {
+            subject.advance_millis(50_000);
+            for round in 0..12 {
+                let admitted = admitted(subject, each, &Sent::get("/"));
+                assert_eq!(admitted, each, "round {round} of {each} of {quota}");
+                subject.advance_millis(pause - 3);
+            }
+            assert_eq!(admitted(subject, quota + 5, &Sent::get("/")), each);
+        });
+    }
+}
+
 #[test]
 fn a_refusal_is_a_429_with_retry_after_both_header_families_and_a_problem_document() {
     everywhere::<RateLimit>(&limits(r#""algorithm":"fixed_window","#, ""), |subject| {

@@ -1,70 +1,139 @@
-//! The window that ends now, estimated from two fixed ones.
+//! The window that ends now: at most the quota in it, from the instants at which requests came.
 //!
-//! The estimate takes the requests of the window before to have been spread evenly over it:
-//! `previous · (window − elapsed) / window + current`, rounded up. With requests that were not
-//! spread evenly, a span of one window can hold up to `2 · quota − 1` requests in the worst case
-//! (all of the earlier ones at the end of their window, the later ones at the end of theirs), and
-//! never more than the quota within one aligned window.
+//! A small quota, of [`PARTS`] at most, keeps the instant of each request. A larger one keeps parts
+//! of a twelfth of the window, each beginning with its first request, and takes all of a part to have
+//! come then. Instants are kept in ticks of a 32,768th of the window, rounded down. A part counts
+//! from its beginning for a window less a 64th, at most a second: whoever sends on the beat of the
+//! window does so only to the precision of a network. Both together are the grace.
+//!
+//! Both errors are on one side:
+//!
+//! - **It never refuses whoever keeps to the quota.** What counts at an instant came within the
+//!   window before it, since nothing is taken to have come later than it did. So where a request
+//!   is refused, it and what was admitted in that window are more than the quota.
+//! - **No span of a window less the grace, and for a large quota less a twelfth of the window, holds
+//!   more than the quota.** What counts at its last request is at least what was admitted in that
+//!   span, since nothing is taken to have come earlier than by a part's length; and a request is
+//!   admitted only where what counts and itself are at most the quota.
+//!
+//! At most [`PARTS`] parts count at once: they begin more than a twelfth of a window apart; and of
+//! a small quota each holds one request at least.
 
-use super::{Place, Quota, Used};
+use portcullis_policy::{Span, Timestamp};
+
+use super::log::{Log, PARTS};
+use super::{Decision, LATEST, Quota};
+
+/// Ticks in a window, or a few less where it does not divide.
+const TICKS: u64 = 1 << 15;
+
+/// Of a long window, nanoseconds.
+const LONGEST_GRACE: u64 = 1_000_000_000;
+
+pub(super) fn charge(quota: &Quota, used: Log, cost: u32, now: Timestamp) -> (Decision, Log) {
+    let now = now.unix_nanos();
+    let latest = used.latest().unwrap_or(0).saturating_mul(tick(quota));
+    // Workers read the clock before they see each other's writes: time does not go back for a key.
+    let at = now.max(latest);
+    let mut next = used;
+    next.forget_before(earliest(quota, at));
+    let wait = wait(quota, &next, cost, at);
+    let begin = at.checked_div(tick(quota)).unwrap_or(0);
+    let admitted = wait == 0;
+    let charged = match cost {
+        0 => begin,
+        _ if admitted => next.add(begin, span(quota), cost),
+        _ => begin,
+    };
+    let late = at.saturating_sub(now);
+    let idle = idle_at(quota, &next).unix_nanos();
+    let decision = Decision {
+        charged: admitted.then_some(charged),
+        remaining: quota.quota.saturating_sub(next.used()),
+        reset: Span::from_nanos(idle.saturating_sub(now)),
+        retry_after: Span::from_nanos(if admitted {
+            0
+        } else {
+            wait.saturating_add(late)
+        }),
+    };
+    (decision, next)
+}
+
+pub(super) fn precedes(quota: &Quota, now: Timestamp, used: &Log) -> bool {
+    let latest = used.latest().unwrap_or(0).saturating_mul(tick(quota));
+    latest > now.unix_nanos().saturating_add(LATEST)
+}
+
+pub(super) fn exhausted(quota: &Quota, now: Timestamp) -> Log {
+    let mut log = Log::default();
+    let begin = now.unix_nanos().checked_div(tick(quota)).unwrap_or(0);
+    log.add(begin, 0, quota.quota);
+    log
+}
+
+pub(super) fn longest(quota: &Quota) -> Span {
+    Span::from_nanos(quota.nanos().saturating_add(LATEST))
+}
+
+pub(super) fn give_back(mut used: Log, begin: u64, cost: u32) -> Log {
+    used.take(begin, cost);
+    used
+}
+
+pub(super) fn idle_at(quota: &Quota, used: &Log) -> Timestamp {
+    let end = used.latest().map_or(0, |latest| end(quota, latest));
+    Timestamp::from_unix_nanos(end)
+}
 
 /// Nanoseconds until a request of that cost is admitted; 0: at once.
-pub(super) fn wait(quota: &Quota, used: &Used, place: Place, cost: u32, elapsed: u64) -> u64 {
-    let (previous, current) = counts(quota, used, place);
-    let estimate = estimate(quota, previous, current, elapsed);
-    if estimate.saturating_add(u64::from(cost)) <= u64::from(quota.quota) {
+fn wait(quota: &Quota, used: &Log, cost: u32, at: u64) -> u64 {
+    let room = quota.quota.saturating_sub(cost);
+    let mut left = used.used();
+    if cost == 0 || left <= room {
         return 0;
     }
-    let within = admits_from(quota, previous, current, cost);
-    match within.filter(|from| *from < quota.nanos()) {
-        Some(from) => from.saturating_sub(elapsed).max(1),
-        // Not before the next window, in which what is current now is previous.
-        None => {
-            let left = quota.nanos().saturating_sub(elapsed);
-            left.saturating_add(admits_from(quota, current, 0, cost).unwrap_or(quota.nanos()))
-                .max(1)
+    let mut wait = 0;
+    for (begin, used) in used.earliest_first() {
+        left = left.saturating_sub(used);
+        wait = end(quota, begin).saturating_sub(at);
+        if left <= room {
+            break;
         }
     }
+    wait.max(1)
 }
 
-/// Requests left now.
-pub(super) fn remaining(quota: &Quota, used: &Used, place: Place, elapsed: u64) -> u32 {
-    let (previous, current) = counts(quota, used, place);
-    let left = u64::from(quota.quota).saturating_sub(estimate(quota, previous, current, elapsed));
-    u32::try_from(left).unwrap_or(u32::MAX)
+/// When the part that begins then counts no more.
+fn end(quota: &Quota, begin: u64) -> u64 {
+    let begin = begin.saturating_mul(tick(quota));
+    begin.saturating_add(counts_for(quota))
 }
 
-/// What counts as previous and as current at a request's place. Of the window before the previous
-/// one nothing is known any more: it is taken to have been full.
-fn counts(quota: &Quota, used: &Used, place: Place) -> (u32, u32) {
-    match place {
-        Place::Current => (used.previous, used.current),
-        Place::Previous => (quota.quota, used.previous),
+/// The earliest tick at which a part that counts can begin.
+fn earliest(quota: &Quota, at: u64) -> u64 {
+    let ended = at.checked_sub(counts_for(quota));
+    let ended = ended.and_then(|ended| ended.checked_div(tick(quota)));
+    ended.map_or(0, |tick| tick.saturating_add(1))
+}
+
+/// How long a part counts.
+fn counts_for(quota: &Quota) -> u64 {
+    let grace = quota.nanos().checked_div(64).unwrap_or(0);
+    quota.nanos().saturating_sub(grace.min(LONGEST_GRACE))
+}
+
+/// Ticks that a part spans.
+fn span(quota: &Quota) -> u64 {
+    let parts = u64::try_from(PARTS).unwrap_or(1);
+    if u64::from(quota.quota) <= parts {
+        return 0;
     }
+    let ticks = quota.nanos().checked_div(tick(quota)).unwrap_or(0);
+    ticks.checked_div(parts).unwrap_or(0)
 }
 
-fn estimate(quota: &Quota, previous: u32, current: u32, elapsed: u64) -> u64 {
-    let window = u128::from(quota.nanos());
-    let left = window.saturating_sub(u128::from(elapsed));
-    // At most 2^32 · 2^64.
-    let weighted = u128::from(previous)
-        .saturating_mul(left)
-        .div_ceil(window.max(1));
-    u64::try_from(weighted)
-        .unwrap_or(u64::MAX)
-        .saturating_add(u64::from(current))
-}
-
-/// The earliest time in a window at which the estimate leaves room for a request of that cost.
-fn admits_from(quota: &Quota, previous: u32, current: u32, cost: u32) -> Option<u64> {
-    let room = quota.quota.checked_sub(current)?.checked_sub(cost)?;
-    if previous <= room {
-        return Some(0);
-    }
-    // previous · (window − t) / window ≤ room
-    let window = u128::from(quota.nanos());
-    let left = u128::from(room)
-        .saturating_mul(window)
-        .checked_div(u128::from(previous))?;
-    u64::try_from(window.saturating_sub(left)).ok()
+/// Nanoseconds in a tick.
+fn tick(quota: &Quota) -> u64 {
+    quota.nanos().div_ceil(TICKS)
 }

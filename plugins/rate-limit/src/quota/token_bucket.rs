@@ -8,13 +8,9 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::{Decision, Quota, Used};
+use super::{Count, Decision, LATEST, Quota};
 
-/// How much later than the clock a full bucket may be before the clock is taken to have been set
-/// back: workers read it before they see each other's writes.
-const LATEST: u128 = 1_000_000_000;
-
-pub(super) fn charge(quota: &Quota, used: Used, cost: u32, now: Timestamp) -> (Decision, Used) {
+pub(super) fn charge(quota: &Quota, used: Count, cost: u32, now: Timestamp) -> (Decision, Count) {
     let (now, full) = (point(quota, now), full_at(quota, &used));
     let spent = full.saturating_sub(now);
     let price = token(quota).saturating_mul(u128::from(cost));
@@ -42,25 +38,29 @@ pub(super) fn charge(quota: &Quota, used: Used, cost: u32, now: Timestamp) -> (D
     (decision, used)
 }
 
-pub(super) fn precedes(quota: &Quota, now: Timestamp, used: &Used) -> bool {
+pub(super) fn precedes(quota: &Quota, now: Timestamp, used: &Count) -> bool {
     let spent = full_at(quota, used).saturating_sub(point(quota, now));
-    let latest = LATEST.saturating_mul(parts(quota));
+    let latest = u128::from(LATEST).saturating_mul(parts(quota));
     spent > capacity(quota).saturating_add(latest)
 }
 
-pub(super) fn exhausted(quota: &Quota, now: Timestamp) -> Used {
+pub(super) fn exhausted(quota: &Quota, now: Timestamp) -> Count {
     stored(quota, point(quota, now).saturating_add(capacity(quota)))
 }
 
 /// How long an empty bucket takes to be full, with the time by which a clock may be late.
 pub(super) fn longest(quota: &Quota) -> Span {
-    let latest = LATEST.saturating_mul(parts(quota));
+    let latest = u128::from(LATEST).saturating_mul(parts(quota));
     nanos(quota, capacity(quota).saturating_add(latest))
+}
+
+pub(super) fn idle_at(used: &Count) -> Timestamp {
+    Timestamp::from_unix_nanos(used.at.saturating_add(1))
 }
 
 /// `full`: when the bucket was to be full after that charge. If it has been, the charge has dripped
 /// in again, and what is missing now was taken by others.
-pub(super) fn give_back(quota: &Quota, used: Used, full: u64, cost: u32, now: Timestamp) -> Used {
+pub(super) fn give_back(quota: &Quota, used: Count, full: u64, cost: u32, now: Timestamp) -> Count {
     if now.unix_nanos() >= full {
         return used;
     }
@@ -94,15 +94,15 @@ fn nanos(quota: &Quota, span: u128) -> Span {
 
 /// The part of a nanosecond is of `quota` parts; with another quota than it was written with it is
 /// wrong by less than a nanosecond.
-fn full_at(quota: &Quota, used: &Used) -> u128 {
+fn full_at(quota: &Quota, used: &Count) -> u128 {
     let whole = u128::from(used.at).saturating_mul(parts(quota));
     whole.saturating_add(u128::from(used.current).min(parts(quota)))
 }
 
-fn stored(quota: &Quota, full_at: u128) -> Used {
+fn stored(quota: &Quota, full_at: u128) -> Count {
     let whole = full_at.checked_div(parts(quota)).unwrap_or(0);
     let part = full_at.checked_rem(parts(quota)).unwrap_or(0);
-    Used {
+    Count {
         at: u64::try_from(whole).unwrap_or(u64::MAX),
         current: u32::try_from(part).unwrap_or(0),
         previous: 0,

@@ -678,3 +678,33 @@ fn a_refusal_shows_the_limit_that_refused_and_gives_the_others_back() {
     assert_eq!(header("x-ratelimit-limit"), "3");
     assert_eq!(header("ratelimit"), r#""short";r=1;t=1, "long";r=0;t=3600"#);
 }
+
+/// The sizes that the page and Kong's configuration name.
+#[test]
+fn a_limit_that_comes_to_count_in_another_way_has_slots_of_another_size_beside_the_old_ones() {
+    let world = World::new(Dialect::Kong, 1);
+    let sizes = |world: &World| {
+        let names = world.zone.keys().into_iter();
+        let slots = names.filter(|name| name.starts_with("portcullis/rate_limit/"));
+        let slots = slots.filter_map(|name| world.zone.get(&name));
+        let mut sizes: Vec<usize> = slots.map(|(bytes, _)| bytes.len()).collect();
+        sizes.sort_unstable();
+        sizes
+    };
+    for (algorithm, slots) in [
+        ("fixed_window", &[281, 281][..]),
+        ("sliding_window", &[281, 281, 793, 793]),
+        ("token_bucket", &[281, 281, 793, 793]),
+        ("sliding_window", &[281, 281, 793, 793]),
+    ] {
+        let worker: Worker<RateLimit> = world.worker(&limit(algorithm, 2)).unwrap();
+        let ask = || worker.request("192.0.2.1", &get("/")).0.status();
+        assert_eq!([ask(), ask(), ask()], [200, 200, 429], "{algorithm}");
+        world.clock.advance(Span::from_secs(60));
+        assert_eq!(
+            sizes(&world)[2..],
+            *slots,
+            "{algorithm}: but for the two others"
+        );
+    }
+}

@@ -240,9 +240,8 @@ fn within_bound(quota: &Quota, admitted: &[Admitted], scene: &Scene) {
             sum += i128::from(last.cost);
             let (from, to) = (i128::from(first.at), i128::from(last.at));
             let fits = match quota.algorithm {
-                Algorithm::Fixed | Algorithm::Sliding => {
-                    from / quota.window != to / quota.window || sum <= quota.quota
-                }
+                Algorithm::Fixed => from / quota.window != to / quota.window || sum <= quota.quota,
+                Algorithm::Sliding => to - from >= quota.sure() || sum <= quota.quota,
                 Algorithm::Bucket => {
                     (sum - quota.burst) * quota.window <= quota.quota * (to - from)
                 }

@@ -65,12 +65,9 @@ impl Quota {
         match self.algorithm {
             Algorithm::Fixed => self.quota - in_window(number),
             Algorithm::Sliding => {
-                // The part of the window before that lies less than a window back.
-                let part = self.window - now.rem_euclid(self.window);
-                let weighted = in_window(number - 1) * part;
-                // Whole requests: what is begun counts as one.
-                let estimate = (weighted + self.window - 1).div_euclid(self.window);
-                (self.quota - in_window(number) - estimate).max(0)
+                let parts = self.parts(history).into_iter();
+                let counting = parts.filter(|part| self.end(part) > now);
+                self.quota - counting.map(|part| part.cost).sum::<i128>()
             }
             Algorithm::Bucket => {
                 // From no earlier request on may more be admitted than burst + quota * t / window.
@@ -87,18 +84,61 @@ impl Quota {
         }
     }
 
+    /// What a sliding window takes to have come at once: for a small quota what came in one tick, for
+    /// a larger one what came within a twelfth of the window. Ticks are a 32,768th of it.
+    fn parts(&self, history: &History) -> Vec<Admitted> {
+        let tick = (self.window + 32_767) / 32_768;
+        let span = if self.quota <= 12 {
+            0
+        } else {
+            self.window / tick / 12
+        };
+        let mut parts: Vec<Admitted> = Vec::new();
+        for admitted in &history.0 {
+            let at = admitted.at / tick * tick;
+            match parts.last_mut() {
+                Some(last) if at - last.at <= span * tick => last.cost += admitted.cost,
+                _ => parts.push(Admitted { at, ..*admitted }),
+            }
+        }
+        parts
+    }
+
+    /// When a part counts no more: after a window, less a 64th of it and at most a second.
+    fn end(&self, part: &Admitted) -> i128 {
+        part.at + self.window - (self.window / 64).min(SECOND)
+    }
+
+    /// A span in which a sliding window never admits more than its quota.
+    pub(crate) fn sure(&self) -> i128 {
+        let grace = (self.window / 64).min(SECOND) + (self.window + 32_767) / 32_768;
+        let part = if self.quota <= 12 {
+            0
+        } else {
+            self.window / 12
+        };
+        self.window - grace - part
+    }
+
     /// Whole seconds, one at least, until a request of that cost would be admitted.
     pub(crate) fn retry_after(&self, history: &History, cost: i128, now: i128) -> i128 {
         let admitted_in = |secs: i128| self.remaining(history, now + secs * SECOND) >= cost;
         first(1, admitted_in)
     }
 
-    /// Whole seconds until the window ends, or until the bucket is full.
+    /// Whole seconds until the window ends, the bucket is full, or nothing counts any more.
     pub(crate) fn reset(&self, history: &History, now: i128) -> i128 {
         match self.algorithm {
-            Algorithm::Fixed | Algorithm::Sliding => {
+            Algorithm::Fixed => {
                 let left = self.window - now.rem_euclid(self.window);
                 (left + SECOND - 1).div_euclid(SECOND)
+            }
+            Algorithm::Sliding => {
+                let last = self
+                    .parts(history)
+                    .last()
+                    .map_or(now, |part| self.end(part));
+                ((last - now).max(0) + SECOND - 1).div_euclid(SECOND)
             }
             Algorithm::Bucket => first(0, |secs| {
                 self.remaining(history, now + secs * SECOND) == self.burst
