@@ -74,8 +74,8 @@ pub(crate) enum Admission {
 pub(crate) enum Refusal {
     /// The breaker is open for so long yet.
     Open(Span),
-    /// All probes are out.
-    ProbesOut,
+    /// All probes are out; one is likely to be back in so long.
+    ProbesOut(Span),
     /// The breaker is forced open. Nobody knows for how long: it says what it would if it had just
     /// opened.
     Forced(Span),
@@ -199,7 +199,7 @@ impl Record {
                 self.count(run, news, settings, moment)
             }
             (State::HalfOpen { permits, successes }, Standing::Probe(permit)) => {
-                let permits = permits.release(permit)?;
+                let permits = permits.settle(permit)?;
                 let successes = *successes;
                 Some(match (outcome, pace) {
                     (Outcome::Success, Pace::Quick) => {
@@ -379,14 +379,17 @@ impl Record {
 impl Change {
     /// Sends one more probe out.
     fn admit_probe(mut self, settings: &Settings, sent: Sent, now: Timestamp) -> Admission {
+        let (probes, lease) = (settings.probes, settings.probe_lease);
         let permit = match &mut self.record.state {
             State::HalfOpen { permits, .. } => {
-                permits.take(settings.probes, settings.probe_lease, sent, now)
+                let permit = permits.take(probes, lease, sent, now);
+                permit.ok_or_else(|| permits.wait(lease, now))
             }
-            State::Closed { .. } | State::Open { .. } => None,
+            State::Closed { .. } | State::Open { .. } => Err(lease),
         };
-        let Some(permit) = permit else {
-            return Admission::Refuse(Refusal::ProbesOut);
+        let permit = match permit {
+            Ok(permit) => permit,
+            Err(wait) => return Admission::Refuse(Refusal::ProbesOut(wait)),
         };
         let ticket = Ticket {
             generation: self.record.generation,
@@ -420,17 +423,15 @@ impl Refusal {
     pub(crate) const fn reason(self) -> &'static str {
         match self {
             Self::Open(_) => "open",
-            Self::ProbesOut => "probes_out",
+            Self::ProbesOut(_) => "probes_out",
             Self::Forced(_) => "forced",
         }
     }
 
-    /// In whole seconds. A probe that is out answers in a moment or takes its lease: one second is
-    /// a guess that costs a client little.
-    pub(crate) fn retry_after_secs(self) -> u64 {
+    /// In whole seconds.
+    pub(crate) const fn retry_after_secs(self) -> u64 {
         match self {
-            Self::Open(left) | Self::Forced(left) => left.as_secs_ceil(),
-            Self::ProbesOut => 1,
+            Self::Open(left) | Self::Forced(left) | Self::ProbesOut(left) => left.as_secs_ceil(),
         }
     }
 }

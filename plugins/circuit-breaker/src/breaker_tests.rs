@@ -320,8 +320,11 @@ fn a_clock_that_was_set_back_does_not_keep_it_open_for_as_long() {
 fn half_open_admits_as_many_probes_as_are_set_and_no_more() {
     let (record, tickets) = probing(2, 0);
     assert_ne!(tickets[0], tickets[1]);
-    assert_eq!(refusal(&record, at(30)), Refusal::ProbesOut);
-    assert_eq!(refusal(&record, at(64)).retry_after_secs(), 1);
+    for (now, wait) in [(30, 1), (34, 4), (50, 15), (64, 1)] {
+        let refused = Refusal::ProbesOut(Span::from_secs(wait));
+        assert_eq!(refusal(&record, at(now)), refused, "{now}");
+        assert_eq!(refused.retry_after_secs(), wait);
+    }
 }
 
 #[test]
@@ -329,12 +332,25 @@ fn a_permit_whose_lease_has_run_out_goes_to_another() {
     let (record, tickets) = probing(2, 0);
     let (taken, other, _) = probe(&record, at(65));
     assert!(!tickets.contains(&other));
-    // The late one neither frees the other's permit nor counts.
-    for outcome in [Outcome::Success, Outcome::Ignored, FAILURE] {
-        assert_eq!(settle(&taken, &tickets[0], outcome, 66), None);
+    // The late one counts, and does not free the other's permit.
+    for (outcome, transition) in [
+        (Outcome::Success, None),
+        (Outcome::Ignored, None),
+        (FAILURE, Some(Transition::Relapsed)),
+    ] {
+        let change = settle(&taken, &tickets[0], outcome, 66).unwrap();
+        assert_eq!(change.transition, transition);
+        let places = |record: &Record| match record.state {
+            State::HalfOpen { permits, .. } => Some(permits),
+            State::Closed { .. } | State::Open { .. } => None,
+        };
+        if transition.is_none() {
+            assert_eq!(places(&change.record), places(&taken), "{outcome:?}");
+        }
     }
-    let change = settle(&taken, &other, Outcome::Success, 66);
-    assert!(change.is_some());
+    let late = settle(&taken, &tickets[0], Outcome::Success, 66).unwrap();
+    let both = settle(&late.record, &other, Outcome::Success, 67).unwrap();
+    assert_eq!(both.transition, Some(Transition::Recovered));
 }
 
 #[test]
@@ -379,7 +395,8 @@ fn there_is_a_place_for_each_of_the_most_probes() {
         }
     }
     let seventeenth = record.admit(&settings, Sent::Whole, at(30));
-    assert_eq!(seventeenth, Admission::Refuse(Refusal::ProbesOut));
+    let refused = Refusal::ProbesOut(Span::from_secs(1));
+    assert_eq!(seventeenth, Admission::Refuse(refused));
 }
 
 #[test]
@@ -688,14 +705,14 @@ fn a_probe_whose_body_is_outstanding_gives_way_and_is_not_heard_any_more() {
     }
     assert_eq!(
         record.admit(&one, Sent::Whole, at(31)),
-        Admission::Refuse(Refusal::ProbesOut)
+        Admission::Refuse(Refusal::ProbesOut(Span::from_secs(1)))
     );
     let freed = settle(&record, &whole, Outcome::Ignored, 31)
         .unwrap()
         .record;
     let (record, slow) = probe(&freed, Sent::HeadOnly);
     let confirmed = record.confirm(&slow, &one, at(32)).unwrap().record;
-    let refused = Admission::Refuse(Refusal::ProbesOut);
+    let refused = Admission::Refuse(Refusal::ProbesOut(Span::from_secs(1)));
     assert_eq!(confirmed.admit(&one, Sent::Whole, at(32)), refused);
     let relapsed = settle(&confirmed, &slow, FAILURE, 33).unwrap();
     assert_eq!(relapsed.transition, Some(Transition::Relapsed));

@@ -158,9 +158,9 @@ impl Circuit {
     /// Hears that the request of a ticket has come whole. A probe that has lost its permit meanwhile
     /// says nothing any more.
     pub(crate) fn confirm(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
-        if !ticket.is_probe() {
+        let Standing::Probe(permit) = ticket.standing else {
             return Ok(());
-        }
+        };
         let now = ports.clock.now()?;
         let is_held = update(ports.store, &self.key, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
@@ -169,9 +169,10 @@ impl Circuit {
                 None => Step::Keep(false),
             }
         })?;
-        if !is_held {
-            ticket.standing = Standing::Lost;
-        }
+        ticket.standing = match is_held {
+            true => Standing::Probe(permit.whole()),
+            false => Standing::Lost,
+        };
         Ok(())
     }
 

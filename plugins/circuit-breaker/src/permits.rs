@@ -1,5 +1,6 @@
-//! Permits to probe, each with a lease, so that a probe that is never heard of again does not keep
-//! the breaker from closing.
+//! Permits to probe, each with a lease: when that is over another probe may go, so that one that takes
+//! long, or is never heard of again, keeps nobody waiting for longer. It is heard all the same when it
+//! comes.
 //!
 //! A permit is had for good by a request that the upstream can have whole. While the body of its
 //! request is outstanding another may take it over: nobody waits for a client. Who has lost it so is
@@ -16,11 +17,16 @@ pub(crate) const MOST_PROBES: usize = 16;
 const TAKEOVERS_AT_ONCE: u64 = 16;
 const TAKEOVER_EVERY: Span = Span::from_millis(100);
 
+/// What a client is told to wait for a probe that has just gone out.
+const SHORTEST_WAIT: Span = Span::from_secs(1);
+
 /// The permits that are out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Permits {
     pub(crate) places: [Option<Lease>; MOST_PROBES],
-    /// How many there have been: the number of the next one.
+    /// The number of the first one.
+    pub(crate) first: u32,
+    /// The number of the next one.
     pub(crate) taken: u32,
     /// Until when the takeovers so far are paid off: the theoretical arrival time of GCRA (ITU-T
     /// I.371).
@@ -40,6 +46,18 @@ pub(crate) struct Lease {
 pub(crate) struct Permit {
     place: u8,
     number: u32,
+    /// What has come of the request that has it.
+    sent: Sent,
+}
+
+impl Permit {
+    /// The same, of a request that has come whole meanwhile.
+    pub(crate) const fn whole(self) -> Self {
+        Self {
+            sent: Sent::Whole,
+            ..self
+        }
+    }
 }
 
 impl Permits {
@@ -47,8 +65,10 @@ impl Permits {
     /// permit from before must not be taken for one of now.
     pub(crate) fn beginning(now: Timestamp) -> Self {
         let micros = now.unix_nanos() / 1_000;
+        let first = u32::try_from(micros & u64::from(u32::MAX)).unwrap_or_default();
         Self {
-            taken: u32::try_from(micros & u64::from(u32::MAX)).unwrap_or_default(),
+            first,
+            taken: first,
             ..Self::default()
         }
     }
@@ -75,7 +95,11 @@ impl Permits {
             until: now.after(lease),
             sent,
         });
-        Some(Permit { place, number })
+        Some(Permit {
+            place,
+            number,
+            sent,
+        })
     }
 
     /// The place of a request whose body is outstanding, for one of which so much has come.
@@ -129,10 +153,33 @@ impl Permits {
         Some(self)
     }
 
-    /// Frees a permit's place; `None` when another request has it by now.
-    pub(crate) fn release(mut self, permit: Permit) -> Option<Self> {
-        self.place_of(permit)?.take();
-        Some(self)
+    /// What is left when a permit's request is settled: its place is free, unless another has it by
+    /// now. `None` when it is not heard: it lost its permit before it was whole, or it is of a time
+    /// before shared data was lost.
+    pub(crate) fn settle(mut self, permit: Permit) -> Option<Self> {
+        if let Some(place) = self.place_of(permit) {
+            place.take();
+            return Some(self);
+        }
+        let was_given =
+            permit.number.wrapping_sub(self.first) < self.taken.wrapping_sub(self.first);
+        (permit.sent == Sent::Whole && was_given).then_some(self)
+    }
+
+    /// In how long a place is likely to be free: when the first probe that is out has been so for
+    /// twice as long as it has now, and when its lease ends at the latest.
+    pub(crate) fn wait(&self, lease: Span, now: Timestamp) -> Span {
+        let out = self.places.iter().flatten();
+        let waits = out.filter_map(|place| {
+            let since = place.until.before(lease);
+            let left = left(since, place.until, now)?;
+            match place.sent {
+                Sent::Whole => Some(left.min(now.since(since).max(SHORTEST_WAIT))),
+                // Another takes it over.
+                Sent::HeadOnly => Some(left.min(SHORTEST_WAIT)),
+            }
+        });
+        waits.min().unwrap_or(SHORTEST_WAIT)
     }
 
     fn place_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
@@ -187,8 +234,8 @@ mod tests {
             assert_eq!(permits.out(LEASE, at(0)), 1);
             // The one that has lost it neither has it back nor frees it.
             assert_eq!(permits.confirm(slow, 1, LEASE, at(1)), None);
-            assert_eq!(permits.release(slow), None);
-            assert!(permits.release(next).is_some());
+            assert_eq!(permits.settle(slow), None);
+            assert!(permits.settle(next).is_some());
         }
     }
 
@@ -240,9 +287,49 @@ mod tests {
             let permit = take(&mut permits, Sent::Whole, millis).unwrap();
             (permits, permit)
         });
-        assert_eq!(since.release(old), None);
+        assert_eq!(since.settle(old), None);
         assert_eq!(since.confirm(old, 1, LEASE, at(2)), None);
         assert!(since.place_of(new).is_some() && before.place_of(old).is_some());
+    }
+
+    #[test]
+    fn one_that_was_replaced_when_its_lease_was_over_is_heard_and_frees_nothing() {
+        let mut permits = Permits::beginning(at(u64::from(u32::MAX) / 1_000));
+        let slow = take(&mut permits, Sent::Whole, 0).unwrap();
+        let next = take(&mut permits, Sent::Whole, 35_000).unwrap();
+        assert_eq!(permits.settle(slow), Some(permits));
+        assert!(permits.settle(next).is_some_and(|left| left != permits));
+        let body = Permit {
+            sent: Sent::HeadOnly,
+            ..slow
+        };
+        assert_eq!(permits.settle(body), None, "its client was slow");
+        assert_eq!(permits.settle(body.whole()), Some(permits));
+        for unknown in [slow.number.wrapping_sub(1), next.number.wrapping_add(1)] {
+            let number = unknown;
+            assert_eq!(permits.settle(Permit { number, ..slow }), None);
+        }
+    }
+
+    #[test]
+    fn who_waits_for_a_probe_waits_as_long_again_as_it_has_taken_and_no_longer_than_its_lease() {
+        let mut permits = Permits::default();
+        let wait = |permits: &Permits, millis| permits.wait(LEASE, at(millis));
+        let secs = Span::from_secs;
+        permits.take(2, LEASE, Sent::Whole, at(0)).unwrap();
+        for (now, expected) in [(0, 1), (999, 1), (4_000, 4), (17_500, 17), (30_000, 5)] {
+            let wait = wait(&permits, now);
+            assert_eq!(wait.as_nanos() / 1_000_000_000, expected, "{now}");
+        }
+        assert_eq!(wait(&permits, 35_000), secs(1), "its lease is over");
+        // The first of two to come.
+        permits.take(2, LEASE, Sent::Whole, at(20_000)).unwrap();
+        assert_eq!(wait(&permits, 23_000), secs(3));
+        assert_eq!(wait(&permits, 33_000), secs(2));
+        // Whoever waits for a body takes it over.
+        let mut permits = Permits::default();
+        take(&mut permits, Sent::HeadOnly, 0).unwrap();
+        assert_eq!(wait(&permits, 9_000), secs(1));
     }
 
     #[test]

@@ -6,8 +6,8 @@
 //!
 //! The body of a closed breaker: when the failures in a row began and when the last of them came, 8
 //! each; how many rows were ended, and what the last end took out, 4 each; then two shares, of failures and of slow requests: `width 8 | newest 8 | 10 × (requests 4 |
-//! bad 4) | suspected since 8 | requests 4 | bad 4`. The body of a half-open one: how many permits
-//! there have been 4, until when takeovers are paid off 8, and 16 leases of `number 4 | until 8 | what
+//! bad 4) | suspected since 8 | requests 4 | bad 4`. The body of a half-open one: the numbers of the
+//! first permit and of the next 4 each, until when takeovers are paid off 8, and 16 leases of `number 4 | until 8 | what
 //! has come of the request 1`; that of a free place is 0. What a state does not have is 0.
 
 use portcullis_policy::{Layout, Reader, Sent, Span, Timestamp, Writer};
@@ -27,7 +27,7 @@ const HALF_OPEN: u8 = 2;
 /// What the longest body takes: a run and two shares.
 const BODY: usize = 248;
 /// A half-open one's.
-const LEASES: usize = 4 + 8 + 16 * 13;
+const LEASES: usize = 2 * 4 + 8 + 16 * 13;
 
 const FREE: u8 = 0;
 const HEAD_ONLY: u8 = 1;
@@ -39,7 +39,7 @@ pub(crate) fn slot_name(breaker: &str) -> String {
 }
 
 impl Layout for Record {
-    const FORMAT: &'static str = "circuit_breaker/4";
+    const FORMAT: &'static str = "circuit_breaker/5";
 
     fn encode(&self, to: &mut Writer) {
         let (tag, count, until, why) = match &self.state {
@@ -67,6 +67,7 @@ impl Layout for Record {
             }
             State::Open { .. } => to.bytes(&[0; BODY]),
             State::HalfOpen { permits, .. } => {
+                to.u32(permits.first);
                 to.u32(permits.taken);
                 to.u64(permits.crowded_until.unix_nanos());
                 for place in permits.places {
@@ -169,6 +170,7 @@ fn share(from: &mut Reader<'_>) -> Option<Share> {
 
 fn permits(from: &mut Reader<'_>) -> Option<Permits> {
     let mut permits = Permits {
+        first: from.u32()?,
         taken: from.u32()?,
         crowded_until: Timestamp::from_unix_nanos(from.u64()?),
         ..Permits::default()
@@ -253,6 +255,7 @@ mod tests {
                 until: Timestamp::from_unix_nanos(u64::MAX),
                 sent: Sent::Whole,
             }); MOST_PROBES],
+            first: 7,
             taken: u32::MAX,
             crowded_until: Timestamp::from_unix_nanos(u64::MAX),
         };

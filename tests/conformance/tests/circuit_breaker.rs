@@ -120,6 +120,35 @@ fn a_probe_that_fails_opens_again_and_one_that_vanishes_frees_its_place() {
 }
 
 #[test]
+fn a_slow_probe_keeps_nobody_waiting_for_longer_than_its_lease_and_is_heard_when_it_comes() {
+    for (status, after) in [(200, "closed"), (503, "open")] {
+        everywhere::<CircuitBreaker>(CONFIG, |subject| {
+            open(subject);
+            subject.advance_millis(30_000);
+            let (probe, slow) = subject.begin(search());
+            assert_eq!(probe.refused, None);
+            for (millis, wait) in [(0, "1"), (5_000, "5"), (20_000, "10")] {
+                subject.advance_millis(millis);
+                let seen = subject.ask(search());
+                assert_eq!(
+                    (seen.status(), seen.header("retry-after")),
+                    (503, Some(wait))
+                );
+            }
+            subject.advance_millis(10_000);
+            let (second, other) = subject.begin(search());
+            assert_eq!(second.refused, None, "the lease is over");
+            assert_eq!(subject.ask(search()).header("retry-after"), Some("1"));
+            subject.finish(slow, Then::Upstream(status));
+            assert_eq!(state(subject), after);
+            // The other was sent before that.
+            subject.finish(other, Then::Upstream(503));
+            assert_eq!(state(subject), after);
+        });
+    }
+}
+
+#[test]
 fn a_probe_whose_client_leaves_or_that_another_filter_answers_gives_its_place_back() {
     for then in [
         Then::ClientGone,

@@ -33,8 +33,7 @@ pub struct HalfOpenConfig {
     /// After how many probes that succeeded it closes.
     #[serde(default = "one_success")]
     pub successes_to_close: Bounded<1, 1_000, u32>,
-    /// After this a probe that was not heard of counts as lost, and another may go. Make it longer
-    /// than the gateway waits for the upstream.
+    /// After this another probe may go beside one that was not heard of yet.
     #[serde(default = "lease")]
     pub probe_lease: Duration,
 }
@@ -115,9 +114,8 @@ const fn one_success() -> Bounded<1, 1_000, u32> {
     Bounded::new(1)
 }
 
-/// Longer than `open_for`, and than the 15 s that Envoy waits for an upstream by default. Kong waits
-/// up to 60 s between two reads; a probe that outlives its lease is not heard, so that a slow
-/// upstream behind Kong wants a longer one.
+/// Longer than `open_for`, and than the 15 s that Envoy waits for an upstream by default: one that
+/// hangs gets one probe.
 const fn lease() -> Duration {
     Duration::from_secs(35)
 }

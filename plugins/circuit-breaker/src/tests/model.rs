@@ -160,10 +160,10 @@ impl Model {
                 let mine = |place: &&mut Option<(u64, Timestamp)>| {
                     place.is_some_and(|(number, _)| number == asked.number)
                 };
-                let Some(place) = places.iter_mut().find(mine) else {
-                    return;
-                };
-                *place = None;
+                // Another may have its place, once its lease was over.
+                if let Some(place) = places.iter_mut().find(mine) {
+                    *place = None;
+                }
                 match success {
                     None => {}
                     Some(false) => self.turn(open),

@@ -113,17 +113,35 @@ fn a_probe_that_vanished_costs_its_lease_and_no_more() {
     let worker = breaker(ONE);
     trip(&worker);
     half_a_minute(&worker);
-    let mut lost = admitted(&worker);
+    let _lost = admitted(&worker);
     worker.clock.advance(Span::from_secs(34));
     refused(&worker, "/x");
     worker.clock.advance(Span::from_secs(1));
     let mut probe = admitted(&worker);
-    // The lost one turns up after all.
-    worker.respond(&mut lost, 503, Origin::Upstream);
-    assert_eq!(state(&worker), r#"{"a":"half_open"}"#);
     refused(&worker, "/x");
     worker.respond(&mut probe, 200, Origin::Upstream);
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
+}
+
+/// A model whose heads take longer than a lease closes it all the same, and one that hangs for longer
+/// opens it again.
+#[test]
+fn a_probe_that_comes_after_its_lease_is_heard() {
+    for (status, after) in [(200, "closed"), (503, "open")] {
+        let worker = breaker(ONE);
+        trip(&worker);
+        half_a_minute(&worker);
+        let mut slow = admitted(&worker);
+        worker.clock.advance(Span::from_secs(35));
+        let mut second = admitted(&worker);
+        refused(&worker, "/x");
+        worker.clock.advance(Span::from_secs(10));
+        worker.respond(&mut slow, status, Origin::Upstream);
+        assert_eq!(state(&worker), format!(r#"{{"a":"{after}"}}"#));
+        // The other is of before that.
+        worker.respond(&mut second, 503, Origin::Upstream);
+        assert_eq!(state(&worker), format!(r#"{{"a":"{after}"}}"#));
+    }
 }
 
 #[test]

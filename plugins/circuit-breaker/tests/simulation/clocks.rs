@@ -216,7 +216,8 @@ fn a_clock_that_shows_anything_panics_nothing_and_each_request_is_settled_once()
         let plugin = Plugin::of(Guard::plain(settings(&draw)), false);
         let worker: Gateway = world.worker(&plugin.json()).unwrap();
         let mut flying: Vec<(Flow, VecDeque<Step>)> = Vec::new();
-        let longest = plugin.guards[0].settings.max.div_ceil(1_000 * MILLI);
+        let settings = &plugin.guards[0].settings;
+        let longest = settings.max.max(settings.lease).div_ceil(1_000 * MILLI);
         for _ in 0..80 {
             let now = anything(&draw, world.clock.read().unix_nanos());
             world.clock.set(Timestamp::from_unix_nanos(now));

@@ -52,6 +52,8 @@ pub(crate) enum State {
     HalfOpen {
         places: Vec<Option<Place>>,
         successes: u64,
+        /// Probes that have come whole: they are heard, whoever has their places.
+        whole: Vec<u64>,
         /// When takeovers by unfinished requests were, those that still count.
         crowd: u64,
     },
@@ -273,7 +275,11 @@ impl Breaker {
             lost: true,
             ..Effect::default()
         };
-        if let State::HalfOpen { places, .. } = &mut self.state
+        if let State::HalfOpen {
+            places,
+            whole: heard,
+            ..
+        } = &mut self.state
             && epoch == self.epoch
         {
             let others = places
@@ -290,6 +296,7 @@ impl Breaker {
             {
                 mine.whole = true;
                 mine.until = now + settings.lease;
+                heard.push(request);
                 effect.lost = false;
                 effect.stores = true;
             }
@@ -306,7 +313,7 @@ impl Breaker {
                 return effect;
             }
         }
-        let (epoch, places, crowd) = match &mut self.state {
+        let (epoch, places, heard, crowd) = match &mut self.state {
             State::Closed { row, .. } => {
                 let after_failures = !row.is_clear();
                 effect.answer = Some(Answer::Pass(Ticket {
@@ -316,21 +323,33 @@ impl Breaker {
                 }));
                 return effect;
             }
-            State::HalfOpen { places, crowd, .. } => (self.epoch, places, crowd),
+            State::HalfOpen {
+                places,
+                whole,
+                crowd,
+                ..
+            } => (self.epoch, places, whole, crowd),
             State::Open { .. } => {
                 let half_open = State::HalfOpen {
                     places: vec![None; settings.probes],
                     successes: 0,
+                    whole: Vec::new(),
                     crowd: 0,
                 };
                 effect.transition = Some(self.turn(half_open, "open_time_over", None, now));
-                let State::HalfOpen { places, crowd, .. } = &mut self.state else {
+                let State::HalfOpen {
+                    places,
+                    whole,
+                    crowd,
+                    ..
+                } = &mut self.state
+                else {
                     panic!("it was just made so");
                 };
-                (self.epoch, places, crowd)
+                (self.epoch, places, whole, crowd)
             }
         };
-        // The first place that is free, or whose lease is over: who has that is not heard any more.
+        // The first place that is free, or whose lease is over.
         let is_taken =
             |place: &Option<Place>| place.is_some_and(|place| is_out(&place, settings, now));
         let waits =
@@ -348,9 +367,24 @@ impl Breaker {
             waiting
         });
         let Some(place) = place else {
-            effect.answer = Some(Answer::Refuse("probes_out", 1));
+            // As long again as the first has taken so far, a second at least, and its lease at most.
+            let out = places.iter().flatten().filter_map(|place| {
+                let since = place.until - settings.lease;
+                let left = left(since, place.until, now)?;
+                let taken = if place.whole {
+                    now.saturating_sub(since)
+                } else {
+                    0
+                };
+                Some(left.min(taken.max(1_000_000_000)))
+            });
+            let wait = out.min().unwrap_or(1_000_000_000);
+            effect.answer = Some(Answer::Refuse("probes_out", wait.div_ceil(1_000_000_000)));
             return effect;
         };
+        if whole {
+            heard.push(request);
+        }
         places[place] = Some(Place {
             request,
             until: now + settings.lease,
@@ -430,16 +464,20 @@ impl Breaker {
         look: Look,
     ) -> Effect {
         let State::HalfOpen {
-            places, successes, ..
+            places,
+            successes,
+            whole,
+            ..
         } = &mut self.state
         else {
             panic!("no probe is of an epoch that is not half-open");
         };
         let mine = |place: &&mut Option<Place>| place.is_some_and(|place| place.request == request);
-        let Some(place) = places.iter_mut().find(mine) else {
-            return Effect::default();
-        };
-        *place = None;
+        match places.iter_mut().find(mine) {
+            Some(place) => *place = None,
+            None if whole.contains(&request) => {}
+            None => return Effect::default(),
+        }
         let transition = match outcome {
             Outcome::Ignored => None,
             Outcome::Failure(cause) => {
