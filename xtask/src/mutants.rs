@@ -50,6 +50,12 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<()> {
     for package in packages {
         mutants.args(["--package", package]);
     }
+    // Each is compiled once and run once: what makes a test run short makes this one long.
+    mutants.env("PORTCULLIS_SCHEDULES", "1000");
+    for package in PACKAGES {
+        let level = format!("--config=profile.dev.package.{package}.opt-level=0");
+        mutants.args(["--cargo-arg", &level]);
+    }
     for file in &args.file {
         mutants.args(["--file", file]);
     }

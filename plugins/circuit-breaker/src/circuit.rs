@@ -80,11 +80,6 @@ impl Circuit {
         self.settings.failure_ratio.is_some() || self.settings.slow_ratio.is_some()
     }
 
-    /// Whether workers have to tell each other of what is fine, and so tick often.
-    pub(crate) const fn has_news(&self) -> bool {
-        self.has_ratio() || self.settings.consecutive_failures.is_some()
-    }
-
     /// Whether who made a fine response matters at once: it ends failures in a row, or a probe.
     pub(crate) fn ends_something(&self, ticket: &Ticket) -> bool {
         match ticket.standing {
@@ -330,6 +325,15 @@ impl Circuit {
             .with("reason", refusal.reason())
             .with("retry_after", refusal.retry_after_secs().to_string());
         ports.telemetry.log(line.with_id_of(request));
+    }
+
+    /// Counts and logs an answer that broke off after its head, which the client has as a success.
+    pub(crate) fn tell_broken_off(&self, cause: Cause, ports: &Ports<'_>) {
+        ports.telemetry.count(self.metrics.broken_off);
+        let line = LogLine::new(NAME, "broken_off")
+            .with("breaker", &self.name)
+            .with("cause", cause.word());
+        ports.telemetry.log(line);
     }
 
     /// Counts and logs a transition. Only who stored it gets here, so that each is told once.

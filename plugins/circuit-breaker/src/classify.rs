@@ -171,6 +171,23 @@ impl Classifier {
         }
     }
 
+    /// Whether a stream whose head was no failure was broken off from behind the gateway, counted or
+    /// not; by what.
+    pub(crate) fn breaks_off(origin: Origin, client: &Client<'_>) -> Option<Cause> {
+        match origin {
+            Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => {
+                (!client.gave_up()).then_some(Cause::Connection)
+            }
+            Origin::TimedOut => (!client.gave_up()).then_some(Cause::Timeout),
+            Origin::Gateway
+            | Origin::Idle
+            | Origin::MaxDuration
+            | Origin::ClientGone
+            | Origin::Upstream
+            | Origin::Unknown => None,
+        }
+    }
+
     /// The end of a stream whose response had a head that the gateway could not show.
     pub(crate) fn unread(&self, origin: Origin, client: &Client<'_>) -> Outcome {
         match origin {

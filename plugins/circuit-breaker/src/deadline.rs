@@ -180,6 +180,7 @@ mod tests {
     #[test]
     fn of_several_deadlines_the_shortest_holds() {
         assert_eq!(of(&[("accept", "*/*"), ("x-request-id", "1m")]), None);
+        assert_eq!(of(&[("x-request-id", "250"), ("X-Retries", "3")]), None);
         let both = [
             ("grpc-timeout", "1S"),
             ("x-envoy-upstream-rq-timeout-ms", "20"),

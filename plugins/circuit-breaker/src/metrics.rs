@@ -16,6 +16,7 @@ pub(crate) struct Metrics {
     failures: Counter,
     ignored: Counter,
     pub(crate) slow: Counter,
+    pub(crate) broken_off: Counter,
     pub(crate) rejected: Counter,
     pub(crate) shadow_rejected: Counter,
     to_closed: Counter,
@@ -41,7 +42,7 @@ impl Metrics {
         let mut of =
             |what: &str| registry.counter(format!("circuit_breaker_{what}.breaker.{name}"));
         let (admitted, successes, failures) = (of("admitted"), of("successes"), of("failures"));
-        let (ignored, slow) = (of("ignored"), of("slow"));
+        let (ignored, slow, broken_off) = (of("ignored"), of("slow"), of("broken_off"));
         let (rejected, shadow_rejected) = (of("rejected"), of("shadow_rejected"));
         let mut to = |phase: Phase| {
             registry.counter(format!(
@@ -56,6 +57,7 @@ impl Metrics {
             failures,
             ignored,
             slow,
+            broken_off,
             rejected,
             shadow_rejected,
             to_closed: to(Phase::Closed),

@@ -333,6 +333,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_begin_with_the_time_at_which_it_became_half_open() {
+        let micros = 0x0004_1234_5678;
+        let now = Timestamp::from_unix_nanos(micros * 1_000 + 999);
+        let permits = Permits::beginning(now);
+        assert_eq!((permits.first, permits.taken), (0x1234_5678, 0x1234_5678));
+    }
+
+    #[test]
     fn a_flood_of_unfinished_bodies_takes_over_no_more_than_its_rate() {
         let mut permits = Permits::default();
         let flood = |permits: &mut Permits, millis| {

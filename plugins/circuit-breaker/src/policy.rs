@@ -10,7 +10,7 @@ use portcullis_policy::{
 
 use crate::breaker::Refusal;
 use crate::circuit::Circuit;
-use crate::classify::{Outcome, Pace};
+use crate::classify::{Classifier, Outcome, Pace};
 use crate::config::Config;
 use crate::deadline;
 use crate::flow::{Admitted, Flow, Progress, Protocol};
@@ -81,10 +81,7 @@ impl Policy for CircuitBreaker {
     /// What workers have not told each other yet is at most this old, and what the event loop is
     /// late: half of the 100 ms that are promised.
     fn tick_every(&self) -> Span {
-        match self.circuits.iter().any(Circuit::has_news) {
-            true => Span::from_millis(50),
-            false => Span::from_secs(1),
-        }
+        Span::from_millis(50)
     }
 
     fn on_tick(&self, ports: &Ports<'_>) {
@@ -219,6 +216,9 @@ impl Policy for CircuitBreaker {
                     (circuit.classifier.unread(ending.origin(), client), pace)
                 }
                 Progress::HeadFine(pace) => {
+                    if let Some(cause) = Classifier::breaks_off(ending.origin(), client) {
+                        circuit.tell_broken_off(cause, ports);
+                    }
                     (circuit.classifier.rest(ending.origin(), grpc, client), pace)
                 }
                 Progress::Settled => continue,

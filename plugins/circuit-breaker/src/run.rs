@@ -293,6 +293,10 @@ mod tests {
 
     #[test]
     fn a_row_that_came_back_may_have_begun_at_any_time() {
+        // When a row began of which something came back is not known.
+        let ended = run(4, 3, 7).succeeded().0.failed(at(9));
+        assert_eq!(ended.began, at(9));
+        assert_eq!(ended.taken_back(1).began, Timestamp::default());
         let back = run(4, 3, 7).succeeded().0.taken_back(1).failed(at(9));
         assert_eq!(
             back.after(at(1), at(10)),

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use portcullis_policy::Request;
 use portcullis_policy::config::{
-    ClaimPath, ConfigError, IfAmbiguous, Match, Name, NonEmpty, ObjectOnly,
+    ClaimPath, ConfigError, IfAmbiguous, Match, Name, NonEmpty, ObjectOnly, never_reached,
 };
 use serde_json::Value;
 
@@ -45,10 +45,14 @@ impl Rules {
         config: Vec<RuleConfig>,
         providers: &[Provider],
     ) -> Result<Self, ConfigError> {
-        let mut rules = Vec::new();
+        let mut rules: Vec<(Match, Access)> = Vec::new();
         for (at, rule) in config.into_iter().enumerate() {
             let access = Access::from_config(rule.allow, rule.require, providers)
                 .map_err(|error| error.within(&format!("rules[{at}]")))?;
+            let mut before = rules.iter();
+            if let Some(first) = before.position(|(before, _)| before.covers(&rule.r#match)) {
+                return Err(never_reached("rules", at, first));
+            }
             rules.push((rule.r#match, access));
         }
         Ok(Self(rules))

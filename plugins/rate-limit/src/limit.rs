@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode};
+use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, never_reached};
 use portcullis_policy::{
     Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
 };
@@ -119,8 +119,12 @@ impl Limit {
             burst: burst(config.algorithm, config.burst, config.quota.get())?,
         };
         let cost = check_cost(config.cost, &quota).map_err(|e| e.within("cost"))?;
-        let mut costs = Vec::new();
+        let mut costs: Vec<(Match, u32)> = Vec::new();
         for (place, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
+            let mut before = costs.iter();
+            if let Some(first) = before.position(|(before, _)| before.covers(&r#match)) {
+                return Err(never_reached("costs", place, first));
+            }
             let at = format!("costs[{place}].cost");
             costs.push((
                 r#match,

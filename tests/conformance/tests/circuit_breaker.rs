@@ -200,6 +200,26 @@ fn what_the_upstream_did_counts_and_what_others_did_does_not() {
     }
 }
 
+/// Kong tells nobody.
+#[test]
+fn an_answer_that_breaks_off_after_its_head_is_counted_and_logged() {
+    everywhere::<CircuitBreaker>(CONFIG, |subject| {
+        subject.exchange(search(), Then::BreaksOff);
+        subject.exchange(search(), Then::Upstream(200));
+        let told = u64::from(!subject.is_kong());
+        assert_eq!(
+            subject.metric("circuit_breaker_broken_off.breaker.qdrant"),
+            told
+        );
+        let line = "plugin=circuit_breaker event=broken_off breaker=qdrant cause=connection";
+        let lines = subject.logs();
+        assert_eq!(
+            lines.iter().filter(|told| told.ends_with(line)).count() as u64,
+            told
+        );
+    });
+}
+
 #[test]
 fn a_late_answer_of_an_earlier_period_changes_nothing() {
     everywhere::<CircuitBreaker>(CONFIG, |subject| {

@@ -53,51 +53,6 @@ fn every_service_has_the_filter_as_envoy_configures_it_and_kong_accepts_it() {
 }
 
 #[test]
-fn a_probe_is_given_up_later_than_kong_gives_up_the_upstream() {
-    for (gateway, filter, guarded) in [
-        (
-            "edge",
-            "edge",
-            &[
-                ("rag", "rag_service"),
-                ("rag", "rag_query"),
-                ("rag_collections", "rag_collections_service"),
-            ][..],
-        ),
-        (
-            "egress",
-            "circuit_breaker",
-            &[
-                ("ollama", "ollama_generation"),
-                ("ollama_embedding", "ollama_embedding"),
-                ("qdrant_read", "qdrant_search"),
-            ],
-        ),
-    ] {
-        let config = of_envoy(gateway, filter);
-        let breakers = config
-            .pointer("/circuit_breaker/breakers")
-            .unwrap_or(&config["breakers"]);
-        let file = yaml(&format!("kong/stack/{gateway}/kong.yml"));
-        let named = |values: &Value, name: &str| {
-            let found = list(values).iter().find(|value| value["name"] == name);
-            found.unwrap_or_else(|| panic!("no {name}")).clone()
-        };
-        for (service, breaker) in guarded {
-            let service = named(&file["services"], service);
-            let millis = |key: &str| service[key].as_u64().expect("milliseconds");
-            let lease = named(breakers, breaker)["half_open"]["probe_lease"].clone();
-            let lease = lease.as_str().and_then(|it| it.strip_suffix('s'));
-            let lease: u64 = lease.expect("seconds").parse().expect("a number");
-            assert!(
-                millis("connect_timeout") + millis("read_timeout") < lease * 1000,
-                "{service}"
-            );
-        }
-    }
-}
-
-#[test]
 fn every_node_of_the_cluster_is_asked_whether_it_is_ready() {
     let upstream = yaml("kong/stack/egress/kong.yml")["upstreams"][0].take();
     let checks = &upstream["healthchecks"]["active"];

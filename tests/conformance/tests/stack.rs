@@ -19,6 +19,10 @@ fn take(value: &mut Value, pointer: &str) -> Value {
         .take()
 }
 
+fn object_of(value: &mut Value) -> &mut serde_json::Map<String, Value> {
+    value.as_object_mut().expect("an object")
+}
+
 const MANAGER: &str = "/filter_chains/0/filters/0/typed_config";
 
 #[test]
@@ -26,9 +30,8 @@ fn the_edge_of_the_stack_is_the_edge_that_the_documentation_shows() {
     let mut shown = yaml("envoy/edge.yaml");
     let mut stack = yaml("envoy/stack/edge/listeners.yaml")["resources"][0].take();
     let mut listener = take(&mut shown, "/static_resources/listeners/0");
-    let object = stack.as_object_mut().expect("a listener");
     assert_eq!(
-        object.remove("@type"),
+        object_of(&mut stack).remove("@type"),
         Some(json!(
             "type.googleapis.com/envoy.config.listener.v3.Listener"
         ))
@@ -38,6 +41,8 @@ fn the_edge_of_the_stack_is_the_edge_that_the_documentation_shows() {
         json!({ "address": "0.0.0.0", "port_value": 8000 })
     );
     take(&mut listener, "/address/socket_address");
+    // What the file says once, at its head.
+    object_of(&mut stack).remove("metadata");
 
     let filter = format!("{MANAGER}/http_filters/3/typed_config/config");
     let file = format!("{filter}/vm_config/code/local/filename");
@@ -50,11 +55,10 @@ fn the_edge_of_the_stack_is_the_edge_that_the_documentation_shows() {
         )
     );
 
-    // Breakers and routes for services that are apart, and bounds beyond those of the egress: see below.
+    // Breakers and routes for services that are apart.
     for differs in [
         format!("{filter}/configuration/value/circuit_breaker/breakers"),
         format!("{MANAGER}/route_config/virtual_hosts/0/routes"),
-        format!("{MANAGER}/stream_idle_timeout"),
     ] {
         assert_ne!(take(&mut stack, &differs), take(&mut listener, &differs));
     }
@@ -71,13 +75,8 @@ fn the_egress_of_the_stack_is_the_egress_that_the_documentation_shows() {
         let mut stack = yaml(&format!("envoy/stack/egress/{what}.yaml"))["resources"].take();
         for resource in stack.as_array_mut().expect("resources") {
             let kind = json!(format!("type.googleapis.com/envoy.config.{kind}"));
-            assert_eq!(
-                resource
-                    .as_object_mut()
-                    .expect("a resource")
-                    .remove("@type"),
-                Some(kind)
-            );
+            assert_eq!(object_of(resource).remove("@type"), Some(kind));
+            object_of(resource).remove("metadata");
         }
         // In a container it has to be reached from others, and the filters are elsewhere.
         let shown = shown["static_resources"][what].to_string();
@@ -128,26 +127,97 @@ fn seconds(value: &Value) -> u64 {
     text.strip_suffix('s').unwrap().parse().unwrap()
 }
 
+/// How long a route lets an answer be silent, and how long all of it may take, where that has a bound.
+fn bounds(route: &Value) -> (u64, Option<u64>) {
+    let route = &route["route"];
+    let whole = seconds(&route["timeout"]);
+    match route["retry_policy"].get("per_try_idle_timeout") {
+        Some(silence) => {
+            assert_eq!(whole, 0, "a stream has no end: {route}");
+            (seconds(silence), None)
+        }
+        None => (whole, Some(whole)),
+    }
+}
+
+fn routes(listener: &Value) -> Vec<Value> {
+    let routes = listener.pointer(&format!("{MANAGER}/route_config/virtual_hosts/0/routes"));
+    routes.and_then(Value::as_array).expect("routes").clone()
+}
+
 /// Else a model that is late would be a failure of the service that asks it, and none of the model.
 #[test]
-fn the_edge_waits_longer_than_the_egress_behind_it_and_a_probe_longer_than_both() {
-    let mut edge = yaml("envoy/stack/edge/listeners.yaml")["resources"][0].take();
-    let mut egress = yaml("envoy/stack/egress/listeners.yaml")["resources"].take();
-    let routes = format!("{MANAGER}/route_config/virtual_hosts/0/routes");
-    let idle = |route: &Value| seconds(&route["route"]["retry_policy"]["per_try_idle_timeout"]);
-    let whole = |route: &Value| seconds(&route["route"]["timeout"]);
-
-    let at_edge = take(&mut edge, &routes);
-    let at_ollama = take(&mut egress[0], &routes);
-    assert!(idle(&at_edge[0]) > idle(&at_ollama[0]));
-    for route in &at_edge.as_array().unwrap()[1..] {
-        assert!(whole(route) > whole(&at_ollama[1]), "{route}");
+fn the_edge_waits_longer_than_the_egress_behind_it() {
+    let listeners = |path: &str, at: &str| {
+        let file = yaml(path);
+        let listeners = file.pointer(at).and_then(Value::as_array);
+        listeners.expect("listeners").clone()
+    };
+    let alone = "/static_resources/listeners";
+    let pairs = [
+        (
+            listeners("envoy/edge.yaml", alone),
+            listeners("envoy/egress.yaml", alone),
+        ),
+        (
+            listeners("envoy/stack/edge/listeners.yaml", "/resources"),
+            listeners("envoy/stack/egress/listeners.yaml", "/resources"),
+        ),
+    ];
+    for (edge, egress) in pairs {
+        let idle = |listener: &Value| {
+            seconds(
+                &listener
+                    .pointer(&format!("{MANAGER}/stream_idle_timeout"))
+                    .unwrap(),
+            )
+        };
+        let of_models = routes(&egress[0]).iter().map(|route| bounds(route).0).max();
+        let of_searches = routes(&egress[0])
+            .iter()
+            .filter_map(|route| bounds(route).1)
+            .max();
+        let (edge, mut silences) = (&edge[0], Vec::new());
+        for route in routes(edge) {
+            match bounds(&route) {
+                (silence, None) => silences.push(silence),
+                // A search asks for an embedding, and then reads.
+                (_, whole) => assert!(
+                    whole > of_searches.map(|embedding| embedding + 5),
+                    "{route}"
+                ),
+            }
+        }
+        assert_eq!(silences.len(), 1, "what is not told apart may stream");
+        assert!(Some(silences[0]) > of_models);
+        // Silence is the upstream's failure, before it is the stream's.
+        assert!(idle(edge) > silences[0]);
+        for listener in &egress {
+            let longest = routes(listener).iter().map(|route| bounds(route).0).max();
+            assert!(Some(idle(listener)) > longest);
+        }
     }
-    let stream = take(&mut edge, &format!("{MANAGER}/stream_idle_timeout"));
-    assert!(seconds(&stream) > idle(&at_edge[0]));
-    for breaker in breakers("edge", 3) {
-        let lease = seconds(&breaker["half_open"]["probe_lease"]);
-        assert!(lease > idle(&at_edge[0]), "{breaker}");
+}
+
+/// On Kong the bounds are milliseconds between two reads.
+#[test]
+fn so_it_is_on_kong() {
+    let longest = |path: &str| {
+        let services = yaml(path)["services"].take();
+        let services = services.as_array().expect("services").clone();
+        services
+            .iter()
+            .map(|service| service["read_timeout"].as_u64().unwrap())
+            .max()
+            .unwrap()
+    };
+    let egress = longest("kong/stack/egress/kong.yml");
+    for edge in [
+        "kong/stack/edge/kong.yml",
+        "kong/kong.yml",
+        "kong/separate.yml",
+    ] {
+        assert!(longest(edge) > egress, "{edge}");
     }
 }
 

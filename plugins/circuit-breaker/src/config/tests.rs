@@ -172,11 +172,27 @@ fn there_is_an_end_to_breakers() {
     let breakers: Vec<String> = (0..=MOST_BREAKERS)
         .map(|n| format!(r#"{{"name":"b{n}","trip":{{"consecutive_failures":5}}}}"#))
         .collect();
-    let text = format!(r#"{{"breakers":[{}]}}"#, breakers.join(","));
+    let text = |breakers: &[String]| format!(r#"{{"breakers":[{}]}}"#, breakers.join(","));
     assert_eq!(
-        parse(&text).unwrap_err(),
+        parse(&text(&breakers)).unwrap_err(),
         "breakers: 257 breakers; expected at most 256"
     );
+    assert!(parse(&text(&breakers[1..])).is_ok());
+}
+
+#[test]
+fn one_kind_of_failure_and_the_shortest_window_are_enough() {
+    for failures in [
+        r#""status":[500],"grpc_status":[],"connection":false,"timeout":false"#,
+        r#""status":[],"grpc_status":[14],"connection":false,"timeout":false"#,
+        r#""status":[],"grpc_status":[],"connection":true,"timeout":false"#,
+        r#""status":[],"grpc_status":[],"connection":false,"timeout":true"#,
+    ] {
+        let text = format!(
+            r#"{{"breakers":[{{"name":"a","trip":{{"failure_ratio":{{"above":0.5,"window":"1s","minimum_requests":9}}}},"failures":{{{failures}}}}}]}}"#
+        );
+        assert_eq!(parse(&text).err(), None, "{failures}");
+    }
 }
 
 #[test]

@@ -220,6 +220,54 @@ fn a_stream_that_breaks_off_later_is_a_failure_at_its_time() {
     assert_eq!(state(worker), r#"{"a":"open"}"#);
 }
 
+/// Its client has it as a 200: nothing else tells of it.
+#[test]
+fn an_answer_that_breaks_off_after_its_head_is_told_of_whatever_counts_as_a_failure() {
+    let told = |worker: &Breaker| {
+        let lines = worker.telemetry.lines().into_iter();
+        let lines = lines.filter(|line| line.contains("event=broken_off"));
+        (
+            metric(worker, "broken_off.breaker.a"),
+            lines.collect::<Vec<_>>(),
+        )
+    };
+    for failures in [
+        r#""connection":true"#,
+        r#""connection":false,"timeout":false"#,
+    ] {
+        let config =
+            r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":9},"failures":{}}]}"#
+                .replace("{}", &format!("{{{failures}}}"));
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Breaker = world.worker(&config).unwrap();
+        let mut expected = Vec::new();
+        for (origin, cause) in [
+            (Origin::BrokenOff, Some("connection")),
+            (Origin::Reset, Some("connection")),
+            (Origin::TimedOut, Some("timeout")),
+            (Origin::Upstream, None),
+            (Origin::ClientGone, None),
+            (Origin::MaxDuration, None),
+            (Origin::Idle, None),
+        ] {
+            let mut flow = admitted(&worker);
+            streams(&worker, &mut flow);
+            worker.end(flow, origin);
+            let line =
+                |cause| format!("plugin=circuit_breaker event=broken_off breaker=a cause={cause}");
+            expected.extend(cause.map(line));
+            assert_eq!(
+                told(&worker),
+                (expected.len() as u64, expected.clone()),
+                "{origin:?}"
+            );
+        }
+        // Without a head it is an error that the client sees.
+        worker.end(admitted(&worker), Origin::Reset);
+        assert_eq!(told(&worker).0, 3);
+    }
+}
+
 #[test]
 fn an_answer_of_another_filter_ends_no_row() {
     let (_, workers) = workers(Dialect::Envoy, 1);

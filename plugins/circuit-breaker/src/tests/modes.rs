@@ -50,3 +50,11 @@ fn off_does_nothing_at_all() {
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
     assert_eq!(worker.store.0.reads(), 0);
 }
+
+#[test]
+fn only_a_plugin_that_is_on_observes_ends() {
+    for (mode, observes) in [("enforce", true), ("shadow", true), ("off", false)] {
+        let worker = breaker(&ONE.replacen('{', &format!(r#"{{"mode":"{mode}","#), 1));
+        assert_eq!(worker.policy.observes_ends(), observes, "{mode}");
+    }
+}

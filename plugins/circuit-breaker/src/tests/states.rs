@@ -217,3 +217,29 @@ fn names_that_kong_takes_for_one_another_are_refused() {
     let names: Vec<&str> = worker.policy.slot_names().collect();
     assert_eq!(names, ["portcullis/breaker/a"]);
 }
+
+/// Several gateways that have opened together do not come back together.
+#[test]
+fn how_long_it_stays_open_is_drawn_where_there_is_a_jitter() {
+    let opened = |jitter: &str| {
+        let config = ONE.replace(
+            r#""trip""#,
+            &format!(r#""open_for":{{"initial":"100s"{jitter}}},"trip""#),
+        );
+        let waits = (0..20).map(|seed| {
+            let world = World::new(Dialect::Envoy, seed);
+            let worker: Breaker = world.worker_taking(&config, None, seed).unwrap();
+            trip(&worker);
+            let reply = refused(&worker, "/x");
+            let told = reply.headers.iter().find(|(name, _)| name == "retry-after");
+            told.unwrap().1.parse().unwrap()
+        });
+        waits.collect::<std::collections::BTreeSet<u64>>()
+    };
+    assert_eq!(opened("").into_iter().collect::<Vec<_>>(), [100]);
+    let drawn = opened(r#","jitter":0.5"#);
+    assert!(
+        drawn.len() > 5 && drawn.iter().all(|wait| (50..=100).contains(wait)),
+        "{drawn:?}"
+    );
+}

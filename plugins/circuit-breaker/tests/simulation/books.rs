@@ -208,7 +208,18 @@ impl Books {
         ticket: Ticket,
         settled: Settled,
     ) -> Option<Op> {
-        let Settled { outcome, slow } = settled;
+        let Settled {
+            outcome,
+            slow,
+            broke,
+        } = settled;
+        if let Some(cause) = broke {
+            self.count("broken_off", &guard.name);
+            self.lines.push(format!(
+                "plugin=circuit_breaker event=broken_off breaker={} cause={cause}",
+                guard.name
+            ));
+        }
         let (what, failed) = match outcome {
             Outcome::Success => ("successes", 0),
             Outcome::Failure(_) => ("failures", 1),

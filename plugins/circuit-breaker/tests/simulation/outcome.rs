@@ -66,6 +66,8 @@ enum Progress {
 pub(crate) struct Settled {
     pub(crate) outcome: Outcome,
     pub(crate) slow: bool,
+    /// What broke it off after a head that was fine.
+    pub(crate) broke: Option<&'static str>,
 }
 
 impl Rules {
@@ -221,8 +223,20 @@ impl Case {
                 (rules.end_of_fine(end, grpc(end.grpc)), slow)
             }
         };
+        let broke = match (step, self.progress) {
+            (Step::End(end), Progress::Fine { .. }) => match end.origin {
+                Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => Some("connection"),
+                Origin::TimedOut => Some("timeout"),
+                _ => None,
+            },
+            _ => None,
+        };
         self.progress = Progress::Settled;
-        Heard::Settled(Settled { outcome, slow })
+        Heard::Settled(Settled {
+            outcome,
+            slow,
+            broke,
+        })
     }
 
     /// Who made an answer costs a host call, so that it is not asked where only the metrics would

@@ -220,6 +220,7 @@ impl Play {
             let nothing = Settled {
                 outcome: Outcome::Ignored,
                 slow: false,
+                broke: None,
             };
             for (place, case) in cases.drain(..) {
                 self.settle(&turn, place, request, case.ticket, nothing);

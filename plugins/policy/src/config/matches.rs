@@ -85,7 +85,7 @@ pub struct TemplatePath(Vec<Segment>);
 text_type!(TemplatePath, "a path in which {name} stands for one segment", "pattern": "^/");
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Segment {
+pub(super) enum Segment {
     Literal(String),
     Any,
 }
@@ -161,7 +161,7 @@ impl Match {
 
 impl PathPattern {
     /// `path`: as it is to be compared, with or without a slash at its end.
-    fn matches(&self, path: &str, slash: TrailingSlash, case: Case) -> bool {
+    pub(super) fn matches(&self, path: &str, slash: TrailingSlash, case: Case) -> bool {
         match self {
             Self::Exact(exact) => match slash {
                 TrailingSlash::Same => case.same(without_slash_at_end(exact.as_str()), path),
@@ -199,7 +199,7 @@ impl PathPattern {
 }
 
 impl Case {
-    fn same(self, one: &str, other: &str) -> bool {
+    pub(super) fn same(self, one: &str, other: &str) -> bool {
         match self {
             Self::Sensitive => one == other,
             Self::Ignore => one.eq_ignore_ascii_case(other),
@@ -208,6 +208,10 @@ impl Case {
 }
 
 impl PrefixPath {
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         Path::parse(text)?;
         if text != "/" && text.ends_with('/') {
@@ -220,6 +224,10 @@ impl PrefixPath {
 }
 
 impl TemplatePath {
+    pub(super) fn segments(&self) -> &[Segment] {
+        &self.0
+    }
+
     fn parse(text: &str) -> Result<Self, String> {
         // Each `{name}` stands for a segment like any other.
         Path::parse(&text.replace(['{', '}'], "_"))?;
@@ -269,7 +277,7 @@ impl HostPattern {
         })
     }
 
-    fn matches(&self, host: &str) -> bool {
+    pub(super) fn matches(&self, host: &str) -> bool {
         match self {
             // One address may be written in several ways.
             Self::Exact(exact) if exact.starts_with('[') => address(exact) == address(host),

@@ -5,6 +5,7 @@ mod claim_number;
 mod claim_path;
 mod client_address;
 mod collections;
+mod covers;
 mod duration;
 mod error;
 mod matches;
@@ -21,6 +22,7 @@ pub use claim_number::{
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
+pub use covers::never_reached;
 pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};
 pub use matches::{Case, HostPattern, IfAmbiguous, Match, Method, PathPattern, TrailingSlash};

@@ -708,3 +708,28 @@ fn a_limit_that_comes_to_count_in_another_way_has_slots_of_another_size_beside_t
         );
     }
 }
+
+#[test]
+fn a_cost_that_an_earlier_one_leaves_nothing_is_refused() {
+    let config = |costs: &str| {
+        format!(
+            r#"{{"limits":[{{"name":"a","key":["constant"],"quota":9,"window":"1m","costs":[{costs}]}}]}}"#
+        )
+    };
+    let (all, search) = (
+        r#"{"match":{"paths":[{"prefix":"/api"}]},"cost":2}"#,
+        r#"{"match":{"paths":[{"exact":"/api/search"}]},"cost":3}"#,
+    );
+    let world = World::new(Dialect::Envoy, 1);
+    let refused = world
+        .worker::<RateLimit>(&config(&[all, search].join(",")))
+        .err();
+    let rule = "it is never reached: costs[0] matches all of its requests, and the first that matches holds";
+    let refused = refused.map(|error| error.to_string());
+    assert_eq!(refused, Some(format!("limits[0].costs[1].match: {rule}")));
+    assert!(
+        world
+            .worker::<RateLimit>(&config(&[search, all].join(",")))
+            .is_ok()
+    );
+}

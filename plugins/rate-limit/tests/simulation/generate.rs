@@ -67,6 +67,19 @@ impl Matches {
         }
     }
 
+    /// Whether nothing is left of `other` behind it.
+    fn takes_all_of(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::Method(one), Self::Method(other)) => one == other,
+            (Self::Below("/"), Self::Below(_)) => true,
+            (Self::Below(one), Self::Below(other)) => {
+                let rest = other.strip_prefix(one);
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            }
+            (Self::Method(_), Self::Below(_)) | (Self::Below(_), Self::Method(_)) => false,
+        }
+    }
+
     fn holds(self, sent: &Sent) -> bool {
         match self {
             Self::Method(method) => sent.method == method,
@@ -107,8 +120,12 @@ impl Part {
 
 /// A quota of any algorithm; few of them are so large that rounding would show.
 pub(crate) fn quota(draw: &Draw) -> Quota {
-    let large = draw.once_in(12);
-    let most = if large { 1_000_000_000 } else { 12 };
+    let most = match draw.between(0, 11) {
+        0 => 1_000_000_000,
+        // A sliding window counts more than 12 by parts.
+        1..=3 => 40,
+        _ => 12,
+    };
     let millis = match draw.between(0, 5) {
         0 => 1_000,
         1 => 60_000,
@@ -147,9 +164,15 @@ impl Generated {
         if draw.once_in(3) {
             key.push(draw.of(&[Part::Header("x-team"), Part::Method, Part::Address]));
         }
-        let costs = (0..draw.between(0, 2)).map(|_| (Matches::draw(draw), cost(2)));
+        let drawn = (0..draw.between(0, 2)).map(|_| (Matches::draw(draw), cost(2)));
+        let mut costs: Vec<(Matches, i128)> = Vec::new();
+        for (matches, cost) in drawn {
+            if !costs.iter().any(|(before, _)| before.takes_all_of(matches)) {
+                costs.push((matches, cost));
+            }
+        }
         Self {
-            costs: costs.collect(),
+            costs,
             cost: cost(4),
             matches: draw.once_in(4).then(|| Matches::draw(draw)),
             missing: draw.of(&[Missing::Skip, Missing::Deny, Missing::Share]),

@@ -87,6 +87,45 @@ with_one_and_four_workers! {
     }
 }
 
+/// While requests fail on it, it is left alone for that too: not for longer than it is gone.
+#[tokio::test]
+async fn a_node_that_is_killed_under_load_is_asked_again_with_its_first_good_check() -> Result<()> {
+    let mut scene = Scene::set(2).await?;
+    let lost = scene.nodes.remove(0);
+    let address = lost.addr();
+    lost.stop().await;
+    for _ in 0..60 {
+        assert_eq!(scene.search().await?.status, 200);
+    }
+    let ejected = "cluster.qdrant.outlier_detection.ejections_enforced_total";
+    let ejected = scene.gateway.admin().stat(ejected).await?;
+    assert!(
+        ejected.is_some_and(|ejected| ejected > 0),
+        "no request has failed on it"
+    );
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let peers = scene.nodes.iter().map(url);
+    let back = Backend::builder()
+        .role(Role::Qdrant)
+        .bind(address)
+        .peers(peers)
+        .start()
+        .await?;
+    let since = Instant::now();
+    until("the node to be asked again", async || {
+        assert_eq!(scene.search().await?.status, 200);
+        Ok(back.requests().count(&format!("{POINTS}/query")) > 0)
+    })
+    .await?;
+    // A check comes every two seconds, and what was left alone is looked at each second.
+    assert!(
+        since.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        since.elapsed()
+    );
+    Ok(())
+}
+
 #[tokio::test]
 async fn with_all_nodes_known_to_be_lost_the_breaker_opens_too() -> Result<()> {
     let mut scene = Scene::set(1).await?;

@@ -66,6 +66,7 @@ mod common;
 mod configuration;
 mod edge;
 mod edge_seen;
+mod edge_yours;
 mod egress;
 mod jwks;
 mod jwks_discovery;

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result};
+use portcullis_e2e::backend::Fault;
 use portcullis_e2e::{Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY, until};
 use serde_json::Value;
 
-use crate::scene::{all_outcomes, edge, token};
+use crate::scene::{QUERY, all_outcomes, edge, token};
 
 #[tokio::test]
 async fn each_request_has_a_line_that_tells_its_outcome() -> Result<()> {
@@ -39,8 +40,47 @@ async fn each_request_has_a_line_that_tells_its_outcome() -> Result<()> {
         assert_eq!(entry["details"], details, "{outcome}: {entry}");
         let forwarded = details == "via_upstream";
         assert_eq!(entry["upstream"].is_string(), forwarded, "{entry}");
+        assert_eq!(entry["upstream_us"].is_u64(), forwarded, "{entry}");
+        assert!(
+            entry["upstream_us"].as_u64() <= entry["response_us"].as_u64(),
+            "{entry}"
+        );
+        assert!(entry["duration_ms"].is_u64(), "{entry}");
     }
     Ok(())
+}
+
+/// Its client has it as a 200 that ends in the middle.
+#[tokio::test]
+async fn an_answer_that_breaks_off_is_found_by_its_words_and_has_a_duration() -> Result<()> {
+    let gateway = edge().await?;
+    gateway.faults().set(Fault::break_off().times(1));
+    let answer = gateway.get_as(&token(), QUERY).await;
+    assert!(answer.is_err(), "it has an end: {answer:?}");
+    let line = lines(&gateway, 2).await?;
+    let said: Vec<&String> = line
+        .iter()
+        .filter(|l| l.contains("event=broken_off"))
+        .collect();
+    assert_eq!(said.len(), 1, "{line:#?}");
+    let entry = line
+        .iter()
+        .find(|l| l.starts_with('{'))
+        .context("no entry")?;
+    let entry: Value = serde_json::from_str(entry)?;
+    let details = entry["details"].as_str().context("no details")?;
+    assert!(
+        details.starts_with("upstream_reset_after_response_started{"),
+        "{entry}"
+    );
+    assert_eq!(
+        (&entry["status"], entry["duration_us"].is_null()),
+        (&200.into(), true),
+        "{entry}"
+    );
+    assert!(entry["duration_ms"].is_u64(), "{entry}");
+    let told = r#"circuit_breaker_broken_off{breaker="rag_service"}"#;
+    gateway.admin().wait_for_metric(told, 1).await
 }
 
 #[tokio::test]
@@ -83,11 +123,12 @@ async fn whatever_a_client_sends_a_line_is_one_json_object() -> Result<()> {
 }
 
 /// What docs/observability.md says that there is.
-const FIELDS: [&str; 16] = [
+const FIELDS: [&str; 18] = [
     "bytes_received",
     "bytes_sent",
     "client",
     "details",
+    "duration_ms",
     "duration_us",
     "flags",
     "limits",
@@ -100,6 +141,7 @@ const FIELDS: [&str; 16] = [
     "status",
     "time",
     "upstream",
+    "upstream_us",
 ];
 
 /// The access log by request ids.

@@ -57,7 +57,7 @@ fn panels(dashboard: &Value) -> Result<&Vec<Value>> {
 }
 
 #[test]
-fn it_has_the_five_panels_with_units_and_thresholds() -> Result<()> {
+fn it_has_its_panels_with_units_and_thresholds() -> Result<()> {
     let dashboard = dashboard()?;
     let mut kinds = BTreeMap::new();
     for panel in panels(&dashboard)? {
@@ -79,8 +79,12 @@ fn it_has_the_five_panels_with_units_and_thresholds() -> Result<()> {
         ("Circuit breakers", "gauge"),
         ("Error rate", "stat"),
         ("Gateway request rate", "timeseries"),
+        ("Limits", "timeseries"),
         ("Qdrant cluster", "table"),
         ("Query latency P95", "timeseries"),
+        ("Refused tokens", "timeseries"),
+        ("Requests to upstreams and models", "timeseries"),
+        ("Upstreams and models", "timeseries"),
     ]);
     assert_eq!(kinds, expected);
     Ok(())

@@ -135,3 +135,25 @@ fn the_tokens_of_one_request_are_told_apart_by_place_and_header() {
     config["providers"]["company"]["forward"]["claims"]["sub"] = json!("x-company-user");
     assert_eq!(Gateway::try_new(config).err(), None);
 }
+
+#[test]
+fn a_rule_that_an_earlier_one_leaves_nothing_is_refused() {
+    for (hidden, turned) in [
+        (json!([{"prefix": "/a"}]), false),
+        (json!([{"exact": "/a/"}, {"template": "/a/{b}"}]), true),
+    ] {
+        let mut config = config();
+        config["rules"] = json!([
+            {"match": {"methods": ["PUT"]}, "allow": "anyone"},
+            {"match": {"paths": [{"prefix": "/a"}]}, "allow": "anyone"},
+            {"match": {"paths": hidden}, "require": {"any_of": ["company"]}},
+        ]);
+        let error = Gateway::try_new(config.clone()).err().unwrap();
+        let rule = "it is never reached: rules[1] matches all of its requests, and the first that matches holds";
+        assert_eq!(error, format!("rules[2].match: {rule}"));
+        // The other way round each has its own.
+        let rules = config["rules"].as_array_mut().unwrap();
+        rules.swap(1, 2);
+        assert_eq!(Gateway::try_new(config).is_ok(), turned);
+    }
+}
