@@ -241,3 +241,19 @@ fn the_idlest_makes_room() {
 fn none_is_no_budget() {
     assert_eq!(looked_at(&budget(0), 0, 1000), 1000);
 }
+
+#[test]
+fn who_sent_a_good_token_is_known_among_many_and_who_has_no_name_is_not() {
+    let budget = budget(1);
+    budget.reward(&sender(at(1), ""), &NoEntropy);
+    assert!(budget.known.borrow().is_empty());
+    let names: Vec<String> = (0..200).map(|n| format!("caller {n}")).collect();
+    for name in &names {
+        budget.reward(&sender(at(1), name), &NoEntropy);
+    }
+    let is_known = |name: &&String| {
+        let print = budget.fingerprints(&sender(at(1), name), &NoEntropy);
+        budget.knows(print.caller)
+    };
+    assert_eq!(names.iter().filter(is_known).count(), 200);
+}

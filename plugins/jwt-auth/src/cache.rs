@@ -329,6 +329,43 @@ mod tests {
     }
 
     #[test]
+    fn what_takes_up_all_there_is_is_held_and_what_takes_up_more_pushes_nobody_out() {
+        let (cache, random) = (TokenCache::new(9), random());
+        let sized = |objects: usize| caller(json!(vec![json!({"a": 1}); objects]));
+        let each = Entry::size(b"", &sized(2)) - Entry::size(b"", &sized(1));
+        let most = sized(BUDGET / each - 9);
+        let left = BUDGET - Entry::size(b"", &most);
+        assert!(left > 0 && left < LONGEST);
+        cache.put(b"small", &caller(json!({})), &random);
+        cache.put(&vec![b'a'; left + 1], &most, &random);
+        assert!(cache.get(b"small", now(0), &random).is_some());
+        let whole = vec![b'a'; left];
+        cache.put(&whole, &most, &random);
+        assert!(cache.get(&whole, now(0), &random).is_some());
+        assert!(cache.get(b"small", now(0), &random).is_none());
+    }
+
+    #[test]
+    fn words_that_differ_alike_do_not_make_up_for_one_another() {
+        let (mut one, mut other) = ([0_u8; 16], [0_u8; 16]);
+        (one[3], one[11]) = (1, 1);
+        assert!(!is_same(&one, &other));
+        (other[3], other[11]) = (1, 1);
+        assert!(is_same(&one, &other));
+    }
+
+    #[test]
+    fn an_object_takes_up_a_node_for_each_few_entries() {
+        let of = |entries: usize| {
+            let entries = (0..entries).map(|n| (n.to_string(), Value::Null));
+            heap_size(&Value::Object(entries.collect()))
+        };
+        let node = 11 * (size_of::<String>() + size_of::<Value>());
+        assert!((node..node + 9).contains(&of(1)));
+        assert!((2 * node..4 * node).contains(&of(12)), "{}", of(12));
+    }
+
+    #[test]
     fn a_provider_with_other_keys_is_forgotten_and_no_other() {
         let (cache, random) = (TokenCache::new(3), random());
         let theirs = Rc::new(Caller {

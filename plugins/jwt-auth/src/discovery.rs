@@ -113,6 +113,22 @@ mod tests {
     }
 
     #[test]
+    fn a_description_of_64_kib_is_read_and_a_longer_one_is_not() {
+        let of = |length: usize| {
+            let document = format!(
+                r#"{{"issuer":"{ISSUER}","jwks_uri":"https://id.example.com/keys","pad":""}}"#
+            );
+            let pad = "x".repeat(length - document.len());
+            path(
+                &document.replace(r#""pad":"""#, &format!(r#""pad":"{pad}""#)),
+                "id.example.com",
+            )
+        };
+        assert_eq!(of(64 << 10), Ok("/keys".to_owned()));
+        assert_eq!(of((64 << 10) + 1), Err(NoKeySet::Malformed));
+    }
+
+    #[test]
     fn the_description_lies_below_the_issuer() {
         let of = |issuer: &str| path_for(issuer).map(|path| path.as_str().to_owned());
         assert_eq!(

@@ -148,6 +148,46 @@ fn a_token_is_one_of_header_cookie_and_query() {
 }
 
 #[test]
+fn places_of_other_names_are_places_of_their_own() {
+    let mut extractor = Extractor::default();
+    let cookie = |name: &str, forward| Source::Cookie(name.to_owned(), forward);
+    extractor.add(
+        0,
+        &[cookie("a", TokenForward::Strip), Source::Query("p".into())],
+    );
+    extractor.add(
+        1,
+        &[cookie("b", TokenForward::Strip), Source::Query("q".into())],
+    );
+    extractor.add(
+        2,
+        &[cookie("a", TokenForward::Keep), Source::Query("P".into())],
+    );
+    let found = |path: &str, cookie: &str| {
+        let headers = Headers::from_pairs([(":path", path), ("cookie", cookie)]);
+        let request = Request::new(&headers, &Nobody);
+        let found = extractor.extract(&request).map_err(|SeveralTokens| ());
+        found.map(|found| found.map(|found| found.providers.to_vec()))
+    };
+    for (path, cookie, expected) in [
+        ("/", "a=t", Ok(Some(vec![0, 2]))),
+        ("/", "b=t", Ok(Some(vec![1]))),
+        ("/", "c=t", Ok(None)),
+        ("/?p=t", "", Ok(Some(vec![0, 2]))),
+        ("/?q=t", "", Ok(Some(vec![1]))),
+        // Where one of them keeps it, a backend may read it again, and fold the case.
+        ("/", "a=t; A=u", Err(())),
+        ("/", "b=t; B=u", Ok(Some(vec![1]))),
+    ] {
+        assert_eq!(found(path, cookie), expected, "{path} {cookie}");
+    }
+    let (keep, strip) = (TokenForward::Keep, TokenForward::Strip);
+    // A request can't have two tokens in one place, and can in two.
+    assert!(cookie("a", keep).excludes(&cookie("a", strip)));
+    assert!(!cookie("a", keep).excludes(&cookie("b", keep)));
+}
+
+#[test]
 fn a_token_is_taken_out_from_where_it_stands() {
     let headers = Headers::from_pairs([
         (":path", "/a?q=1&access_token=t"),
