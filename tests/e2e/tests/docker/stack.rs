@@ -304,7 +304,9 @@ fn quicken(value: &mut Value) {
         Value::Object(object) => {
             for (key, value) in object {
                 match (key.as_str(), value) {
-                    ("open_for", value) => value["initial"] = json!(OPEN_FOR),
+                    ("open_for", Value::Object(open_for)) => {
+                        open_for.insert("initial".to_owned(), json!(OPEN_FOR));
+                    }
                     ("timeout" | "per_try_idle_timeout", Value::String(text)) if is_long(text) => {
                         *text = TIMEOUT.to_owned();
                     }
