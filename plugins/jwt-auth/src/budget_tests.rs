@@ -257,3 +257,10 @@ fn who_sent_a_good_token_is_known_among_many_and_who_has_no_name_is_not() {
     };
     assert_eq!(names.iter().filter(is_known).count(), 200);
 }
+
+#[test]
+fn callers_are_spread_over_all_buckets() {
+    let buckets = (0..1 << 16).map(bucket_of);
+    let used: std::collections::BTreeSet<usize> = buckets.collect();
+    assert!(used.into_iter().eq(0..BUCKETS));
+}

@@ -283,4 +283,8 @@ fn a_key_that_is_left_out_is_named_once_and_of_many_the_first() {
     );
     assert_eq!(lines[11], "provider=p more=52");
     assert_eq!(gateway.fetches("no_usable_key"), 1);
+    // As many as are told.
+    gateway.until_asked(secs(600)).unwrap();
+    gateway.answer(&publish(&vec![odd("pq4"); 8]));
+    assert_eq!(skipped(worker).len(), 12 + 8);
 }
