@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use portcullis_policy::Request;
 use portcullis_policy::config::{
-    ClaimPath, ConfigError, IfAmbiguous, Match, Name, NonEmpty, ObjectOnly, never_reached,
+    ClaimPath, ConfigError, IfAmbiguous, Match, Name, NonEmpty, ObjectOnly, check_reached,
 };
 use serde_json::Value;
 
@@ -49,10 +49,8 @@ impl Rules {
         for (at, rule) in config.into_iter().enumerate() {
             let access = Access::from_config(rule.allow, rule.require, providers)
                 .map_err(|error| error.within(&format!("rules[{at}]")))?;
-            let mut before = rules.iter();
-            if let Some(first) = before.position(|(before, _)| before.covers(&rule.r#match)) {
-                return Err(never_reached("rules", at, first));
-            }
+            let before = rules.iter().map(|(before, _)| before);
+            check_reached("rules", at, &rule.r#match, before)?;
             rules.push((rule.r#match, access));
         }
         Ok(Self(rules))

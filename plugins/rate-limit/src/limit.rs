@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, never_reached};
+use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
     Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
 };
@@ -121,10 +121,8 @@ impl Limit {
         let cost = check_cost(config.cost, &quota).map_err(|e| e.within("cost"))?;
         let mut costs: Vec<(Match, u32)> = Vec::new();
         for (place, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
-            let mut before = costs.iter();
-            if let Some(first) = before.position(|(before, _)| before.covers(&r#match)) {
-                return Err(never_reached("costs", place, first));
-            }
+            let before = costs.iter().map(|(before, _)| before);
+            check_reached("costs", place, &r#match, before)?;
             let at = format!("costs[{place}].cost");
             costs.push((
                 r#match,

@@ -5,20 +5,29 @@ use super::ConfigError;
 use super::matches::{Case, HostPattern, Match, PathPattern, Segment, TrailingSlash};
 use crate::path::without_slash_at_end;
 
-/// What an entry of a list is refused with of which the first that matches holds, since the one at `first` matches all
-/// that it does.
-#[must_use]
-pub fn never_reached(list: &str, at: usize, first: usize) -> ConfigError {
+/// Checks that something is left of `entry`, the `at`th of a list of which the first that matches holds, by those
+/// `before` it.
+///
+/// # Errors
+/// One of them matches all that it does.
+pub fn check_reached<'m>(
+    list: &str,
+    at: usize,
+    entry: &Match,
+    mut before: impl Iterator<Item = &'m Match>,
+) -> Result<(), ConfigError> {
+    let Some(first) = before.position(|before| before.covers(entry)) else {
+        return Ok(());
+    };
     let rule = format!(
         "it is never reached: {list}[{first}] matches all of its requests, and the first that matches holds"
     );
-    ConfigError::at(format!("{list}[{at}].match"), rule)
+    Err(ConfigError::at(format!("{list}[{at}].match"), rule))
 }
 
 impl Match {
     /// Whether it certainly matches each request that `other` does. Where it can't be told, it says no.
-    #[must_use]
-    pub fn covers(&self, other: &Self) -> bool {
+    fn covers(&self, other: &Self) -> bool {
         self.covers_methods(other) && self.covers_hosts(other) && self.covers_paths(other)
     }
 

@@ -22,7 +22,7 @@ pub use claim_number::{
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
-pub use covers::never_reached;
+pub use covers::check_reached;
 pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};
 pub use matches::{Case, HostPattern, IfAmbiguous, Match, Method, PathPattern, TrailingSlash};

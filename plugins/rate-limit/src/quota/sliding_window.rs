@@ -40,10 +40,10 @@ pub(super) fn charge(quota: &Quota, used: Log, cost: u32, now: Timestamp) -> (De
     let wait = wait(quota, &next, cost, at);
     let begin = at.checked_div(tick(quota)).unwrap_or(0);
     let admitted = wait == 0;
-    let charged = match cost {
-        0 => begin,
-        _ if admitted => next.add(begin, span(quota), cost),
-        _ => begin,
+    let charged = if admitted && cost > 0 {
+        next.add(begin, span(quota), cost)
+    } else {
+        begin
     };
     let late = at.saturating_sub(now);
     let idle = idle_at(quota, &next).unix_nanos();
