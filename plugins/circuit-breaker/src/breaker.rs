@@ -9,6 +9,7 @@ use portcullis_policy::{Sent, Span, Timestamp};
 use crate::backoff::{Backoff, OpenFor};
 use crate::batch::Counts;
 use crate::classify::{Outcome, Pace};
+use crate::hold::{Hold, Side};
 use crate::permits::{Permits, left};
 use crate::run::{Head, OnRecord, Run};
 use crate::share::{Exceeded, Share};
@@ -37,6 +38,8 @@ pub(crate) struct Record {
     pub(crate) backoff: Backoff,
     /// When its state began; the epoch where it never had another.
     pub(crate) since: Timestamp,
+    /// What it is held at, whatever its state; over when its time is.
+    pub(crate) hold: Option<Hold>,
     pub(crate) state: State,
 }
 
@@ -107,14 +110,19 @@ pub(crate) struct Change {
 impl Record {
     /// The ticket of a request to a closed breaker, which takes neither a clock nor a write.
     pub(crate) const fn pass(&self) -> Option<Ticket> {
-        match self.state {
-            State::Closed { run, .. } => Some(Ticket::closed(self.generation, &run)),
-            State::Open { .. } | State::HalfOpen { .. } => None,
+        match (self.hold, &self.state) {
+            (None, State::Closed { run, .. }) => Some(Ticket::closed(self.generation, run)),
+            (Some(_), _) | (None, State::Open { .. } | State::HalfOpen { .. }) => None,
         }
     }
 
     /// Decides on a request at `now`, of which so much has come.
     pub(crate) fn admit(&self, settings: &Settings, sent: Sent, now: Timestamp) -> Admission {
+        match self.held(now) {
+            Some((Side::Open, left)) => return Admission::Refuse(Refusal::Forced(left)),
+            Some((Side::Closed, _)) => return Admission::Pass(Ticket::FORCED),
+            None => {}
+        }
         match self.state {
             State::Closed { run, .. } => Admission::Pass(Ticket::closed(self.generation, &run)),
             State::Open { until, .. } => match left(self.since, until, now) {
@@ -127,6 +135,45 @@ impl Record {
                 .stay(self.state.clone())
                 .admit_probe(settings, sent, now),
         }
+    }
+
+    /// At what it is held, and for how long yet.
+    pub(crate) fn held(&self, now: Timestamp) -> Option<(Side, Span)> {
+        let hold = self.hold?;
+        Some((hold.side, hold.left(now)?))
+    }
+
+    /// What changes when it is told to be held, or not to be any more; `None` when nothing does.
+    pub(crate) fn holding(&self, hold: Option<Hold>) -> Option<Self> {
+        let held = Self {
+            hold,
+            ..self.clone()
+        };
+        (held != *self).then_some(held)
+    }
+
+    /// What changes when a hold is over.
+    pub(crate) fn outlived(&self, now: Timestamp) -> Option<Self> {
+        self.hold.filter(|hold| hold.left(now).is_none())?;
+        self.holding(None)
+    }
+
+    /// What changes when it is told to open, as if it had tripped.
+    pub(crate) fn told_to_open(&self, settings: &Settings, moment: Moment) -> Change {
+        let (from, to) = (self.phase(), Phase::Open);
+        let told = Transition::Told { from, to };
+        let mut change = self.open(Why::Control, told, settings, moment);
+        change.record.hold = None;
+        change
+    }
+
+    /// What changes when it is told to close: it has seen nothing.
+    pub(crate) fn told_to_close(&self, now: Timestamp) -> Change {
+        let (from, to) = (self.phase(), Phase::Closed);
+        let mut change = self.turn(Transition::Told { from, to }, State::default(), now);
+        change.record.hold = None;
+        change.record.backoff = Backoff::default();
+        change
     }
 
     /// What changes when the request of a probe has come whole; `None` when another has its permit.
@@ -274,6 +321,9 @@ impl Record {
     /// The state that a request at `now` would find: half-open as soon as the time is up, although
     /// it is a request that makes it so.
     pub(crate) fn phase_at(&self, now: Timestamp) -> Phase {
+        if let Some((side, _)) = self.held(now) {
+            return side.phase();
+        }
         match self.state {
             State::Open { until, .. } if left(self.since, until, now).is_none() => Phase::HalfOpen,
             State::Closed { .. } | State::Open { .. } | State::HalfOpen { .. } => self.phase(),
@@ -357,6 +407,7 @@ impl Record {
                 generation: self.generation,
                 backoff: self.backoff,
                 since: self.since,
+                hold: self.hold,
                 state,
             },
             transition: None,
@@ -369,6 +420,7 @@ impl Record {
                 generation: self.generation.wrapping_add(1),
                 backoff: self.backoff,
                 since: now,
+                hold: self.hold,
                 state,
             },
             transition: Some(transition),

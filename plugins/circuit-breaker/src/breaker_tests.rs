@@ -67,6 +67,7 @@ fn open() -> Record {
             last: Span::from_secs(30),
         },
         since: at(0),
+        hold: None,
         state: State::Open {
             until: at(30),
             why: Why::ConsecutiveFailures,

@@ -115,8 +115,15 @@ impl Circuit {
             return Ok(Ok(ticket));
         }
         let now = ports.clock.now()?;
-        if let Admission::Refuse(refusal) = seen.admit(&self.settings, sent, now) {
-            return Ok(Err(refusal));
+        if seen.outlived(now).is_some() {
+            // One that can't be written down is over all the same.
+            let _ = self.outlive(now, ports);
+        }
+        match seen.admit(&self.settings, sent, now) {
+            Admission::Refuse(refusal) => return Ok(Err(refusal)),
+            Admission::Pass(ticket) => return Ok(Ok(ticket)),
+            // Whoever sends it out must have written that down.
+            Admission::Probe(..) => {}
         }
         let (answer, transition) = update(ports.store, &self.key, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
@@ -285,7 +292,7 @@ impl Circuit {
 
     /// The chance in how long it will stay open. Without entropy there is none: that is no reason
     /// not to open.
-    fn roll(&self, ports: &Ports<'_>) -> u32 {
+    pub(crate) fn roll(&self, ports: &Ports<'_>) -> u32 {
         let mut bytes = [0; 4];
         if self.settings.open_for.jitter == 0 || ports.entropy.fill(&mut bytes).is_err() {
             return 0;
@@ -307,8 +314,12 @@ impl Circuit {
             (_, Force::Open) => Some(Phase::Open),
             (_, Force::Closed) => Some(Phase::Closed),
             (_, Force::None) => {
-                let record = read::<Record>(ports.store, &self.key)?;
-                Some(record.unwrap_or_default().phase())
+                let record = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
+                let held = match record.hold {
+                    None => None,
+                    Some(_) => record.held(ports.clock.now()?),
+                };
+                Some(held.map_or(record.phase(), |(side, _)| side.phase()))
             }
         })
     }
@@ -337,7 +348,7 @@ impl Circuit {
     }
 
     /// Counts and logs a transition. Only who stored it gets here, so that each is told once.
-    fn announce(&self, transition: Transition, cause: Option<Cause>, ports: &Ports<'_>) {
+    pub(crate) fn announce(&self, transition: Transition, cause: Option<Cause>, ports: &Ports<'_>) {
         let to = transition.to();
         ports.telemetry.count(self.metrics.to(to));
         ports.telemetry.set(self.metrics.state, to.gauge());

@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 
 use portcullis_policy::config::{ConfigError, Mode, OnError};
 use portcullis_policy::{
-    Ending, HeaderEdits, HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request,
-    Response, Sent, Setup, Span, Timestamp, Verdict, colliding,
+    Control, Ending, HeaderEdits, HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem,
+    Request, Response, Sent, Setup, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::breaker::Refusal;
@@ -31,8 +31,9 @@ pub struct CircuitBreaker {
     mode: Mode,
     on_error: OnError,
     status_path: Option<String>,
-    circuits: Vec<Circuit>,
-    errors: Errors,
+    control: Option<Control>,
+    pub(crate) circuits: Vec<Circuit>,
+    pub(crate) errors: Errors,
 }
 
 /// Switching Protocols.
@@ -51,6 +52,14 @@ impl Policy for CircuitBreaker {
 
     fn from_config(config: Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         config.check()?;
+        let control = config
+            .control
+            .map(|control| Control::new(control, NAME, setup));
+        let control = control.transpose()?;
+        let status_path = config.status.map(|status| status.path.as_str().to_owned());
+        if let (Some(control), Some(path)) = (&control, &status_path) {
+            control.check_apart("status", path)?;
+        }
         let circuits: Vec<Circuit> = config
             .breakers
             .into_vec()
@@ -66,7 +75,8 @@ impl Policy for CircuitBreaker {
         Ok(Self {
             mode: config.mode,
             on_error: config.on_error,
-            status_path: config.status.map(|status| status.path.as_str().to_owned()),
+            status_path,
+            control,
             circuits,
             errors: Errors::new(setup.metrics),
         })
@@ -98,6 +108,12 @@ impl Policy for CircuitBreaker {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
+        // Also where it is off: a token that is meant for this path goes nowhere else.
+        if let Some(control) = &self.control
+            && let Some(reply) = control.answer(request, self, ports)
+        {
+            return (Verdict::Refuse(reply), flow);
+        }
         if self.mode == Mode::Off {
             return (Verdict::Continue(HeaderEdits::none()), flow);
         }
@@ -272,6 +288,12 @@ impl CircuitBreaker {
                 self.settle(admitted, Outcome::Ignored, Pace::Quick, ports);
             }
         }
+    }
+
+    /// The path at which it shows its states.
+    #[must_use]
+    pub fn status_path(&self) -> Option<&str> {
+        self.status_path.as_deref()
     }
 
     /// The keys that it has in shared data, for whoever keeps other things there too: all of them

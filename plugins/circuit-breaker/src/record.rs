@@ -1,7 +1,8 @@
 //! How a record lies in shared data: one slot of a fixed size for each breaker.
 //!
 //! ```text
-//! generation 4 | times open 1 | last time open 8 | since 8 | state 1 | count 4 | until 8 | why 1 | body 248
+//! generation 4 | times open 1 | last time open 8 | since 8 | held 1 | told 8 | until 8 |
+//! state 1 | count 4 | until 8 | why 1 | body 248
 //! ```
 //!
 //! The body of a closed breaker: when the failures in a row began and when the last of them came, 8
@@ -14,6 +15,7 @@ use portcullis_policy::{Layout, Reader, Sent, Span, Timestamp, Writer};
 
 use crate::backoff::Backoff;
 use crate::breaker::{Record, State};
+use crate::hold::{Hold, Side};
 use crate::permits::{Lease, Permits};
 use crate::run::Run;
 use crate::share::{Share, Suspicion};
@@ -39,7 +41,7 @@ pub(crate) fn slot_name(breaker: &str) -> String {
 }
 
 impl Layout for Record {
-    const FORMAT: &'static str = "circuit_breaker/5";
+    const FORMAT: &'static str = "circuit_breaker/6";
 
     fn encode(&self, to: &mut Writer) {
         let (tag, count, until, why) = match &self.state {
@@ -51,6 +53,7 @@ impl Layout for Record {
         to.u8(self.backoff.times);
         to.u64(self.backoff.last.as_nanos());
         to.u64(self.since.unix_nanos());
+        encode_hold(self.hold, to);
         to.u8(tag);
         to.u32(count);
         to.u64(until.unix_nanos());
@@ -91,6 +94,7 @@ impl Layout for Record {
             last: Span::from_nanos(from.u64()?),
         };
         let since = Timestamp::from_unix_nanos(from.u64()?);
+        let hold = hold(from)?;
         let tag = from.u8()?;
         let count = from.u32()?;
         let until = Timestamp::from_unix_nanos(from.u64()?);
@@ -128,8 +132,38 @@ impl Layout for Record {
             generation,
             backoff,
             since,
+            hold,
             state,
         })
+    }
+}
+
+const HELD_OPEN: u8 = 1;
+const HELD_CLOSED: u8 = 2;
+
+fn encode_hold(hold: Option<Hold>, to: &mut Writer) {
+    let (tag, since, until) = match hold {
+        None => (FREE, Timestamp::default(), Timestamp::default()),
+        Some(Hold { side, since, until }) => match side {
+            Side::Open => (HELD_OPEN, since, until),
+            Side::Closed => (HELD_CLOSED, since, until),
+        },
+    };
+    to.u8(tag);
+    to.u64(since.unix_nanos());
+    to.u64(until.unix_nanos());
+}
+
+fn hold(from: &mut Reader<'_>) -> Option<Option<Hold>> {
+    let tag = from.u8()?;
+    let since = Timestamp::from_unix_nanos(from.u64()?);
+    let until = Timestamp::from_unix_nanos(from.u64()?);
+    let held = |side| Hold { side, since, until };
+    match tag {
+        FREE => Some(None),
+        HELD_OPEN => Some(Some(held(Side::Open))),
+        HELD_CLOSED => Some(Some(held(Side::Closed))),
+        _ => None,
     }
 }
 
@@ -206,6 +240,7 @@ const fn number(why: Why) -> u8 {
         Why::FailureRatio => 1,
         Why::SlowRatio => 2,
         Why::ProbeFailed => 3,
+        Why::Control => 4,
     }
 }
 
@@ -215,6 +250,7 @@ const fn why_of(number: u8) -> Option<Why> {
         1 => Some(Why::FailureRatio),
         2 => Some(Why::SlowRatio),
         3 => Some(Why::ProbeFailed),
+        4 => Some(Why::Control),
         _ => None,
     }
 }
@@ -289,6 +325,7 @@ mod tests {
             Why::FailureRatio,
             Why::SlowRatio,
             Why::ProbeFailed,
+            Why::Control,
         ];
         let states = [
             State::default(),
@@ -312,7 +349,12 @@ mod tests {
         ]
         .into_iter()
         .chain(reasons.map(|why| State::Open { until: at(2), why }));
-        for generation in [0, 1, u32::MAX] {
+        let held = |side| Hold::new(side, at(7), Span::from_secs(8));
+        for (generation, hold) in [
+            (0, None),
+            (1, Some(held(Side::Open))),
+            (u32::MAX, Some(held(Side::Closed))),
+        ] {
             for state in states.clone() {
                 let record = Record {
                     generation,
@@ -321,10 +363,11 @@ mod tests {
                         last: Span::from_secs(300),
                     },
                     since: at(1),
+                    hold,
                     state,
                 };
                 // 24 bytes are the slot's own: identity and checksum.
-                assert_eq!(round_trip(&record), (Some(record), 24 + 35 + 248));
+                assert_eq!(round_trip(&record), (Some(record), 24 + 52 + 248));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::transition::Phase;
 
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Detail {
+pub(crate) enum Detail {
     /// Each breaker's state, as a word.
     Word,
     /// Each breaker as an object.
@@ -58,7 +58,7 @@ pub(crate) fn answer(
 }
 
 impl Circuit {
-    fn shown(&self, detail: Detail, ports: &Ports<'_>) -> Result<Value, Fault> {
+    pub(crate) fn shown(&self, detail: Detail, ports: &Ports<'_>) -> Result<Value, Fault> {
         // What was left in the slot of a breaker that is off or forced is of no effect.
         let set = match (self.mode, self.force) {
             (Mode::Off, _) | (_, Force::Closed) => Some(Phase::Closed),
@@ -69,9 +69,9 @@ impl Circuit {
             Some(phase) => (phase, None),
             None => {
                 let record = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
-                let phase = match record.phase() {
-                    Phase::Open => record.phase_at(ports.clock.now()?),
-                    phase @ (Phase::Closed | Phase::HalfOpen) => phase,
+                let phase = match (record.hold, record.phase()) {
+                    (None, phase @ (Phase::Closed | Phase::HalfOpen)) => phase,
+                    (Some(_), _) | (None, Phase::Open) => record.phase_at(ports.clock.now()?),
                 };
                 (phase, Some(record))
             }
@@ -95,6 +95,11 @@ impl Circuit {
     /// epoch; `since` is absent where the breaker never had another state.
     fn describe(&self, record: &Record, now: Timestamp, shown: &mut Map<String, Value>) {
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+        if let (Some(hold), Some(_)) = (record.hold, record.held(now)) {
+            show("forced", true.into());
+            show("forced_until", hold.until.unix_secs().into());
+            return;
+        }
         if record.since != Timestamp::default() {
             show("since", record.since.unix_secs().into());
         }

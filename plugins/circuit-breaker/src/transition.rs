@@ -15,9 +15,11 @@ pub(crate) enum Why {
     FailureRatio,
     SlowRatio,
     ProbeFailed,
+    /// A person has said so.
+    Control,
 }
 
-/// The four ways from one state to another.
+/// The ways from one state to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Transition {
     /// Closed → Open: too much has failed, or was slow.
@@ -28,6 +30,8 @@ pub(crate) enum Transition {
     Relapsed,
     /// HalfOpen → Closed: enough probes succeeded.
     Recovered,
+    /// A person has said so, whatever it was.
+    Told { from: Phase, to: Phase },
 }
 
 impl Phase {
@@ -57,6 +61,7 @@ impl Why {
             Self::FailureRatio => "failure_ratio",
             Self::SlowRatio => "slow_ratio",
             Self::ProbeFailed => "probe_failed",
+            Self::Control => "control",
         }
     }
 }
@@ -67,6 +72,7 @@ impl Transition {
             Self::Tripped(_) => Phase::Closed,
             Self::Probing => Phase::Open,
             Self::Relapsed | Self::Recovered => Phase::HalfOpen,
+            Self::Told { from, .. } => from,
         }
     }
 
@@ -75,6 +81,7 @@ impl Transition {
             Self::Tripped(_) | Self::Relapsed => Phase::Open,
             Self::Probing => Phase::HalfOpen,
             Self::Recovered => Phase::Closed,
+            Self::Told { to, .. } => to,
         }
     }
 
@@ -92,6 +99,7 @@ impl Transition {
             Self::Probing => "open_time_over",
             Self::Relapsed => Why::ProbeFailed.as_str(),
             Self::Recovered => "probes_succeeded",
+            Self::Told { .. } => Why::Control.as_str(),
         }
     }
 }
@@ -108,6 +116,14 @@ mod tests {
             (Transition::Probing, Open, HalfOpen),
             (Transition::Relapsed, HalfOpen, Open),
             (Transition::Recovered, HalfOpen, Closed),
+            (
+                Transition::Told {
+                    from: Open,
+                    to: Closed,
+                },
+                Open,
+                Closed,
+            ),
         ] {
             assert_eq!((transition.from(), transition.to()), (from, to));
         }

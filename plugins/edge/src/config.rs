@@ -1,5 +1,6 @@
 //! What a user writes.
 
+use portcullis_policy::config::ControlConfig;
 use serde::Deserialize;
 
 /// Configuration of `edge`: those of the four plugins. Any may be absent, but not all.
@@ -19,6 +20,8 @@ pub struct Config {
     /// A path of the gateway's own that says whether it has all keys, answered before anything else.
     /// It may stand in `jwt_auth` instead.
     pub ready: Option<portcullis_jwt_auth::config::ReadyConfig>,
+    /// A path at which a person on call looks at all four and turns what can be turned.
+    pub control: Option<ControlConfig>,
 }
 
 #[cfg(feature = "schema")]

@@ -6,10 +6,11 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    CallId, CallReply, Ending, HeaderEdits, HostFailure, HttpCall, LocalReply, Policy, Ports,
-    Request, Response, Setup, Span, Verdict, colliding,
+    Answer, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HeaderEdits,
+    HostFailure, HttpCall, LocalReply, Policy, Ports, Request, Response, Setup, Span, Verdict,
+    colliding,
 };
-use portcullis_rate_limit::{RateLimit, Stage, UNAVAILABLE};
+use portcullis_rate_limit::{Beside, RateLimit, Stage, UNAVAILABLE};
 use portcullis_service_token::ServiceToken;
 
 use crate::Config;
@@ -21,6 +22,7 @@ pub struct Edge {
     circuit_breaker: Option<CircuitBreaker>,
     service_token: Option<ServiceToken>,
     ready_path: Option<String>,
+    control: Option<Control>,
 }
 
 /// One request's state in each policy that has seen it.
@@ -135,13 +137,39 @@ impl Policy for Edge {
             return Err(ConfigError::at("ready", rule));
         }
         let ready_path = config.ready.map(|ready| ready.path.as_str().to_owned());
+        let of_one = [
+            (JwtAuth::NAME, config.jwt_auth.as_ref().map(|c| &c.control)),
+            (
+                RateLimit::NAME,
+                config.rate_limit.as_ref().map(|c| &c.control),
+            ),
+            (
+                CircuitBreaker::NAME,
+                config.circuit_breaker.as_ref().map(|c| &c.control),
+            ),
+        ];
+        if let Some((plugin, _)) = of_one.iter().find(|(_, c)| matches!(c, Some(Some(_)))) {
+            let rule = "in edge it stands beside the plugins, and is for all of them";
+            return Err(ConfigError::at(format!("{plugin}.control"), rule));
+        }
+        let control = config
+            .control
+            .map(|control| Control::new(control, Self::NAME, setup));
+        let control = control.transpose()?;
         let jwt_auth = config.jwt_auth.map(|config| {
             JwtAuth::from_config(config, setup).map_err(|error| error.within(JwtAuth::NAME))
         });
         let has_claims = jwt_auth.is_some();
-        let jwt_auth = jwt_auth.transpose()?;
+        let mut jwt_auth = jwt_auth.transpose()?;
+        if let (Some(jwt_auth), Some(control)) = (&mut jwt_auth, &control) {
+            jwt_auth.name_callers(control.names());
+        }
+        let beside = Beside {
+            claims: has_claims,
+            control: control.is_some(),
+        };
         let rate_limit = config.rate_limit.map(|config| {
-            RateLimit::for_edge(config, has_claims, setup)
+            RateLimit::for_edge(config, beside, setup)
                 .map_err(|error| error.within(RateLimit::NAME))
         });
         let rate_limit = rate_limit.transpose()?;
@@ -170,6 +198,7 @@ impl Policy for Edge {
             circuit_breaker,
             service_token,
             ready_path,
+            control,
         };
         edge.check()?;
         Ok(edge)
@@ -208,6 +237,9 @@ impl Policy for Edge {
         if let Some(circuit_breaker) = &self.circuit_breaker {
             circuit_breaker.on_tick(ports);
         }
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.on_tick(ports);
+        }
     }
 
     fn fetches(&self) -> bool {
@@ -231,6 +263,11 @@ impl Policy for Edge {
     ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
         if let Some(reply) = self.answer_ready(request, ports) {
+            return (Verdict::Refuse(reply), flow);
+        }
+        if let Some(control) = &self.control
+            && let Some(reply) = control.answer(request, self, ports)
+        {
             return (Verdict::Refuse(reply), flow);
         }
         let verdict = match self.decide(request, &mut flow, ports) {
@@ -314,6 +351,19 @@ impl Edge {
                 format!("nothing is configured; expected one of {names}"),
             ));
         }
+        if let Some(control) = &self.control {
+            let of_keys = self.jwt_auth.as_ref().and_then(JwtAuth::ready_path);
+            for path in self.ready_path.as_deref().into_iter().chain(of_keys) {
+                control.check_apart("ready", path)?;
+            }
+            let of_breakers = self
+                .circuit_breaker
+                .as_ref()
+                .and_then(CircuitBreaker::status_path);
+            if let Some(path) = of_breakers {
+                control.check_apart("circuit_breaker.status", path)?;
+            }
+        }
         let limits = self
             .rate_limit
             .iter()
@@ -331,9 +381,37 @@ impl Edge {
             Some((one, other)) => Err(ConfigError::at(
                 "",
                 format!(
-                    "Kong can't tell the slots {one:?} and {other:?}; rename the breaker, or change another name or address of one of them"
+                    "Kong can't tell the slots {one:?} and {other:?}; rename the breaker or the limit, or change another name or address of one of them"
                 ),
             )),
         }
+    }
+}
+
+impl Controlled for Edge {
+    /// The plugin answers that a command is about. The state is that of all, also where one can't tell its own.
+    fn carry_out(&self, command: &Command, ports: &Ports<'_>) -> Option<Result<Answer, Failed>> {
+        let jwt_auth = self
+            .jwt_auth
+            .as_ref()
+            .map(|p| (JwtAuth::NAME, p as &dyn Controlled));
+        let rate_limit = self.rate_limit.as_ref();
+        let rate_limit = rate_limit.map(|p| (RateLimit::NAME, p as &dyn Controlled));
+        let breakers = self.circuit_breaker.as_ref();
+        let breakers = breakers.map(|p| (CircuitBreaker::NAME, p as &dyn Controlled));
+        let plugins = jwt_auth.into_iter().chain(rate_limit).chain(breakers);
+        let mut answers = plugins.filter_map(|(name, plugin)| {
+            let answer = plugin.carry_out(command, ports)?;
+            Some((name, answer))
+        });
+        if *command != Command::State {
+            return answers.next().map(|(_, answer)| answer);
+        }
+        let mut all = Answer::default();
+        for (name, answer) in answers {
+            let answer = answer.unwrap_or_else(|failed| Answer::of(name, failed.shown()));
+            all.shown.extend(answer.shown);
+        }
+        Some(Ok(all))
     }
 }

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    CallId, CallReply, HeaderEdits, HostFailure, HttpCall, LocalReply, LogLine, Policy, Ports,
-    Request, Setup, Span, Verdict, colliding,
+    CallId, CallReply, CallerNames, Control, HeaderEdits, HostFailure, HttpCall, LocalReply,
+    LogLine, Policy, Ports, Request, Setup, Span, Verdict, colliding,
 };
 use serde_json::Value;
 
@@ -17,6 +17,7 @@ use crate::claims::Caller;
 use crate::config::{Config, CorsPreflight, IfInvalid, Realm, TokenForward};
 use crate::extractor::{self, Candidate, Location, SeveralTokens};
 use crate::metrics::Metrics;
+use crate::naming::{self, Naming};
 use crate::provider::{Provider, Providers};
 use crate::ready;
 use crate::refusal::{self, Reason, Refusal};
@@ -40,6 +41,8 @@ pub struct JwtAuth {
     mode: Mode,
     on_error: OnError,
     ready_path: Option<String>,
+    control: Option<Control>,
+    pub(crate) naming: Naming,
     pub(crate) metrics: Metrics,
 }
 
@@ -84,10 +87,21 @@ impl JwtAuth {
         self.mode
     }
 
+    /// The path at which it says whether it is ready.
+    #[must_use]
+    pub fn ready_path(&self) -> Option<&str> {
+        self.ready_path.as_deref()
+    }
+
     /// All keys in shared data that it uses.
     pub fn slot_names(&self) -> impl Iterator<Item = &str> {
         let remote = self.providers.remote_keys();
         remote.flat_map(|(_, keys)| keys.slot_names())
+    }
+
+    /// The names of callers in the log are those of a control path that is not this plugin's own.
+    pub fn name_callers(&mut self, names: &CallerNames) {
+        self.naming.names = Some(names.clone());
     }
 
     fn decide<'a>(
@@ -162,7 +176,8 @@ impl JwtAuth {
         }
         let verified = candidates.iter().map(|candidate| {
             let candidate = candidate.as_ref().ok_or(Reason::NoToken)?;
-            self.verify(candidate, request, ports)
+            let verified = self.verify(candidate, request, ports);
+            verified.map_err(|refusal| refusal.of_token(naming::mark(candidate.token)))
         });
         let mut verified = match verified.collect::<Result<Vec<_>, _>>() {
             Ok(verified) => verified.into_iter(),
@@ -190,7 +205,10 @@ impl JwtAuth {
             }
             Err(refusal) => {
                 let provider = self.provider(&first.caller).map_or("", |p| &*p.name);
-                Err(refusal.by_provider(provider).of_caller(first.caller))
+                let mark = candidates.iter().flatten().next();
+                let mark = mark.and_then(|candidate| naming::mark(candidate.token));
+                let refusal = refusal.by_provider(provider).of_token(mark);
+                Err(refusal.of_caller(first.caller))
             }
         }
     }
@@ -283,7 +301,7 @@ impl JwtAuth {
     /// Counts and logs why a request is refused, or would be.
     fn note(&self, refusal: &Refusal<'_>, event: Event, request: &Request<'_>, ports: &Ports<'_>) {
         self.metrics.count_denied(refusal.reason, ports.telemetry);
-        let line = refusal.log_line(Self::NAME, event.word(), request);
+        let line = refusal.log_line(Self::NAME, event.word(), &self.naming, request);
         ports.telemetry.log(line);
     }
 
@@ -312,7 +330,20 @@ impl Policy for JwtAuth {
             let rule = format!("Kong can't tell the slots {one:?} and {other:?} of two key sets");
             return Err(ConfigError::at("providers", rule));
         }
+        let control = config
+            .control
+            .map(|control| Control::new(control, NAME, setup));
+        let control = control.transpose()?;
+        let ready_path = config.ready.map(|ready| ready.path.as_str().to_owned());
+        if let (Some(control), Some(path)) = (&control, &ready_path) {
+            control.check_apart("ready", path)?;
+        }
         Ok(Self {
+            naming: Naming {
+                in_clear: config.log_subject,
+                names: control.as_ref().map(|control| control.names().clone()),
+            },
+            control,
             metrics: Metrics::announce(&providers, setup.metrics),
             verifier: Verifier {
                 rejected: RejectedTokens::default(),
@@ -328,7 +359,7 @@ impl Policy for JwtAuth {
             longest_token: usize::try_from(config.max_token_bytes.get()).unwrap_or(usize::MAX),
             mode: config.mode,
             on_error: config.on_error,
-            ready_path: config.ready.map(|ready| ready.path.as_str().to_owned()),
+            ready_path,
         })
     }
 
@@ -370,6 +401,11 @@ impl Policy for JwtAuth {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
         if let Some(reply) = self.answer_ready(request, ports) {
+            return (Verdict::Refuse(reply), Flow::default());
+        }
+        if let Some(control) = &self.control
+            && let Some(reply) = control.answer(request, self, ports)
+        {
             return (Verdict::Refuse(reply), Flow::default());
         }
         if self.mode == Mode::Off {

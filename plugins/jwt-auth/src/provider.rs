@@ -2,7 +2,9 @@
 
 use std::rc::Rc;
 
-use portcullis_policy::config::{ByClaim, ClaimPath, ConfigError, Duration, NonEmpty, UniqueMap};
+use portcullis_policy::config::{
+    ByClaim, ClaimPath, ConfigError, Duration, NonEmpty, UniqueMap, scalar_text,
+};
 use portcullis_policy::{Environment, Timestamp};
 
 use crate::claims::{Audience, Caller, RegisteredClaims, first_mismatch};
@@ -194,15 +196,19 @@ impl Providers {
                 .with_detail("iss", issuer)
                 .with_detail("expected", &issuers.join(" ")));
         };
+        let subject = token.claims.get("sub").and_then(scalar_text);
+        let by = |refusal: Refusal<'a>| {
+            let refusal = refusal.by_provider(&provider.name);
+            refusal.claimed_by(subject.as_deref())
+        };
         let identity = self
             .identities
             .values(&provider.forwards, &token)
             .map_err(|claim| {
-                let refusal = Refusal::from(Reason::ClaimUnsafe).by_provider(&provider.name);
-                refusal.with_detail("claim", claim.as_str())
+                by(Refusal::from(Reason::ClaimUnsafe)).with_detail("claim", claim.as_str())
             })?;
         let verified = provider.verify(place, &token, verifier, occasion);
-        let expires = verified.map_err(|refusal| refusal.by_provider(&provider.name))?;
+        let expires = verified.map_err(by)?;
         Ok(Caller {
             provider: place,
             provider_name: Rc::clone(&provider.name),

@@ -2,9 +2,11 @@
 
 use std::rc::Rc;
 
+use portcullis_policy::config::scalar_text;
 use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request, Span};
 
 use crate::claims::Caller;
+use crate::naming::Naming;
 use crate::policy::NAME;
 use crate::remote::NoKeys;
 
@@ -237,6 +239,10 @@ pub(crate) struct Refusal<'a> {
     pub(crate) reason: Reason,
     /// The provider whom the token says that it is from.
     provider: Option<&'a str>,
+    /// Who the token says that it is of. Nobody has looked whether that is so.
+    claimed: Option<String>,
+    /// By what the token can be told from others.
+    token: Option<String>,
     /// What of the token caused it, which the client wrote, and what was expected.
     details: Vec<(&'static str, String)>,
     /// The scopes that the client should have had, joined by spaces.
@@ -252,6 +258,8 @@ impl From<Reason> for Refusal<'_> {
         Self {
             reason,
             provider: None,
+            claimed: None,
+            token: None,
             details: Vec::new(),
             scope: "",
             retry_after: None,
@@ -270,6 +278,21 @@ impl<'a> Refusal<'a> {
     pub(crate) fn by_provider(self, name: &'a str) -> Self {
         Self {
             provider: Some(name),
+            ..self
+        }
+    }
+
+    /// Adds whose token it says that it is.
+    pub(crate) fn claimed_by(self, subject: Option<&str>) -> Self {
+        Self {
+            claimed: subject.map(str::to_owned),
+            ..self
+        }
+    }
+
+    pub(crate) fn of_token(self, mark: Option<String>) -> Self {
+        Self {
+            token: mark,
             ..self
         }
     }
@@ -320,7 +343,13 @@ impl<'a> Refusal<'a> {
     }
 
     /// The line for the log.
-    pub(crate) fn log_line(&self, plugin: &str, event: &str, request: &Request<'_>) -> LogLine {
+    pub(crate) fn log_line(
+        &self,
+        plugin: &str,
+        event: &str,
+        naming: &Naming,
+        request: &Request<'_>,
+    ) -> LogLine {
         let mut line = LogLine::new(plugin, event)
             .with("reason", self.reason.word())
             .with("status", self.reason.answer().problem().status.to_string())
@@ -330,10 +359,29 @@ impl<'a> Refusal<'a> {
         if let Some(provider) = self.provider {
             line = line.with("provider", provider);
         }
+        if let Some((word, name)) = self.called(naming) {
+            line = line.with(word, name);
+        }
+        if let Some(mark) = &self.token {
+            line = line.with("token", mark);
+        }
         for (key, value) in &self.details {
             line = line.with(key, value);
         }
         line
+    }
+}
+
+impl Refusal<'_> {
+    /// What its caller is called, by whether it is sure who that is.
+    fn called(&self, naming: &Naming) -> Option<(&'static str, String)> {
+        if let Some(caller) = &self.caller {
+            let subject = caller.claims.get("sub").and_then(scalar_text)?;
+            let name = naming.name(&caller.provider_name, &subject)?;
+            return Some(("caller", name));
+        }
+        let name = naming.name(self.provider?, self.claimed.as_deref()?)?;
+        Some(("claimed", name))
     }
 }
 

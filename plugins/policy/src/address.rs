@@ -110,6 +110,12 @@ impl ClientAddress {
         }
     }
 
+    /// The address under which one that a person writes is counted.
+    #[must_use]
+    pub fn grouped(&self, text: &str) -> Option<IpAddr> {
+        parse_node(text).map(|address| self.group(address))
+    }
+
     /// The address, and whether the header could not be read up to it.
     fn behind_proxies(&self, request: &Request<'_>, peer: IpAddr) -> (IpAddr, bool) {
         if !self.is_trusted(peer) {

@@ -11,6 +11,7 @@ extern crate portcullis_sim;
 
 mod address;
 mod call;
+mod control;
 mod edits;
 mod forwarded;
 mod headers;
@@ -31,12 +32,13 @@ pub mod config;
 
 pub use address::{ClientAddress, FoundAddress, UNIX_PEER, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
+pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, is_folded, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use host::AmbiguousHost;
 pub use origin::Origin;
 pub use parameters::{
-    cookie_pairs, cookie_value, percent_decoded, query_pairs, query_value, unquoted,
+    cookie_pairs, cookie_value, form_decoded, percent_decoded, query_pairs, query_value, unquoted,
 };
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{

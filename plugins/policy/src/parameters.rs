@@ -71,6 +71,19 @@ pub fn percent_decoded(bytes: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(decoded)
 }
 
+/// A parameter's name or value decoded: `%XX`, and `+` for a space (WHATWG URL, `application/x-www-form-urlencoded`).
+#[must_use]
+pub fn form_decoded(sent: &[u8]) -> Cow<'_, [u8]> {
+    if !sent.contains(&b'+') {
+        return percent_decoded(sent);
+    }
+    let spaced: Vec<u8> = sent
+        .iter()
+        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
+        .collect();
+    Cow::Owned(percent_decoded(&spaced).into_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -93,14 +93,14 @@ impl RateLimit {
                 Ok(Keyed::Skipped) => {}
                 Ok(Keyed::Under(key)) => keys.push((place, limit, key)),
                 Ok(Keyed::Refused(why)) => {
-                    limit.count_refused(ports);
+                    limit.count_refused(None, ports);
                     let (reason, problem) = match why {
                         NoKey::Several(_) => ("key_ambiguous", KEY_AMBIGUOUS),
                         NoKey::Missing(_) | NoKey::AddressUnknown => ("key_missing", KEY_MISSING),
                     };
                     let enforced = limit.mode == Mode::Enforce;
                     if !enforced || refusal.is_none() {
-                        limit.log_refused(reason, problem, request, ports);
+                        limit.log_refused(reason, problem, None, request, ports);
                     }
                     if enforced && refusal.is_none() {
                         refusal = Some(problem.reply(request).because(NAME, reason));
@@ -177,7 +177,7 @@ impl RateLimit {
         for (place, limit, look) in shadow {
             match limit.charge(look, ports) {
                 Ok(charge) if charge.is_admitted() => flow.charges.push((place, charge)),
-                Ok(_) => self.tell_shadow(limit, request, ports),
+                Ok(charge) => self.tell_shadow(limit, charge.key(), request, ports),
                 Err(error) => self.note(Failure::Slot(error), limit, request, ports, &mut refusal),
             }
         }
@@ -197,7 +197,7 @@ impl RateLimit {
         let mut charges = refused;
         for (place, limit, look) in looks {
             if limit.mode != Mode::Enforce && !look.is_admitted() {
-                self.tell_shadow(limit, request, ports);
+                self.tell_shadow(limit, look.key(), request, ports);
             }
             charges.push((place, limit, look.uncharged()));
             if look.is_refusal_to_write() {
@@ -207,13 +207,13 @@ impl RateLimit {
         charges.sort_by_key(|(place, _, _)| *place);
         let waits = charges.iter().filter_map(|(_, limit, charge)| {
             let wait = limit.wait(charge)?;
-            limit.count_refused(ports);
-            Some((wait, limit.window_secs(), *limit))
+            limit.count_refused(Some(charge.key()), ports);
+            Some((wait, limit.window_secs(), *limit, charge.key()))
         });
-        let longest = waits.min_by_key(|(wait, window, _)| Reverse((*wait, *window)));
+        let longest = waits.min_by_key(|(wait, window, ..)| Reverse((*wait, *window)));
         let mut reply = QUOTA_EXCEEDED.reply(request);
-        if let Some((wait, _, limit)) = longest {
-            limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, request, ports);
+        if let Some((wait, _, limit, key)) = longest {
+            limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, Some(key), request, ports);
             reply = reply
                 .because(NAME, &limit.name)
                 .with("retry-after", wait.to_string());
@@ -242,9 +242,15 @@ impl RateLimit {
         }
     }
 
-    fn tell_shadow(&self, limit: &Limit, request: &Request<'_>, ports: &Ports<'_>) {
-        limit.count_refused(ports);
-        limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, request, ports);
+    fn tell_shadow(
+        &self,
+        limit: &Limit,
+        key: Fingerprint,
+        request: &Request<'_>,
+        ports: &Ports<'_>,
+    ) {
+        limit.count_refused(Some(key), ports);
+        limit.log_refused("quota_exceeded", QUOTA_EXCEEDED, Some(key), request, ports);
     }
 
     /// Counts a failure at a limit; the first for which the request is refused is its refusal.

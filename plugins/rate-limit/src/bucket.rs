@@ -152,6 +152,19 @@ impl Bucket {
         (bucket != *self).then_some(bucket)
     }
 
+    /// What a key has used; `None` where it has used nothing.
+    pub(crate) fn used(&self, key: Fingerprint) -> Option<Used> {
+        self.find(key).map(|entry| entry.used)
+    }
+
+    /// The slot without what a key has used; `None` where that is nothing.
+    pub(crate) fn without(&self, key: Fingerprint) -> Option<Self> {
+        let mut bucket = self.clone();
+        bucket.forget(key);
+        bucket.forget(key.in_the_past());
+        (bucket != *self).then_some(bucket)
+    }
+
     fn changes_to(&self, next: &Self) -> Vec<Change> {
         let pairs = self.entries.iter().zip(&next.entries).enumerate();
         let changes = pairs.filter(|(_, (before, after))| before != after);

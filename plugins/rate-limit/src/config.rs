@@ -1,8 +1,8 @@
 //! What a user writes.
 
 use portcullis_policy::config::{
-    Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, Duration, HeaderName, List,
-    Match, Mode, Name, NonEmpty, OnError,
+    Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
+    HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
 };
 use serde::Deserialize;
 
@@ -40,6 +40,8 @@ pub struct Config {
     /// What becomes of a request when the limiter itself fails.
     #[serde(default = "default_on_error")]
     pub on_error: OnError,
+    /// Where limits are looked at, and a client is given a fresh start. In `edge` it stands beside the plugins.
+    pub control: Option<ControlConfig>,
     /// In `edge` only: limits that are asked before the token is looked at.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schemars(skip))]

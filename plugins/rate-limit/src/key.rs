@@ -7,7 +7,7 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
-use portcullis_policy::{AmbiguousHost, ClientAddress, FoundAddress, Request};
+use portcullis_policy::{AmbiguousHost, CanonicalPath, ClientAddress, FoundAddress, Request};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{Algorithm, WhenKeyMissing};
@@ -176,11 +176,7 @@ impl Fingerprint {
         hash_key: &HashKey,
         when_missing: WhenKeyMissing,
     ) -> Result<Self, NoKey> {
-        let mut hasher = SipHasher24::new_with_key(hash_key);
-        // Each field with its length before it, so that no two keys run into one.
-        field(&mut hasher, limit.as_bytes());
-        hasher.write_u64(quota.window.as_nanos());
-        hasher.write_u8(u8::from(quota.algorithm == Algorithm::TokenBucket));
+        let mut hasher = hasher_of(limit, quota, hash_key);
         for (place, part) in parts.iter().enumerate() {
             let mark = match part.write(source, &mut hasher)? {
                 Part::Missing if when_missing != WhenKeyMissing::Share => {
@@ -196,6 +192,64 @@ impl Fingerprint {
             hasher.write_u8(mark);
         }
         Ok(Self(hasher.finish128().as_bytes()))
+    }
+
+    /// The same of values that a person gives: one for each part that has any, in order. An empty one is a part that is
+    /// missing.
+    ///
+    /// # Errors
+    /// Which value is none of its part, or that there are too many or too few of them.
+    pub(crate) fn of_values(
+        limit: &str,
+        quota: &Quota,
+        parts: &[KeyPart],
+        values: &[Vec<u8>],
+        client_address: &ClientAddress,
+        hash_key: &HashKey,
+    ) -> Result<Self, String> {
+        let wanted = parts.iter().filter(|part| **part != KeyPart::Constant);
+        let wanted: Vec<String> = wanted.map(KeyPart::to_string).collect();
+        if wanted.len() != values.len() {
+            let (given, wanted) = (values.len(), wanted.join(", "));
+            return Err(format!(
+                "{given} values of `key`; expected one for each of {wanted}"
+            ));
+        }
+        let mut hasher = hasher_of(limit, quota, hash_key);
+        let mut values = values.iter();
+        for part in parts {
+            let value = match part {
+                KeyPart::Constant => Some(None),
+                _ => values.next().map(|value| Some(value.as_slice())),
+            };
+            let mark = match value.flatten() {
+                // A constant has no value, and is always there.
+                None => 1,
+                Some([]) => 0,
+                Some(value) => {
+                    field(&mut hasher, &part.canonical(value, client_address)?);
+                    1
+                }
+            };
+            hasher.write_u8(mark);
+        }
+        Ok(Self(hasher.finish128().as_bytes()))
+    }
+
+    /// What the log and the control path call it.
+    pub(crate) fn caller(self) -> String {
+        format!("k.{:032x}", u128::from_be_bytes(self.0))
+    }
+
+    /// The key that is called so.
+    pub(crate) fn from_caller(caller: &str) -> Option<Self> {
+        let digits = caller.strip_prefix("k.")?;
+        let is_hex = |byte: u8| matches!(byte, b'0'..=b'9' | b'a'..=b'f');
+        if digits.len() != 32 || !digits.bytes().all(is_hex) {
+            return None;
+        }
+        let number = u128::from_str_radix(digits, 16).ok()?;
+        Some(Self(number.to_be_bytes()))
     }
 
     /// Under what the key's counts are kept while the clock shows an earlier time than they are of.
@@ -236,6 +290,22 @@ impl Fingerprint {
     }
 }
 
+/// What a key's hash begins with: each field with its length before it, so that no two keys run into one.
+fn hasher_of(limit: &str, quota: &Quota, hash_key: &HashKey) -> SipHasher24 {
+    let mut hasher = SipHasher24::new_with_key(hash_key);
+    field(&mut hasher, limit.as_bytes());
+    hasher.write_u64(quota.window.as_nanos());
+    hasher.write_u8(u8::from(quota.algorithm == Algorithm::TokenBucket));
+    hasher
+}
+
+/// What is shown of a key to whoever may look at the control path: not what may be a secret.
+pub(crate) fn label(parts: &[KeyPart], source: &Source<'_, '_>) -> String {
+    let parts = parts.iter().filter(|part| **part != KeyPart::Constant);
+    let labels: Vec<String> = parts.map(|part| part.label(source)).collect();
+    labels.join(" ")
+}
+
 /// What a request has of a part.
 enum Part {
     Missing,
@@ -244,6 +314,77 @@ enum Part {
 }
 
 impl KeyPart {
+    /// A value that a person gives, as a request's is hashed.
+    fn canonical<'v>(
+        &self,
+        value: &'v [u8],
+        client_address: &ClientAddress,
+    ) -> Result<Cow<'v, [u8]>, String> {
+        let text = || {
+            let text = std::str::from_utf8(value);
+            text.map_err(|_| format!("the value of {self} is no text"))
+        };
+        Ok(match self {
+            Self::ClientAddress => {
+                let text = text()?;
+                let address = client_address.grouped(text);
+                let address = address.ok_or_else(|| format!("{text:?} is no address"))?;
+                Cow::Owned(with_octets(address, <[u8]>::to_vec))
+            }
+            Self::Path => match CanonicalPath::parse(value) {
+                Ok(path) => Cow::Owned(path.without_slash_at_end().as_bytes().to_vec()),
+                Err(ambiguous) => Cow::Borrowed(ambiguous.reason().as_bytes()),
+            },
+            Self::Host => Cow::Owned(text()?.to_ascii_lowercase().into_bytes()),
+            Self::Header(name) | Self::HeaderLine(name) if name == "host" => {
+                Cow::Owned(text()?.to_ascii_lowercase().into_bytes())
+            }
+            Self::Constant
+            | Self::Method
+            | Self::Route
+            | Self::Header(_)
+            | Self::HeaderLine(_)
+            | Self::Query(_)
+            | Self::Cookie(_)
+            | Self::Claim(_) => Cow::Borrowed(value),
+        })
+    }
+
+    /// What is shown of this part of a request. Headers, cookies and parameters may be secrets.
+    fn label(&self, source: &Source<'_, '_>) -> String {
+        let request = source.request;
+        let text = match self {
+            Self::ClientAddress => {
+                let found = source.address.get().and_then(|found| found.address);
+                found.map(|address| address.to_string())
+            }
+            Self::Path => request
+                .path()
+                .ok()
+                .map(|path| path.without_slash_at_end().to_owned()),
+            Self::Method => Some(request.method().to_owned()),
+            Self::Host => request.host().ok().flatten().map(str::to_ascii_lowercase),
+            Self::Route => request.route(),
+            Self::Claim(path) if source.claim_header(path).is_none() => {
+                let claim = source.claims.and_then(|claims| claims.claim(path));
+                claim.and_then(scalar_text).map(Cow::into_owned)
+            }
+            Self::Claim(path) => {
+                let header = source.claim_header(path).unwrap_or_default();
+                match value::header(request.headers(), header, Comma::Belongs) {
+                    Value::One(value) => Some(String::from_utf8_lossy(&value).into_owned()),
+                    Value::None | Value::Several => None,
+                }
+            }
+            Self::Constant
+            | Self::Header(_)
+            | Self::HeaderLine(_)
+            | Self::Query(_)
+            | Self::Cookie(_) => None,
+        };
+        text.unwrap_or_else(|| "…".to_owned())
+    }
+
     /// Hashes what `source` has of this part.
     fn write(&self, source: &Source<'_, '_>, hasher: &mut SipHasher24) -> Result<Part, NoKey> {
         let request = source.request;
@@ -252,10 +393,8 @@ impl KeyPart {
                 let found = source
                     .address
                     .get_or_init(|| source.client_address.find(request));
-                match found.address.ok_or(NoKey::AddressUnknown)? {
-                    IpAddr::V4(address) => field(hasher, &address.octets()),
-                    IpAddr::V6(address) => field(hasher, &address.octets()),
-                }
+                let address = found.address.ok_or(NoKey::AddressUnknown)?;
+                with_octets(address, |octets| field(hasher, octets));
                 return Ok(Part::Found);
             }
             Self::Constant => return Ok(Part::Found),
@@ -299,6 +438,13 @@ impl KeyPart {
             Value::None | Value::One(_) => Part::Missing,
             Value::Several => Part::Several,
         })
+    }
+}
+
+fn with_octets<R>(address: IpAddr, with: impl FnOnce(&[u8]) -> R) -> R {
+    match address {
+        IpAddr::V4(address) => with(&address.octets()),
+        IpAddr::V6(address) => with(&address.octets()),
     }
 }
 

@@ -12,7 +12,9 @@ extern crate portcullis_sim;
 
 mod ask;
 mod bucket;
+mod busiest;
 mod config;
+mod control;
 mod failure;
 mod hash_key;
 mod headers;
@@ -28,4 +30,4 @@ pub use config::{
     Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing, WhenUnserved,
 };
 pub use key::KeyPart;
-pub use policy::{Flow, RateLimit, Stage, UNAVAILABLE};
+pub use policy::{Beside, Flow, RateLimit, Stage, UNAVAILABLE};

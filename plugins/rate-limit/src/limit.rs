@@ -4,14 +4,16 @@ use std::cell::Cell;
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
-    Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
+    ClientAddress, Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
 };
+use serde_json::{Map, Value};
 
 use crate::bucket::Charged;
+use crate::busiest::Busiest;
 use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing, WhenUnserved};
 use crate::failure::Failure;
 use crate::headers::Standing;
-use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source};
+use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, label};
 use crate::policy::NAME;
 use crate::quota::{Decision, Quota};
 use crate::range::Range;
@@ -33,6 +35,8 @@ pub(crate) struct Limit {
     when_key_missing: WhenKeyMissing,
     pub(crate) when_unserved: WhenUnserved,
     table: Table,
+    /// Kept where there is somebody who can ask for it.
+    pub(crate) busiest: Option<Busiest>,
     metrics: Metrics,
     /// Whether the log has been told that requests are skipped.
     told_skipped: Cell<bool>,
@@ -74,12 +78,22 @@ pub(crate) enum Keyed {
 }
 
 impl Charge {
+    /// Under what it was asked for.
+    pub(crate) const fn key(&self) -> Fingerprint {
+        self.asked.key
+    }
+
     pub(crate) const fn is_admitted(&self) -> bool {
         self.charged.decision.charged.is_some()
     }
 }
 
 impl Look {
+    /// Under what it was asked for.
+    pub(crate) const fn key(&self) -> Fingerprint {
+        self.asked.key
+    }
+
     pub(crate) const fn is_admitted(&self) -> bool {
         self.plan.charged.decision.charged.is_some()
     }
@@ -106,6 +120,7 @@ impl Limit {
         plugin: Mode,
         before_auth: bool,
         range: Range,
+        keeps_busiest: bool,
         metrics: &mut MetricRegistry,
     ) -> Result<Self, ConfigError> {
         let key = config.key.into_vec();
@@ -144,6 +159,7 @@ impl Limit {
             name,
             matches: config.matches,
             key,
+            busiest: keeps_busiest.then(|| Busiest::new(config.name.as_str(), quota.window)),
             table: Table::new(range, quota.longest()),
             quota,
             costs,
@@ -178,7 +194,13 @@ impl Limit {
             when_missing,
         );
         match key {
-            Ok(key) => Ok(Keyed::Under(key)),
+            Ok(key) => {
+                if let Some(busiest) = &self.busiest {
+                    let cost = self.cost_of(source.request);
+                    busiest.asked(key, cost, || label(&self.key, source));
+                }
+                Ok(Keyed::Under(key))
+            }
             Err(NoKey::AddressUnknown) => Err(Failure::Address),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
                 self.tell_skipped(part, source.request, ports);
@@ -254,7 +276,10 @@ impl Limit {
     }
 
     /// Counts a request that does not pass, or in shadow would not.
-    pub(crate) fn count_refused(&self, ports: &Ports<'_>) {
+    pub(crate) fn count_refused(&self, key: Option<Fingerprint>, ports: &Ports<'_>) {
+        if let (Some(busiest), Some(key)) = (&self.busiest, key) {
+            busiest.refused(key);
+        }
         ports.telemetry.count(match self.mode {
             Mode::Enforce => self.metrics.limited,
             Mode::Shadow | Mode::Off => self.metrics.shadow_limited,
@@ -266,6 +291,7 @@ impl Limit {
         &self,
         reason: &str,
         problem: Problem,
+        key: Option<Fingerprint>,
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) {
@@ -279,6 +305,10 @@ impl Limit {
             .with("status", problem.status.to_string())
             .with("method", request.method())
             .with("path", request.target_without_query());
+        let line = match key {
+            Some(key) => line.with("caller", key.caller()),
+            None => line,
+        };
         ports.telemetry.log(line.with_id_of(request));
     }
 
@@ -295,6 +325,66 @@ impl Limit {
             .with("limit", &self.name)
             .with("part", part.unwrap_or_default());
         ports.telemetry.log(line.with_id_of(request));
+    }
+
+    /// Its settings, for people.
+    pub(crate) fn settings(&self) -> Map<String, Value> {
+        let parts: Vec<String> = self.key.iter().map(KeyPart::to_string).collect();
+        let mut shown = Map::new();
+        let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+        show("mode", self.mode.as_str().into());
+        show("key", parts.into());
+        show("quota", self.quota.quota.into());
+        show("window", self.window_secs.into());
+        if self.quota.algorithm == Algorithm::TokenBucket {
+            show("burst", self.quota.burst.into());
+        }
+        shown
+    }
+
+    /// The key of these values.
+    pub(crate) fn key_of_values(
+        &self,
+        values: &[Vec<u8>],
+        client_address: &ClientAddress,
+        hash_key: &HashKey,
+    ) -> Result<Fingerprint, String> {
+        let (name, quota) = (&self.name, &self.quota);
+        Fingerprint::of_values(name, quota, &self.key, values, client_address, hash_key)
+    }
+
+    /// Whether something is counted under a key.
+    pub(crate) fn holds(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<bool, SlotError> {
+        Ok(self.table.used(ports.store, key)?.is_some())
+    }
+
+    /// What an ordinary request of a key would find, and what is left before it.
+    pub(crate) fn look_at(
+        &self,
+        key: Fingerprint,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<Decision, SlotError> {
+        let used = self.table.used(ports.store, key)?.unwrap_or_default();
+        let (next, _) = self.quota.charge(used, self.cost, now);
+        let (left, _) = self.quota.charge(used, 0, now);
+        Ok(Decision {
+            retry_after: next.retry_after,
+            ..left
+        })
+    }
+
+    /// Forgets what is counted under a key. What was under way and is given back later is given back all the same.
+    pub(crate) fn reset(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<(), SlotError> {
+        self.table.forget(ports.store, key)
+    }
+
+    /// Tells other workers which keys are the busiest.
+    pub(crate) fn tell_busiest(&self, ports: &Ports<'_>) -> Result<(), SlotError> {
+        match &self.busiest {
+            Some(busiest) => busiest.tell(ports),
+            None => Ok(()),
+        }
     }
 
     /// Seconds until a request that was refused is admitted, one at least; `None` for one that was

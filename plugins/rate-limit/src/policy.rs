@@ -4,10 +4,12 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, CountedConflicts, Counter, FoundAddress, GrpcStatus, HeaderEdits, HostFailure,
-    LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, Response, Setup, Verdict,
+    ClientAddress, Control, CountedConflicts, Counter, FoundAddress, GrpcStatus, HeaderEdits,
+    HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, Response, Setup,
+    Span, Timestamp, Verdict, colliding,
 };
 
+use crate::busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::{Errors, Failure};
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
@@ -34,7 +36,18 @@ pub struct RateLimit {
     hash_key: Cell<Option<HashKey>>,
     pub(crate) errors: Errors,
     conflicts: Counter,
+    control: Option<Control>,
+    told_busiest: Cell<Timestamp>,
     pub(crate) address_unreadable: Counter,
+}
+
+/// What stands beside the limits in one filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Beside {
+    /// A `jwt_auth`, which tells the claims of callers.
+    pub claims: bool,
+    /// A control path, at which the limits can be asked.
+    pub control: bool,
 }
 
 /// Which limits are asked.
@@ -65,19 +78,30 @@ impl RateLimit {
     /// [`ConfigError`] names field, value and rule.
     pub fn for_edge(
         config: Config,
-        has_claims: bool,
+        beside: Beside,
         setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
         config.check()?;
-        config.check_claims(has_claims)?;
+        config.check_claims(beside.claims)?;
         let ranges = config.ranges()?;
+        let control = config
+            .control
+            .map(|control| Control::new(control, NAME, setup));
+        let control = control.transpose()?;
+        let is_controlled = beside.control || control.is_some();
         let mut limits = Vec::new();
         let placed = config.limits.into_vec().into_iter().zip(&ranges);
         for (place, (limit, range)) in placed.enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
-            let limit = Limit::new(limit, config.mode, before_auth, *range, setup.metrics)
-                .map_err(|error| error.within(&format!("limits[{place}]")))?;
-            limits.push(limit);
+            let limit = Limit::new(
+                limit,
+                config.mode,
+                before_auth,
+                *range,
+                is_controlled,
+                setup.metrics,
+            );
+            limits.push(limit.map_err(|error| error.within(&format!("limits[{place}]")))?);
         }
         let claim_headers = config.claim_headers.into_vec().into_iter();
         Ok(Self {
@@ -94,6 +118,8 @@ impl RateLimit {
             hash_key: Cell::new(None),
             errors: Errors::announce(setup.metrics),
             conflicts: setup.metrics.counter("rate_limit_conflicts"),
+            control,
+            told_busiest: Cell::default(),
             address_unreadable: setup.metrics.counter("rate_limit_address_unreadable"),
         })
     }
@@ -128,7 +154,16 @@ impl RateLimit {
 
     /// The keys of shared data that this policy uses.
     pub fn slot_names(&self) -> impl Iterator<Item = String> {
-        slot_names(&self.ranges).chain([HASH_KEY_NAME.to_owned()])
+        let kept = |limit: &Limit| {
+            limit
+                .busiest
+                .as_ref()
+                .map(|_| busiest::slot_name(&limit.name))
+        };
+        let busiest: Vec<_> = self.limits.iter().filter_map(kept).collect();
+        slot_names(&self.ranges)
+            .chain([HASH_KEY_NAME.to_owned()])
+            .chain(busiest)
     }
 
     /// Gives back what a request was charged that the gateway did not serve, for no fault of its
@@ -223,7 +258,16 @@ impl Policy for RateLimit {
             let rule = "unknown field; it belongs into the filter `edge`";
             return Err(ConfigError::at("before_auth", rule));
         }
-        Self::for_edge(config, false, setup)
+        let limits = Self::for_edge(config, Beside::default(), setup)?;
+        if limits.control.is_some() {
+            let names: Vec<String> = limits.slot_names().collect();
+            if let Some((one, other)) = colliding(names.iter().map(String::as_str)) {
+                let rule =
+                    format!("Kong can't tell the slots {one:?} and {other:?}; rename a limit");
+                return Err(ConfigError::at("limits", rule));
+            }
+        }
+        Ok(limits)
     }
 
     fn prepare(&self, ports: &Ports<'_>) {
@@ -231,6 +275,29 @@ impl Policy for RateLimit {
             // A failure shows again, and is counted, with the first request.
             let _ = self.hash_key(ports);
             let _ = lay_out(ports.store, &self.ranges);
+            for busiest in self
+                .limits
+                .iter()
+                .filter_map(|limit| limit.busiest.as_ref())
+            {
+                let _ = busiest.lay_out(ports.store);
+            }
+        }
+    }
+
+    /// Tells other workers which keys are the busiest, once a second.
+    fn on_tick(&self, ports: &Ports<'_>) {
+        let Ok(now) = ports.clock.now() else {
+            return;
+        };
+        if now.since(self.told_busiest.get()) < Span::from_secs(1) {
+            return;
+        }
+        self.told_busiest.set(now);
+        for limit in &self.limits {
+            if let Err(error) = limit.tell_busiest(ports) {
+                self.errors.count(Failure::Slot(error), ports);
+            }
         }
     }
 
@@ -240,6 +307,12 @@ impl Policy for RateLimit {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
         let mut flow = Flow::default();
+        if let Some(control) = &self.control
+            && let Some(reply) = control.answer(request, self, ports)
+        {
+            flow.replied = true;
+            return (Verdict::Refuse(reply), flow);
+        }
         let verdict = match self.ask(Stage::AfterAuth, request, None, &mut flow, ports) {
             Ok(()) => Verdict::Continue(HeaderEdits::none()),
             Err(reply) => Verdict::Refuse(reply),

@@ -8,12 +8,12 @@
 //! nothing behind.
 
 use portcullis_policy::{
-    Seen, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, look, update, update_from,
+    Seen, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, look, read, update, update_from,
 };
 
 use crate::bucket::{Ask, Bucket, Charged};
 use crate::key::Fingerprint;
-use crate::quota::Quota;
+use crate::quota::{Quota, Used};
 use crate::range::Range;
 
 /// Where a limit's keys are kept.
@@ -117,6 +117,32 @@ impl Table {
             |stored: Option<&Bucket>| match stored
                 .and_then(|bucket| bucket.give_back(charged, &ask))
             {
+                Some(bucket) => Step::Write(bucket, ()),
+                None => Step::Keep(()),
+            },
+        )
+    }
+
+    /// What a key has used; `None` where it has used nothing.
+    pub(crate) fn used(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+    ) -> Result<Option<Used>, SlotError> {
+        let bucket = read::<Bucket>(store, &self.slot_of(key))?;
+        Ok(bucket.and_then(|bucket| bucket.used(key)))
+    }
+
+    /// Forgets what a key has used.
+    pub(crate) fn forget(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+    ) -> Result<(), SlotError> {
+        update(
+            store,
+            &self.slot_of(key),
+            |stored: Option<&Bucket>| match stored.and_then(|bucket| bucket.without(key)) {
                 Some(bucket) => Step::Write(bucket, ()),
                 None => Step::Keep(()),
             },

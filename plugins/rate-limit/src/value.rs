@@ -8,7 +8,8 @@
 use std::borrow::Cow;
 
 use portcullis_policy::{
-    Headers, cookie_pairs, cookie_value, percent_decoded, query_pairs, spelled_like, unquoted,
+    Headers, cookie_pairs, cookie_value, form_decoded, percent_decoded, query_pairs, spelled_like,
+    unquoted,
 };
 
 /// What is there.
@@ -87,13 +88,13 @@ pub(crate) fn query<'a>(target: &'a [u8], name: &str) -> Value<'a> {
         let before = values.len();
         for piece in pair.split(|byte| *byte == b';') {
             let mut parts = piece.splitn(2, |byte| *byte == b'=');
-            let sent = decoded(parts.next().unwrap_or_default());
+            let sent = form_decoded(parts.next().unwrap_or_default());
             let sent = sent.split(|byte| matches!(byte, b'[' | 0)).next();
             let value = parts.next().filter(|value| !value.is_empty());
             if let (Some(sent), Some(value)) = (sent, value)
                 && spelled_like(sent.trim_ascii(), name)
             {
-                values.push(decoded(value));
+                values.push(form_decoded(value));
             }
         }
         if values.len() > before && pair.contains(&b';') {
@@ -109,18 +110,6 @@ fn single<'a>(mut values: impl Iterator<Item = Cow<'a, [u8]>>) -> Value<'a> {
         (Some(value), None) => Value::One(value),
         (Some(_), Some(_)) => Value::Several,
     }
-}
-
-/// `%XX` and `+` decoded (WHATWG URL, `application/x-www-form-urlencoded`).
-fn decoded(sent: &[u8]) -> Cow<'_, [u8]> {
-    if !sent.contains(&b'+') {
-        return percent_decoded(sent);
-    }
-    let spaced: Vec<u8> = sent
-        .iter()
-        .map(|byte| if *byte == b'+' { b' ' } else { *byte })
-        .collect();
-    Cow::Owned(percent_decoded(&spaced).into_owned())
 }
 
 #[cfg(test)]

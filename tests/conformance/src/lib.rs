@@ -25,8 +25,11 @@ pub use subject::{Handle, Seen, Sent, Subject, Then};
 pub const JWT_SECRET: &str = "conformance-jwt-secret-of-32-bytes-or-more";
 /// The secret that the backends of these tests expect.
 pub const SERVICE_SECRET: &str = "conformance-service-secret-of-32-bytes-or-more";
-/// The variables that every subject sees; those behind the first two are what the pages rotate to.
-pub const ENV: [(&str, &str); 4] = [
+/// What opens the control path.
+pub const CONTROL_TOKEN: &str = "conformance-control-token-of-32-bytes-or-more";
+/// The variables that every subject sees; those behind the first three are what the pages rotate to.
+pub const ENV: [(&str, &str); 5] = [
+    ("CONTROL_TOKEN", CONTROL_TOKEN),
     ("JWT_SECRET_KEY", JWT_SECRET),
     ("INTER_SERVICE_SECRET", SERVICE_SECRET),
     (
@@ -54,11 +57,22 @@ pub fn everywhere<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subje
         }
         let config = match P::NAME {
             "edge" => config.to_owned(),
-            name => format!("{{\"{name}\":{config}}}"),
+            name => within_edge(name, config),
         };
         let mut edge = FilterSubject::new("edge", dialect, &config, 1);
         run("edge", dialect, &mut edge, &row);
     }
+}
+
+/// A plugin's configuration as `edge` has it: the control path stands beside the plugins there.
+fn within_edge(name: &str, config: &str) -> String {
+    let Ok(serde_json::Value::Object(mut config)) = serde_json::from_str(config) else {
+        return format!("{{\"{name}\":{config}}}");
+    };
+    let control = config.remove("control");
+    let mut edge = serde_json::Map::from_iter([(name.to_owned(), config.into())]);
+    edge.extend(control.map(|control| ("control".to_owned(), control)));
+    serde_json::Value::from(edge).to_string()
 }
 
 fn run(

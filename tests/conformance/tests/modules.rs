@@ -117,11 +117,11 @@ fn a_filter_exports_what_a_gateway_calls_and_nothing_else() {
 fn a_filter_weighs_no_more_than_it_did() {
     // A dependency that drags in a megabyte shows here.
     for (name, most) in [
-        ("jwt_auth", 1_600),
-        ("rate_limit", 640),
-        ("circuit_breaker", 600),
+        ("jwt_auth", 1_680),
+        ("rate_limit", 840),
+        ("circuit_breaker", 720),
         ("service_token", 680),
-        ("edge", 2_250),
+        ("edge", 2_460),
     ] {
         let size = std::fs::metadata(filters().join(format!("{name}.wasm")))
             .expect("a built filter")

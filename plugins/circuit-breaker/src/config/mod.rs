@@ -10,7 +10,9 @@ pub use trip::{FailureRatioConfig, SlowRatioConfig, TripConfig};
 
 use std::collections::BTreeSet;
 
-use portcullis_policy::config::{ConfigError, Match, Mode, Name, NonEmpty, OnError, Path};
+use portcullis_policy::config::{
+    ConfigError, ControlConfig, Match, Mode, Name, NonEmpty, OnError, Path,
+};
 use serde::Deserialize;
 
 /// Breakers, and where their states are shown.
@@ -22,6 +24,8 @@ pub struct Config {
     pub breakers: NonEmpty<BreakerConfig>,
     /// Where the breakers' states are shown.
     pub status: Option<StatusConfig>,
+    /// Where breakers are looked at, opened and closed by hand. In `edge` it stands beside the plugins.
+    pub control: Option<ControlConfig>,
     /// What is done with the decisions of all breakers.
     #[serde(default)]
     pub mode: Mode,

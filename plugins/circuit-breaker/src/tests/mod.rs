@@ -1,6 +1,7 @@
 //! The plugin as its workers run it, in a simulated gateway.
 
 mod bodies;
+mod control;
 mod deadlines;
 mod failing;
 mod forced;

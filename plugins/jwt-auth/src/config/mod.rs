@@ -12,8 +12,8 @@ mod rules;
 mod words;
 
 use portcullis_policy::config::{
-    Bounded, ByClaim, ClientAddressConfig, Duration, DurationOrZero, HeaderName, Mode, NonEmpty,
-    ObjectOnly, OnError, Path, UniqueMap, WritableHeader,
+    Bounded, ByClaim, ClientAddressConfig, ControlConfig, Duration, DurationOrZero, HeaderName,
+    Mode, NonEmpty, ObjectOnly, OnError, Path, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
@@ -65,6 +65,12 @@ pub struct Config {
     pub mode: Mode,
     /// A path of the gateway's own that says whether it has all keys.
     pub ready: Option<ReadyConfig>,
+    /// Where it is asked who a caller of the log is. In `edge` it stands beside the plugins.
+    pub control: Option<ControlConfig>,
+    /// Whether the log may say of whom a refused token is, by its `sub`. Without that it has a name for them that only
+    /// `control` can read, or none where there is no `control`. Default: `false`.
+    #[serde(default)]
+    pub log_subject: bool,
     /// What becomes of a request when the plugin itself fails: `allow` or `deny`. With `allow`, a
     /// request whose headers the gateway can't show passes as it is, and nothing that it says of
     /// its caller is to be believed. Default: `deny`.
@@ -300,6 +306,7 @@ mod tests {
         assert_eq!(config.max_token_bytes.get(), 8192);
         assert_eq!(config.mode, Mode::Enforce);
         assert_eq!(config.on_error, OnError::Deny);
+        assert!(!config.log_subject && config.control.is_none());
         let (_, provider) = config.providers.into_vec().remove(0);
         assert_eq!(provider.leeway, DurationOrZero::from_secs(30));
         assert_eq!(config.verify_budget.failures.get(), 100);

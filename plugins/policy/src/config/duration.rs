@@ -54,6 +54,14 @@ impl Duration {
         Self(Span::from_secs(secs))
     }
 
+    /// From text that is no part of a configuration.
+    ///
+    /// # Errors
+    /// A message that names value and rule.
+    pub fn from_text(text: &str) -> Result<Self, String> {
+        Self::parse(text)
+    }
+
     /// The length.
     #[must_use]
     pub const fn span(self) -> Span {

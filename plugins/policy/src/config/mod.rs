@@ -5,6 +5,7 @@ mod claim_number;
 mod claim_path;
 mod client_address;
 mod collections;
+mod control;
 mod covers;
 mod duration;
 mod error;
@@ -22,6 +23,7 @@ pub use claim_number::{
 pub use claim_path::{ClaimPath, Claims, scalar_text};
 pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
+pub use control::ControlConfig;
 pub use covers::check_reached;
 pub use duration::{Duration, DurationOrZero};
 pub use error::{ConfigError, parse_text, parse_value};

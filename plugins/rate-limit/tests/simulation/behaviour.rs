@@ -1,7 +1,7 @@
 //! Single situations.
 
 use portcullis_policy::{HostFailure, MetricRegistry, Origin, Policy as _, Setup, Span};
-use portcullis_rate_limit::RateLimit;
+use portcullis_rate_limit::{Beside, RateLimit};
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
 fn get(path: &str) -> [(&str, &str); 2] {
@@ -159,7 +159,7 @@ fn before_auth_names_limits_that_there_are() {
             metrics: &mut metrics,
         };
         let config = serde_json::from_str(&config).unwrap();
-        let found = RateLimit::for_edge(config, false, &mut setup).err();
+        let found = RateLimit::for_edge(config, Beside::default(), &mut setup).err();
         assert_eq!(found.map(|error| error.to_string()).as_deref(), error);
     }
 }

@@ -15,6 +15,8 @@ mod clocks;
 #[cfg(test)]
 mod concurrency;
 #[cfg(test)]
+mod control;
+#[cfg(test)]
 mod floods;
 #[cfg(test)]
 mod generate;

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use portcullis_policy::{
     Headers, MetricRegistry, PeerAddress, Policy as _, Ports, Request, Setup, SharedData,
 };
-use portcullis_rate_limit::{Config, Flow, RateLimit, Stage};
+use portcullis_rate_limit::{Beside, Config, Flow, RateLimit, Stage};
 use portcullis_sim::{Dialect, Env, RecordingTelemetry, SeededEntropy, World, ZoneStore};
 
 use crate::reference::Algorithm;
@@ -39,7 +39,15 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
             environment: &Env::default(),
             metrics: &mut metrics,
         };
-        let policy = RateLimit::for_edge(config, true, &mut setup).unwrap();
+        let policy = RateLimit::for_edge(
+            config,
+            Beside {
+                claims: true,
+                control: false,
+            },
+            &mut setup,
+        )
+        .unwrap();
         let (store, entropy) = (
             SharedData(ZoneStore::new(&world.zone, None)),
             SeededEntropy::new(1),

@@ -1,0 +1,202 @@
+//! Limits as a person on call sees them, and gives a client a fresh start.
+
+use portcullis_policy::{
+    Answer, Command, Controlled, Failed, KeyNamed, Ports, SlotError, Timestamp,
+};
+use serde_json::{Map, Value, json};
+
+use crate::busiest::Summary;
+use crate::failure::Failure;
+use crate::key::Fingerprint;
+use crate::limit::Limit;
+use crate::policy::{NAME, RateLimit};
+
+/// Keys that are shown of a period.
+const SHOWN: usize = 10;
+
+impl Controlled for RateLimit {
+    fn carry_out(&self, command: &Command, ports: &Ports<'_>) -> Option<Result<Answer, Failed>> {
+        Some(match command {
+            Command::State => self.describe(self.limits.iter(), ports),
+            Command::Limit(name) => {
+                let found = self.find(name);
+                found.and_then(|limit| self.describe(std::iter::once(limit), ports))
+            }
+            Command::Key(key) => self.show_keys(key, ports),
+            Command::Reset(key) => self.reset(key, ports),
+            Command::Breaker(_)
+            | Command::Turn { .. }
+            | Command::Who(_)
+            | Command::Subject { .. } => return None,
+        })
+    }
+}
+
+impl RateLimit {
+    fn find(&self, name: &str) -> Result<&Limit, Failed> {
+        let found = self.limits.iter().find(|limit| limit.name == name);
+        found.ok_or_else(|| {
+            let names: Vec<&str> = self.limits.iter().map(|l| l.name.as_str()).collect();
+            let names = names.join(", ");
+            Failed::Unknown(format!("{name:?} is no limit here; there is {names}"))
+        })
+    }
+
+    fn describe<'l>(
+        &self,
+        limits: impl Iterator<Item = &'l Limit>,
+        ports: &Ports<'_>,
+    ) -> Result<Answer, Failed> {
+        let mut shown = Map::new();
+        for limit in limits {
+            let described = limit.described(self.now(ports)?, ports);
+            let described = described.map_err(|error| self.store_failed(error, ports))?;
+            shown.insert(limit.name.clone(), described);
+        }
+        Ok(Answer::of(NAME, Value::Object(shown)))
+    }
+
+    fn show_keys(&self, key: &KeyNamed, ports: &Ports<'_>) -> Result<Answer, Failed> {
+        let keys = self.named(key, ports)?;
+        self.shown_keys(&keys, ports)
+    }
+
+    fn reset(&self, key: &KeyNamed, ports: &Ports<'_>) -> Result<Answer, Failed> {
+        let keys = self.named(key, ports)?;
+        for (limit, key) in &keys {
+            let reset = limit.reset(*key, ports);
+            reset.map_err(|error| self.store_failed(error, ports))?;
+        }
+        self.shown_keys(&keys, ports)
+    }
+
+    fn shown_keys(
+        &self,
+        keys: &[(&Limit, Fingerprint)],
+        ports: &Ports<'_>,
+    ) -> Result<Answer, Failed> {
+        let now = self.now(ports)?;
+        let mut shown = Map::new();
+        for (limit, key) in keys {
+            let left = limit.left(*key, now, ports);
+            let left = left.map_err(|error| self.store_failed(error, ports))?;
+            shown.insert(limit.name.clone(), left);
+        }
+        let about: Vec<String> = keys.iter().map(|(_, key)| key.caller()).collect();
+        Ok(Answer::of(NAME, Value::Object(shown)).about(about.join(",")))
+    }
+
+    /// The limits and keys that are meant; one at least.
+    fn named(
+        &self,
+        key: &KeyNamed,
+        ports: &Ports<'_>,
+    ) -> Result<Vec<(&Limit, Fingerprint)>, Failed> {
+        match key {
+            KeyNamed::Caller(caller) => Ok(vec![self.called(caller, ports)?]),
+            KeyNamed::Values { limit, values } => self.of_values(limit.as_deref(), values, ports),
+        }
+    }
+
+    /// The limit that counts under such a name.
+    fn called(&self, caller: &str, ports: &Ports<'_>) -> Result<(&Limit, Fingerprint), Failed> {
+        let key = Fingerprint::from_caller(caller);
+        let key =
+            key.ok_or_else(|| Failed::Invalid(format!("{caller:?} is no caller of a log line")))?;
+        for limit in &self.limits {
+            let counts = limit.holds(key, ports);
+            if counts.map_err(|error| self.store_failed(error, ports))? {
+                return Ok((limit, key));
+            }
+        }
+        let none = "nothing is counted under this name: what was is over, or of before the gateway's start";
+        Err(Failed::Unknown(none.to_owned()))
+    }
+
+    fn of_values(
+        &self,
+        limit: Option<&str>,
+        values: &[Vec<u8>],
+        ports: &Ports<'_>,
+    ) -> Result<Vec<(&Limit, Fingerprint)>, Failed> {
+        let hash_key = self.hash_key(ports);
+        let hash_key = hash_key.map_err(|failure| self.failed_at(failure, ports))?;
+        let key_of = |limit: &Limit| limit.key_of_values(values, &self.client_address, &hash_key);
+        if let Some(name) = limit {
+            let limit = self.find(name)?;
+            let key = key_of(limit).map_err(Failed::Invalid)?;
+            return Ok(vec![(limit, key)]);
+        }
+        let limits = self.limits.iter();
+        let keys: Vec<_> = limits
+            .filter_map(|limit| Some((limit, key_of(limit).ok()?)))
+            .collect();
+        if keys.is_empty() {
+            let rule = "no limit has such a key; name one by `limit` to hear why";
+            return Err(Failed::Invalid(rule.to_owned()));
+        }
+        Ok(keys)
+    }
+
+    fn now(&self, ports: &Ports<'_>) -> Result<Timestamp, Failed> {
+        let now = ports.clock.now();
+        now.map_err(|_| self.failed_at(Failure::Clock, ports))
+    }
+
+    fn store_failed(&self, error: SlotError, ports: &Ports<'_>) -> Failed {
+        self.failed_at(Failure::Slot(error), ports)
+    }
+
+    fn failed_at(&self, failure: Failure, ports: &Ports<'_>) -> Failed {
+        self.errors.count(failure, ports);
+        Failed::Unavailable(failure.reason())
+    }
+}
+
+impl Limit {
+    /// What it is, and who asks for most.
+    fn described(&self, now: Timestamp, ports: &Ports<'_>) -> Result<Value, SlotError> {
+        let mut shown = self.settings();
+        if let Some(busiest) = &self.busiest {
+            let (since, record) = busiest.read(now, ports)?;
+            shown.insert("since".to_owned(), since.into());
+            shown.insert("busiest".to_owned(), described(&record.now));
+            shown.insert("busiest_before".to_owned(), described(&record.before));
+        }
+        Ok(Value::Object(shown))
+    }
+
+    /// What a key has left.
+    fn left(
+        &self,
+        key: Fingerprint,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<Value, SlotError> {
+        let mut shown = self.settings();
+        let left = self.look_at(key, now, ports)?;
+        let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
+        show("caller", key.caller().into());
+        show("remaining", left.remaining.into());
+        show("reset", left.reset.as_secs_ceil().into());
+        show("retry_after", left.retry_after.as_secs_ceil().into());
+        if let Some(busiest) = &self.busiest {
+            let (_, record) = busiest.read(now, ports)?;
+            let known = record.now.find(key).or_else(|| record.before.find(key));
+            if let Some(known) = known {
+                show("named", known.label.as_str().into());
+            }
+        }
+        Ok(Value::Object(shown))
+    }
+}
+
+fn described(summary: &Summary) -> Value {
+    let keys = summary.busiest().into_iter().take(SHOWN).map(|key| {
+        json!({
+            "caller": key.key.caller(), "named": key.label, "asked": key.asked, "error": key.error,
+            "refused": key.refused
+        })
+    });
+    json!({ "asked": summary.asked, "keys": keys.collect::<Vec<_>>() })
+}
