@@ -9,7 +9,9 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
-use crate::{bench, build, demo, docker, fuzz, load, mutants, qdrant, schema, test, token, tools};
+use crate::{
+    bench, build, demo, docker, fuzz, lds, load, mutants, qdrant, schema, test, token, tools,
+};
 
 /// Builds, tests and shows the filters.
 #[derive(Debug, Parser)]
@@ -45,6 +47,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<OsString>,
     },
+    /// Make two files of an Envoy configuration, so that Envoy takes changes while it runs.
+    Lds(lds::Args),
     /// Write new secrets into a stack's .env, unless it has one.
     Env(docker::SecretsArgs),
     /// Build a stack's Docker images.
@@ -76,6 +80,7 @@ impl Cli {
             Command::Token(args) => token::run(&args)?,
             Command::Demo(args) => demo::run(&args)?,
             Command::Envoy { arguments } => match envoy(&workspace, &arguments)? {},
+            Command::Lds(args) => lds::run(&args)?,
             Command::Env(args) => docker::run_secrets(&args, &workspace)?,
             Command::Images(args) => docker::run_images(&args, &workspace)?,
             Command::Up(args) => args.run(&workspace)?,

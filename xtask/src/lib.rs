@@ -14,6 +14,7 @@ pub mod demo;
 pub mod docker;
 pub mod filters;
 pub mod fuzz;
+pub mod lds;
 pub mod load;
 pub mod meta;
 pub mod mutants;

@@ -359,14 +359,14 @@ impl<'a> Refusal<'a> {
         if let Some(provider) = self.provider {
             line = line.with("provider", provider);
         }
+        for (key, value) in &self.details {
+            line = line.with(key, value);
+        }
         if let Some((word, name)) = self.called(naming) {
             line = line.with(word, name);
         }
         if let Some(mark) = &self.token {
             line = line.with("token", mark);
-        }
-        for (key, value) in &self.details {
-            line = line.with(key, value);
         }
         line
     }

@@ -78,6 +78,20 @@ mod tests {
     }
 
     #[test]
+    fn tokens_whose_digests_begin_differently_do_not_push_each_other_out() {
+        let rejected = RejectedTokens::default();
+        let token = |first: u8| {
+            let mut token = digest(b"t");
+            (token[0], token[1]) = (first, 0);
+            token
+        };
+        for first in 0..=u8::MAX {
+            rejected.put(0, token(first));
+        }
+        assert!((0..=u8::MAX).all(|first| rejected.has(0, &token(first))));
+    }
+
+    #[test]
     fn no_number_of_tokens_makes_it_grow() {
         let rejected = RejectedTokens::default();
         for token in 0..10_000_u32 {

@@ -112,3 +112,17 @@ impl<'t> Segments<'t> {
         segments.any(|segment| segment.ends_with(b"="))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_that_is_read_is_read() {
+        for (longer, reason) in [(0, Reason::Malformed), (1, Reason::TooLarge)] {
+            let token = vec![b'a'; LONGEST + longer];
+            let refusal = UntrustedToken::parse(&token, Padding::Refuse).err();
+            assert_eq!(refusal.map(|refusal| refusal.reason), Some(reason));
+        }
+    }
+}

@@ -52,7 +52,7 @@ impl Summary {
         keys
     }
 
-    pub(crate) fn find(&self, key: Fingerprint) -> Option<&Key> {
+    fn find(&self, key: Fingerprint) -> Option<&Key> {
         self.keys.iter().find(|known| known.key == key)
     }
 
@@ -135,6 +135,11 @@ pub(crate) struct Record {
 }
 
 impl Record {
+    /// A key of this period or of the one before.
+    pub(crate) fn find(&self, key: Fingerprint) -> Option<&Key> {
+        self.now.find(key).or_else(|| self.before.find(key))
+    }
+
     /// As it is in this period.
     fn in_period(&self, period: u64) -> Self {
         match period.checked_sub(self.period) {

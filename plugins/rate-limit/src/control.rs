@@ -103,8 +103,9 @@ impl RateLimit {
         let key = Fingerprint::from_caller(caller);
         let key =
             key.ok_or_else(|| Failed::Invalid(format!("{caller:?} is no caller of a log line")))?;
+        let now = self.now(ports)?;
         for limit in &self.limits {
-            let counts = limit.holds(key, ports);
+            let counts = limit.knows(key, now, ports);
             if counts.map_err(|error| self.store_failed(error, ports))? {
                 return Ok((limit, key));
             }
@@ -166,6 +167,23 @@ impl Limit {
         Ok(Value::Object(shown))
     }
 
+    /// Whether something is counted under a key, or it is among the busiest.
+    fn knows(
+        &self,
+        key: Fingerprint,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<bool, SlotError> {
+        if self.holds(key, ports)? {
+            return Ok(true);
+        }
+        let Some(busiest) = &self.busiest else {
+            return Ok(false);
+        };
+        let (_, record) = busiest.read(now, ports)?;
+        Ok(record.find(key).is_some())
+    }
+
     /// What a key has left.
     fn left(
         &self,
@@ -182,8 +200,7 @@ impl Limit {
         show("retry_after", left.retry_after.as_secs_ceil().into());
         if let Some(busiest) = &self.busiest {
             let (_, record) = busiest.read(now, ports)?;
-            let known = record.now.find(key).or_else(|| record.before.find(key));
-            if let Some(known) = known {
+            if let Some(known) = record.find(key) {
                 show("named", known.label.as_str().into());
             }
         }

@@ -304,12 +304,12 @@ impl Limit {
             .with("limit", &self.name)
             .with("status", problem.status.to_string())
             .with("method", request.method())
-            .with("path", request.target_without_query());
-        let line = match key {
+            .with("path", request.target_without_query())
+            .with_id_of(request);
+        ports.telemetry.log(match key {
             Some(key) => line.with("caller", key.caller()),
             None => line,
-        };
-        ports.telemetry.log(line.with_id_of(request));
+        });
     }
 
     /// Counts a request that lacks the part at `place`. The log hears of the first one: a limit that

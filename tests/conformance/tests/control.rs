@@ -247,8 +247,8 @@ fn whoever_lacks_the_token_changes_nothing_and_is_told_of() {
                 let challenge = seen.header("www-authenticate");
                 assert_eq!(challenge, Some("Bearer realm=\"portcullis-control\""));
             }
-            assert_eq!(subject.metric("edge_control_refused"), 5);
-            assert_eq!(subject.metric("edge_control_used"), 0);
+            assert_eq!(subject.metric("control_refused"), 5);
+            assert_eq!(subject.metric("control_used"), 0);
             let state = done(subject, "GET", "?breaker=rag");
             assert_eq!(state["circuit_breaker"]["rag"]["state"], "closed");
             assert!(
@@ -277,7 +277,7 @@ fn edge_shows_all_its_plugins_and_counts_no_question() {
         let seen =
             subject.ask(Sent::get("/a").with("authorization", &format!("Bearer {}", token())));
         assert_eq!(seen.refused, None, "no limit has counted the questions");
-        assert_eq!(subject.metric("edge_control_used"), 4);
+        assert_eq!(subject.metric("control_used"), 4);
     });
 }
 

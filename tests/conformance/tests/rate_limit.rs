@@ -86,9 +86,11 @@ fn a_refusal_is_a_429_with_retry_after_both_header_families_and_a_problem_docume
             .filter(|line| line.contains("event=refused"))
             .collect();
         assert_eq!(refusals.len(), 1, "{lines:?}");
-        assert!(refusals[0].ends_with(
+        let (line, caller) = refusals[0].split_once(" caller=").unwrap();
+        assert!(line.ends_with(
             "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip status=429 method=GET path=/a request_id=id-1"
         ), "{refusals:?}");
+        assert!(caller.starts_with("k.") && caller.len() == 34, "{caller}");
     });
 }
 

@@ -52,6 +52,22 @@ pub fn script(page: &str) -> Result<String> {
     Ok(script)
 }
 
+/// The `sh` blocks of `docs/<page>` behind a comment of these words, in their order.
+///
+/// # Errors
+/// There is none.
+pub fn blocks(page: &str, words: &str) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(paths::repository().join("docs").join(page))?;
+    let begin = format!("<!-- {words} -->\n```sh\n");
+    let blocks = text.split(&begin).skip(1);
+    let blocks = blocks.filter_map(|block| Some(block.split_once("\n```\n")?.0.to_owned()));
+    let blocks: Vec<String> = blocks.collect();
+    if blocks.is_empty() {
+        bail!("docs/{page} has no block of {words:?}");
+    }
+    Ok(blocks)
+}
+
 /// The YAML blocks below a heading of `docs/<page>`, down to the next one of its level or above. `heading`: with its `##`.
 ///
 /// # Errors

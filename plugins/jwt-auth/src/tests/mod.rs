@@ -251,7 +251,7 @@ impl Gateway {
         self.policy.prepare(&self.ports());
     }
 
-    fn ports(&self) -> Ports<'_> {
+    pub(crate) fn ports(&self) -> Ports<'_> {
         Ports {
             clock: &self.world,
             entropy: &self.world,

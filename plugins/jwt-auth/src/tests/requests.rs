@@ -30,6 +30,28 @@ fn a_good_token_passes_and_the_backend_sees_who_calls_but_not_the_token() {
 }
 
 #[test]
+fn a_request_without_a_host_is_refused_only_where_a_rule_tells_hosts_apart() {
+    let status = |gateway: &Gateway, host: Option<&str>| {
+        let (name, token) = bearer(&claims());
+        let head = [(":method", "GET"), (":path", "/api/x"), (name, &*token)];
+        let host = host.map(|host| (":authority", host));
+        let headers = Headers::from_pairs(head.into_iter().chain(host));
+        let request = Request::new(&headers, &gateway.world);
+        match gateway.policy.on_request(&request, &gateway.ports()).0 {
+            Verdict::Refuse(reply) => reply.status,
+            Verdict::Continue(_) => 200,
+        }
+    };
+    let mut config = config();
+    assert_eq!(status(&Gateway::new(config.clone()), None), 200);
+    config["rules"][1]["match"]["hosts"] = json!(["company.example"]);
+    let gateway = Gateway::new(config);
+    assert_eq!(status(&gateway, Some("rag.example")), 200);
+    assert_eq!(status(&gateway, None), 400);
+    assert_eq!(gateway.last_reason().as_deref(), Some("ambiguous_host"));
+}
+
+#[test]
 fn a_token_may_be_kept_and_come_from_elsewhere() {
     let gateway = Gateway::new(config());
     let claims = with(
@@ -178,12 +200,13 @@ fn a_refusal_is_counted_by_reason_and_logged_without_the_token() {
         ("x-request-id", "id-1".to_owned()),
     ];
     gateway.get("/api/x?access_token=secret", &headers);
+    let mark = crate::naming::mark(expired.as_bytes()).unwrap();
     assert_eq!(
         *gateway.world.lines.borrow(),
-        [
+        [format!(
             "plugin=jwt_auth event=refused reason=expired status=401 method=GET path=/api/x \
-          request_id=id-1 provider=dashboard"
-        ]
+          request_id=id-1 provider=dashboard token={mark}"
+        )]
     );
     assert_eq!(gateway.count("jwt_auth_denied.reason.expired"), 1);
     assert_eq!(gateway.count("jwt_auth_allowed.provider.dashboard"), 0);

@@ -139,8 +139,8 @@ impl Control {
             path: without_slash_at_end(config.path.as_str()).to_owned(),
             names: CallerNames::of(&token),
             token,
-            used: setup.metrics.counter(format!("{plugin}_control_used")),
-            refused: setup.metrics.counter(format!("{plugin}_control_refused")),
+            used: setup.metrics.counter("control_used"),
+            refused: setup.metrics.counter("control_refused"),
         })
     }
 

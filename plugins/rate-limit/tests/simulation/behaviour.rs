@@ -248,11 +248,13 @@ fn a_refusal_says_when_to_come_again_and_coming_then_succeeds() {
     assert_eq!(header("x-ratelimit-limit-minute"), "1");
     world.clock.advance(Span::from_secs(40));
     assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
-    let line = &worker.telemetry.lines()[0];
+    let lines = worker.telemetry.lines();
+    let (line, caller) = lines[0].split_once(" caller=").unwrap();
     assert_eq!(
         line,
         "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip status=429 method=GET path=/"
     );
+    assert!(caller.starts_with("k.") && caller.len() == 34, "{caller}");
 }
 
 #[test]

@@ -247,6 +247,16 @@ fn the_busiest_keys_are_those_of_all_workers_within_a_second_and_secrets_are_not
         let caller = KeyNamed::Caller(first["caller"].as_str().unwrap().to_owned());
         let left = shown(&other, &Command::Key(caller));
         assert_eq!(left["per_ip"]["named"], "192.0.2.1");
+        let named = |peer| values(Some("per_ip"), &[peer]);
+        shown(&one, &Command::Reset(named("192.0.2.1")));
+        let again = Command::Reset(KeyNamed::Caller(
+            first["caller"].as_str().unwrap().to_owned(),
+        ));
+        assert_eq!(
+            shown(&one, &again)["per_ip"]["remaining"],
+            3,
+            "it is known as busy"
+        );
         // Again only after a second.
         ask(&one, "192.0.2.2");
         let writes = one.store.0.writes();

@@ -77,6 +77,7 @@ mod jwks_verify_budget;
 mod jwt_auth;
 mod jwt_auth_migration;
 mod migration;
+mod on_call;
 mod rate_limit;
 mod rate_limit_address;
 mod rate_limit_hot_key;

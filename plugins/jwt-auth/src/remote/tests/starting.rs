@@ -172,3 +172,23 @@ fn all_workers_show_the_same_of_what_came() {
         assert_eq!(metric(one, &name), metric(other, &name), "{name}");
     }
 }
+
+#[test]
+fn only_a_policy_that_is_on_and_has_a_set_to_fetch_fetches() {
+    use portcullis_policy::Policy as _;
+    let fetches = |config: &Value| {
+        Gateway::new(Dialect::Kong, 1, config)
+            .worker(0)
+            .policy
+            .fetches()
+    };
+    assert!(fetches(&config()));
+    let mut off = config();
+    off["mode"] = json!("off");
+    assert!(!fetches(&off));
+    let mut fixed = config();
+    let secret = json!([{"secret": {"value": "a-secret-of-thirty-two-bytes-or-more"}}]);
+    fixed["providers"]["p"]["algorithms"] = json!(["HS256"]);
+    fixed["providers"]["p"]["keys"] = secret;
+    assert!(!fetches(&fixed));
+}

@@ -223,3 +223,20 @@ fn a_key_that_was_replaced_by_one_for_another_algorithm_is_fetched() {
     gateway.fetch(&set(&[("a", of())]));
     assert!(gateway.all_pass(&token("a", of())));
 }
+
+#[test]
+fn a_bad_signature_by_a_secret_asks_for_no_keys() {
+    let mut provider = provider(ISSUER, &remote());
+    provider["algorithms"] = json!(["HS256", "EdDSA"]);
+    let secret = json!({"secret": {"value": "a-secret-of-thirty-two-bytes-or-more"}, "kid": "s"});
+    provider["keys"].as_array_mut().unwrap().push(secret);
+    let config = providers(&[("p", provider)]);
+    let gateway = Gateway::with(Dialect::Envoy, 1, &config, &set(&[("a", of())]));
+    let claims = json!({"iss": ISSUER, "aud": "rag-api", "exp": 4_000_000_000_u64});
+    let forged = crate::tests::sign("guessed", &json!({"alg": "HS256", "kid": "s"}), &claims);
+    gateway.wait(secs(60));
+    assert!(gateway.all_refuse(&forged, 401, "signature"));
+    assert_eq!(gateway.until_asked(secs(60)), None);
+    assert!(gateway.all_refuse(&token("a", other()), 401, "signature"));
+    assert!(gateway.until_asked(secs(60)).is_some());
+}

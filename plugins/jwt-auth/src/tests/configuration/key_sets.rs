@@ -4,6 +4,7 @@ use portcullis_issuer::Key as Signer;
 
 use super::keys::{assert_wrong, remote};
 use super::*;
+use crate::jwks::MOST_KEYS;
 
 #[test]
 fn one_name_may_be_that_of_keys_for_several_algorithms() {
@@ -36,6 +37,22 @@ fn one_name_may_be_that_of_keys_for_several_algorithms() {
         let expected = error.map(|error| format!("providers.dashboard.keys[0].jwks.{error}"));
         assert_eq!(told, expected);
     }
+}
+
+#[test]
+fn as_many_keys_may_be_written_down_as_are_read() {
+    let set = |count: usize| {
+        let keys: Vec<_> = (0..count)
+            .map(|at| with(Signer::of("ES256").jwk(), "kid", json!(at.to_string())))
+            .collect();
+        let mut config = config();
+        config["providers"]["dashboard"]["algorithms"] = json!(["ES256"]);
+        config["providers"]["dashboard"]["keys"] = json!([{"jwks": {"keys": keys}}]);
+        Gateway::try_new(config).err()
+    };
+    assert_eq!(set(MOST_KEYS), None);
+    let error = "providers.dashboard.keys[0].jwks.keys: 65 keys; at most 64 are read";
+    assert_eq!(set(MOST_KEYS + 1).as_deref(), Some(error));
 }
 
 #[test]
