@@ -25,6 +25,8 @@ const IN_LINES: [(&str, &[&str]); 3] = [
             "probe_failed",
             "open_time_over",
             "probes_succeeded",
+            "control",
+            "time_over",
         ],
     ),
     (
