@@ -116,3 +116,32 @@ impl DocumentId {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::SharedData;
+    use portcullis_sim::{Dialect, Zone, ZoneStore};
+
+    use super::*;
+
+    #[test]
+    fn the_longest_document_that_has_a_place_is_read_as_it_was_written() {
+        for dialect in Dialect::BOTH {
+            let store = SharedData(ZoneStore::new(&Zone::new(dialect), None));
+            let pieces = Pieces::below("d");
+            for length in [0, 1, PIECE, PIECE + 1, MOST_PIECES * PIECE] {
+                let document: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
+                let id = pieces.write(&document, &store).unwrap();
+                assert_eq!(
+                    pieces.read(&id, &store),
+                    Ok(document),
+                    "{dialect:?} {length}"
+                );
+            }
+            let longer = vec![1; MOST_PIECES * PIECE + 1];
+            assert_eq!(pieces.write(&longer, &store), Err(NotShared::TooLong));
+            let id = DocumentId::of(&longer).unwrap();
+            assert_eq!(pieces.read(&id, &store), Err(NotShared::TooLong));
+        }
+    }
+}
