@@ -40,6 +40,8 @@ pub(crate) struct Circuit {
     /// Whether a share was suspected to be exceeded when this worker last changed the record or
     /// tried to: then its ticks look whether it still is.
     suspects: Cell<bool>,
+    /// When the hold is over that this worker has seen last: then its tick ends it, if no request has.
+    pub(crate) hold_until: Cell<Option<Timestamp>>,
     metrics: Metrics,
 }
 
@@ -61,6 +63,7 @@ impl Circuit {
             batch: Batch::default(),
             heads: Heads::default(),
             suspects: Cell::new(false),
+            hold_until: Cell::new(None),
             metrics: Metrics::new(&name, metrics),
             name,
         }
@@ -246,6 +249,7 @@ impl Circuit {
 
     /// Tells the others what this worker has seen, and looks whether what is suspected is so.
     pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Fault> {
+        self.end_hold(ports)?;
         let news = News {
             counts: self.batch.take(),
             head: self.heads.last(),
@@ -315,6 +319,7 @@ impl Circuit {
             (_, Force::Closed) => Some(Phase::Closed),
             (_, Force::None) => {
                 let record = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
+                self.hold_until.set(record.hold.map(|hold| hold.until));
                 let held = match record.hold {
                     None => None,
                     Some(_) => record.held(ports.clock.now()?),

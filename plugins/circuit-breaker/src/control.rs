@@ -122,6 +122,20 @@ impl Circuit {
         Ok(())
     }
 
+    /// Ends a hold that is over although no request has come since. Another may have been told meanwhile: that is seen
+    /// when the gauge is set.
+    pub(crate) fn end_hold(&self, ports: &Ports<'_>) -> Result<(), Fault> {
+        let Some(until) = self.hold_until.get() else {
+            return Ok(());
+        };
+        let now = ports.clock.now()?;
+        if now >= until {
+            self.outlive(now, ports)?;
+            self.show(ports);
+        }
+        Ok(())
+    }
+
     /// Forgets a hold that is over. Only who writes that down tells of it.
     pub(crate) fn outlive(&self, now: Timestamp, ports: &Ports<'_>) -> Result<(), Fault> {
         let over = update(

@@ -192,6 +192,12 @@ impl Policy for Edge {
             let at = "service_token.credential.caller_header";
             return Err(ConfigError::at(at, rule));
         }
+        if let (Some(control), Some(service_token)) = (&control, &service_token)
+            && control.shares_token(|token| service_token.sends(token))
+        {
+            let rule = "every backend is shown it by service_token; expected a secret of its own";
+            return Err(ConfigError::at("control.token", rule));
+        }
         let edge = Self {
             jwt_auth,
             rate_limit,

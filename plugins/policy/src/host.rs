@@ -32,7 +32,7 @@ impl AmbiguousHost {
 ///
 /// # Errors
 /// [`AmbiguousHost::Malformed`] where it is none.
-pub(crate) fn parse(line: &[u8]) -> Result<&str, AmbiguousHost> {
+pub fn parse(line: &[u8]) -> Result<&str, AmbiguousHost> {
     const MALFORMED: AmbiguousHost = AmbiguousHost::Malformed;
     let line = std::str::from_utf8(line).map_err(|_| MALFORMED)?;
     let (host, port) = match line.strip_prefix('[') {

@@ -35,7 +35,7 @@ pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, is_folded, spelled_like};
 pub use headers::{Duplicated, Headers};
-pub use host::AmbiguousHost;
+pub use host::{AmbiguousHost, parse as parse_host};
 pub use origin::Origin;
 pub use parameters::{
     cookie_pairs, cookie_value, form_decoded, percent_decoded, query_pairs, query_value, unquoted,

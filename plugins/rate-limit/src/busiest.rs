@@ -18,7 +18,9 @@ use crate::key::Fingerprint;
 /// Keys that are told apart.
 pub(crate) const KEYS: usize = 32;
 /// What is kept of a key's text, in bytes.
-const LABEL: usize = 31;
+const LABEL: usize = 47;
+/// Periods of which a worker keeps what it has not told.
+const MOST_PERIODS: usize = 3;
 /// The shortest period that is added up, and the longest.
 const SHORTEST: Span = Span::from_secs(60);
 const LONGEST: Span = Span::from_secs(24 * 3600);
@@ -30,10 +32,17 @@ pub(crate) struct Key {
     /// As far as it is shown, cut.
     pub(crate) label: String,
     /// Units that it asked for, `error` too many at most.
-    pub(crate) asked: u32,
-    pub(crate) error: u32,
+    pub(crate) asked: u64,
+    pub(crate) error: u64,
     /// Requests that were refused, at least.
     pub(crate) refused: u32,
+}
+
+impl Key {
+    /// Units that it asked for at least.
+    pub(crate) const fn surely(&self) -> u64 {
+        self.asked.saturating_sub(self.error)
+    }
 }
 
 /// The keys that asked for most.
@@ -45,10 +54,10 @@ pub(crate) struct Summary {
 }
 
 impl Summary {
-    /// The keys, the busiest first.
+    /// The keys, first those that have asked for most for certain.
     pub(crate) fn busiest(&self) -> Vec<&Key> {
         let mut keys: Vec<_> = self.keys.iter().collect();
-        keys.sort_by_key(|key| std::cmp::Reverse((key.asked, key.refused)));
+        keys.sort_by_key(|key| std::cmp::Reverse((key.surely(), key.asked, key.refused)));
         keys
     }
 
@@ -57,7 +66,7 @@ impl Summary {
     }
 
     /// What a key that is not here may have asked for.
-    fn unseen(&self) -> u32 {
+    fn unseen(&self) -> u64 {
         if self.keys.len() < KEYS {
             return 0;
         }
@@ -65,7 +74,8 @@ impl Summary {
     }
 
     fn add(&mut self, key: Fingerprint, cost: u32, label: impl FnOnce() -> String) {
-        self.asked = self.asked.saturating_add(u64::from(cost));
+        let cost = u64::from(cost);
+        self.asked = self.asked.saturating_add(cost);
         if let Some(known) = self.keys.iter_mut().find(|known| known.key == key) {
             known.asked = known.asked.saturating_add(cost);
             return;
@@ -94,7 +104,7 @@ impl Summary {
     /// Both together. What one of them does not know may have been up to its least there.
     fn merged(&self, other: &Self) -> Self {
         let (here, there) = (self.unseen(), other.unseen());
-        let more = |key: &Key, unseen: u32| Key {
+        let more = |key: &Key, unseen: u64| Key {
             asked: key.asked.saturating_add(unseen),
             error: key.error.saturating_add(unseen),
             ..key.clone()
@@ -158,13 +168,24 @@ impl Record {
     }
 }
 
+impl Record {
+    /// Adds what was asked in a period. What is of none that is kept, after the clock was set, is of the one that runs.
+    fn add(&mut self, period: u64, summary: &Summary) {
+        if self.period.checked_sub(1) == Some(period) {
+            self.before = self.before.merged(summary);
+        } else {
+            self.now = self.now.merged(summary);
+        }
+    }
+}
+
 /// The busiest keys of one limit.
 #[derive(Debug)]
 pub(crate) struct Busiest {
     slot: SlotKey,
     period: Span,
-    /// What the others have not been told.
-    untold: RefCell<Summary>,
+    /// What the others have not been told, by periods: of one that has just ended something may be left.
+    untold: RefCell<Vec<(u64, Summary)>>,
 }
 
 /// Where those of a limit are.
@@ -188,13 +209,34 @@ impl Busiest {
     }
 
     /// A key asks for so much.
-    pub(crate) fn asked(&self, key: Fingerprint, cost: u32, label: impl FnOnce() -> String) {
-        self.untold.borrow_mut().add(key, cost, label);
+    pub(crate) fn asked(
+        &self,
+        key: Fingerprint,
+        cost: u32,
+        now: Timestamp,
+        label: impl FnOnce() -> String,
+    ) {
+        let period = self.number(now);
+        let mut untold = self.untold.borrow_mut();
+        match untold.iter_mut().find(|(of, _)| *of == period) {
+            Some((_, summary)) => summary.add(key, cost, label),
+            None => {
+                // Ticks empty it: more than a few there are only where the clock leaps and nothing can be told.
+                if untold.len() >= MOST_PERIODS {
+                    untold.remove(0);
+                }
+                let mut summary = Summary::default();
+                summary.add(key, cost, label);
+                untold.push((period, summary));
+            }
+        }
     }
 
     /// It was refused.
     pub(crate) fn refused(&self, key: Fingerprint) {
-        self.untold.borrow_mut().refuse(key);
+        if let Some((_, summary)) = self.untold.borrow_mut().last_mut() {
+            summary.refuse(key);
+        }
     }
 
     /// Tells the others, where there is something to be told. What can't be told now is later.
@@ -203,16 +245,18 @@ impl Busiest {
             return Ok(());
         };
         let mut untold = self.untold.borrow_mut();
-        if *untold == Summary::default() {
+        if untold.is_empty() {
             return Ok(());
         }
         update(ports.store, &self.slot, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
-            let record = record.in_period(self.number(now));
-            let now = record.now.merged(&untold);
-            Step::Write(Record { now, ..record }, ())
+            let mut record = record.in_period(self.number(now));
+            for (period, summary) in &*untold {
+                record.add(*period, summary);
+            }
+            Step::Write(record, ())
         })?;
-        *untold = Summary::default();
+        untold.clear();
         Ok(())
     }
 
@@ -246,8 +290,8 @@ impl Layout for Record {
             let padding = std::iter::repeat(&free);
             for key in summary.keys.iter().chain(padding).take(KEYS) {
                 to.bytes(&key.key.0);
-                to.u32(key.asked);
-                to.u32(key.error);
+                to.u64(key.asked);
+                to.u64(key.error);
                 to.u32(key.refused);
                 let mut label = [0; LABEL];
                 let bytes = key.label.bytes().take(LABEL);
@@ -275,7 +319,7 @@ fn summary(from: &mut Reader<'_>) -> Option<Summary> {
     let mut keys = Vec::with_capacity(KEYS);
     for _ in 0..KEYS {
         let key = Fingerprint(from.array()?);
-        let (asked, error, refused) = (from.u32()?, from.u32()?, from.u32()?);
+        let (asked, error, refused) = (from.u64()?, from.u64()?, from.u32()?);
         let length = usize::from(from.u8()?);
         let label = from.take(LABEL)?.get(..length)?;
         let key = Key {

@@ -73,7 +73,8 @@ fn what_is_said_of_a_key_is_within_the_error_that_is_said_however_workers_share_
             };
             let cost = u32::try_from(draw(4)).unwrap();
             let worker = usize::try_from(draw(3)).unwrap();
-            workers[worker].asked(key(number), cost, || format!("key {number}"));
+            let now = clock.read();
+            workers[worker].asked(key(number), cost, now, || format!("key {number}"));
             let told = truth.entry(number).or_default();
             told.0 += u64::from(cost);
             if draw(3) == 0 {
@@ -98,7 +99,7 @@ fn what_is_said_of_a_key_is_within_the_error_that_is_said_however_workers_share_
                 "seed {seed}: {number} is left out"
             );
             let Some(known) = known else { continue };
-            let (most, error) = (u64::from(known.asked), u64::from(known.error));
+            let (most, error) = (known.asked, known.error);
             assert!(
                 most >= *asked && most - error <= *asked,
                 "seed {seed}: {known:?}"
@@ -141,7 +142,7 @@ fn a_period_is_a_window_of_at_least_a_minute_and_the_one_before_is_kept() {
         let (since, record) = busiest.read(clock.read(), &node.ports()).unwrap();
         (since, record.now.asked, record.before.asked)
     };
-    busiest.asked(key(1), 3, String::new);
+    busiest.asked(key(1), 3, clock.read(), String::new);
     assert_eq!(seen(&node), (6000, 0, 0));
     busiest.tell(&node.ports()).unwrap();
     assert_eq!(seen(&node), (6000, 3, 0));
@@ -150,19 +151,31 @@ fn a_period_is_a_window_of_at_least_a_minute_and_the_one_before_is_kept() {
     assert_eq!(node.store.0.writes(), writes, "there was nothing to tell");
     clock.advance(Span::from_secs(60));
     assert_eq!(seen(&node), (6060, 0, 3));
-    busiest.asked(key(1), 4, String::new);
+    busiest.asked(key(1), 4, clock.read(), String::new);
     busiest.tell(&node.ports()).unwrap();
     assert_eq!(seen(&node), (6060, 4, 3));
-    clock.set(Timestamp::from_unix_secs(6000));
-    busiest.asked(key(1), 1, String::new);
+    // What is told late is of the period in which it was asked.
+    clock.set(Timestamp::from_unix_secs(6119));
+    busiest.asked(key(1), 2, clock.read(), String::new);
+    clock.set(Timestamp::from_unix_secs(6120));
+    busiest.asked(key(1), 1, clock.read(), String::new);
+    busiest.tell(&node.ports()).unwrap();
+    assert_eq!(seen(&node), (6120, 1, 6));
+    clock.set(Timestamp::from_unix_secs(60));
+    busiest.asked(key(1), 1, clock.read(), String::new);
     busiest.tell(&node.ports()).unwrap();
     assert_eq!(
         seen(&node),
-        (6060, 5, 3),
+        (6120, 2, 6),
         "a clock that was set back loses nothing"
     );
-    clock.set(Timestamp::from_unix_secs(6180));
-    assert_eq!(seen(&node), (6180, 0, 0));
+    clock.set(Timestamp::from_unix_secs(6240));
+    assert_eq!(seen(&node), (6240, 0, 0));
+    for period in 0..9 {
+        clock.set(Timestamp::from_unix_secs(60 * period));
+        busiest.asked(key(1), 1, clock.read(), String::new);
+    }
+    assert!(busiest.untold.borrow().len() <= MOST_PERIODS);
     let day = Busiest::new("l", Span::from_secs(366 * 24 * 3600));
     assert_eq!(day.period, LONGEST);
 }
@@ -173,7 +186,7 @@ fn what_could_not_be_told_is_told_later() {
     let clock = VirtualClock::at(Timestamp::from_unix_secs(6000));
     let node = Node::new(&zone, &clock);
     let busiest = Busiest::new("l", HOUR);
-    busiest.asked(key(1), 3, String::new);
+    busiest.asked(key(1), 3, clock.read(), String::new);
     node.store.0.fail_after(Some(0));
     assert!(busiest.tell(&node.ports()).is_err());
     node.store.0.fail_after(None);
@@ -183,11 +196,32 @@ fn what_could_not_be_told_is_told_later() {
 }
 
 #[test]
+fn who_is_surely_busy_comes_before_who_only_may_be() {
+    let mut summary = Summary::default();
+    for number in 0..KEYS as u64 {
+        summary.add(key(number), 10, || number.to_string());
+    }
+    summary.add(key(99), 1, || "99".to_owned());
+    summary.add(key(3), u32::MAX, || "3".to_owned());
+    summary.add(key(3), u32::MAX, || "3".to_owned());
+    let busiest = summary.busiest();
+    assert_eq!(
+        (busiest[0].label.as_str(), busiest[0].asked),
+        ("3", 10 + 2 * u64::from(u32::MAX))
+    );
+    let last = busiest.last().unwrap();
+    assert_eq!(
+        (last.label.as_str(), last.asked, last.error),
+        ("99", 11, 10)
+    );
+}
+
+#[test]
 fn labels_are_cut_between_characters() {
     for (label, kept) in [
         ("short".to_owned(), "short".to_owned()),
-        ("x".repeat(40), "x".repeat(31)),
-        ("é".repeat(40), "é".repeat(15)),
+        ("x".repeat(60), "x".repeat(47)),
+        ("é".repeat(60), "é".repeat(23)),
     ] {
         let mut summary = Summary::default();
         summary.add(key(1), 1, || label);

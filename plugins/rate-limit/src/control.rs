@@ -11,6 +11,9 @@ use crate::key::Fingerprint;
 use crate::limit::Limit;
 use crate::policy::{NAME, RateLimit};
 
+/// Keys that a line of the log names.
+const NAMED: usize = 5;
+
 /// Keys that are shown of a period.
 const SHOWN: usize = 10;
 
@@ -49,20 +52,56 @@ impl RateLimit {
     ) -> Result<Answer, Failed> {
         let mut shown = Map::new();
         for limit in limits {
-            let described = limit.described(self.now(ports)?, ports);
-            let described = described.map_err(|error| self.store_failed(error, ports))?;
-            shown.insert(limit.name.clone(), described);
+            let now = self.now(ports)?;
+            let described = limit.described(now, ports);
+            let mut described = described.map_err(|error| self.store_failed(error, ports))?;
+            // A limit of one key has only that to be asked for.
+            if let Ok(keys) = self.of_values(Some(&limit.name), &[], ports) {
+                for (limit, key) in keys {
+                    let left = limit.left(key, now, ports);
+                    described.extend(left.map_err(|error| self.store_failed(error, ports))?);
+                }
+            }
+            shown.insert(limit.name.clone(), Value::Object(described));
         }
         Ok(Answer::of(NAME, Value::Object(shown)))
     }
 
     fn show_keys(&self, key: &KeyNamed, ports: &Ports<'_>) -> Result<Answer, Failed> {
         let keys = self.named(key, ports)?;
-        self.shown_keys(&keys, ports)
+        let mut answer = self.shown_keys(&keys, ports)?;
+        if let KeyNamed::Values { limit: None, .. } = key {
+            let asked = |limit: &&Limit| keys.iter().any(|(asked, _)| asked.name == limit.name);
+            let others = self.limits.iter().filter(|limit| !asked(limit));
+            let others: Map<String, Value> = others
+                .map(|limit| (limit.name.clone(), limit.parts().into()))
+                .collect();
+            if !others.is_empty() {
+                answer.shown.insert("not_asked".to_owned(), others.into());
+            }
+        }
+        Ok(answer)
     }
 
+    /// Of limits that are not named, only those that count something under the key: else it would seem that somebody was
+    /// reset who is limited under another.
     fn reset(&self, key: &KeyNamed, ports: &Ports<'_>) -> Result<Answer, Failed> {
-        let keys = self.named(key, ports)?;
+        let mut keys = self.named(key, ports)?;
+        if matches!(key, KeyNamed::Values { limit: None, .. }) {
+            let mut counted = Vec::new();
+            for (limit, key) in keys {
+                let counts = limit.counts_now(key, self.now(ports)?, ports);
+                if counts.map_err(|error| self.store_failed(error, ports))? {
+                    counted.push((limit, key));
+                }
+            }
+            if counted.is_empty() {
+                let why = "no limit counts anything under this key. The line of a refusal names limit and caller; a limit \
+                           whose key has other parts wants `limit`, and `key` for each";
+                return Err(Failed::Unknown(why.to_owned()));
+            }
+            keys = counted;
+        }
         for (limit, key) in &keys {
             let reset = limit.reset(*key, ports);
             reset.map_err(|error| self.store_failed(error, ports))?;
@@ -80,9 +119,13 @@ impl RateLimit {
         for (limit, key) in keys {
             let left = limit.left(*key, now, ports);
             let left = left.map_err(|error| self.store_failed(error, ports))?;
-            shown.insert(limit.name.clone(), left);
+            shown.insert(limit.name.clone(), Value::Object(left));
         }
-        let about: Vec<String> = keys.iter().map(|(_, key)| key.caller()).collect();
+        // A line has room for a few.
+        let named = keys.iter().take(NAMED).map(|(_, key)| key.caller());
+        let more = keys.len().saturating_sub(NAMED);
+        let more = (more > 0).then(|| format!("+{more}"));
+        let about: Vec<String> = named.chain(more).collect();
         Ok(Answer::of(NAME, Value::Object(shown)).about(about.join(",")))
     }
 
@@ -101,8 +144,10 @@ impl RateLimit {
     /// The limit that counts under such a name.
     fn called(&self, caller: &str, ports: &Ports<'_>) -> Result<(&Limit, Fingerprint), Failed> {
         let key = Fingerprint::from_caller(caller);
-        let key =
-            key.ok_or_else(|| Failed::Invalid(format!("{caller:?} is no caller of a log line")))?;
+        let key = key.ok_or_else(|| {
+            let rule = "expected the caller of a limit's line, k. and 32 digits";
+            Failed::Invalid(format!("{caller:?} is no key; {rule}"))
+        })?;
         let now = self.now(ports)?;
         for limit in &self.limits {
             let counts = limit.knows(key, now, ports);
@@ -127,6 +172,10 @@ impl RateLimit {
             let limit = self.find(name)?;
             let key = key_of(limit).map_err(Failed::Invalid)?;
             return Ok(vec![(limit, key)]);
+        }
+        if values.iter().any(Vec::is_empty) {
+            let rule = "an empty `key` is a part that is missing, and wants `limit`";
+            return Err(Failed::Invalid(rule.to_owned()));
         }
         let limits = self.limits.iter();
         let keys: Vec<_> = limits
@@ -156,7 +205,11 @@ impl RateLimit {
 
 impl Limit {
     /// What it is, and who asks for most.
-    fn described(&self, now: Timestamp, ports: &Ports<'_>) -> Result<Value, SlotError> {
+    fn described(
+        &self,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<Map<String, Value>, SlotError> {
         let mut shown = self.settings();
         if let Some(busiest) = &self.busiest {
             let (since, record) = busiest.read(now, ports)?;
@@ -164,7 +217,7 @@ impl Limit {
             shown.insert("busiest".to_owned(), described(&record.now));
             shown.insert("busiest_before".to_owned(), described(&record.before));
         }
-        Ok(Value::Object(shown))
+        Ok(shown)
     }
 
     /// Whether something is counted under a key, or it is among the busiest.
@@ -190,11 +243,12 @@ impl Limit {
         key: Fingerprint,
         now: Timestamp,
         ports: &Ports<'_>,
-    ) -> Result<Value, SlotError> {
+    ) -> Result<Map<String, Value>, SlotError> {
         let mut shown = self.settings();
         let left = self.look_at(key, now, ports)?;
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("caller", key.caller().into());
+        show("counted", self.counts_now(key, now, ports)?.into());
         show("remaining", left.remaining.into());
         show("reset", left.reset.as_secs_ceil().into());
         show("retry_after", left.retry_after.as_secs_ceil().into());
@@ -204,7 +258,7 @@ impl Limit {
                 show("named", known.label.as_str().into());
             }
         }
-        Ok(Value::Object(shown))
+        Ok(shown)
     }
 }
 

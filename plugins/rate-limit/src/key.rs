@@ -7,7 +7,9 @@ use std::hash::Hasher as _;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
-use portcullis_policy::{AmbiguousHost, CanonicalPath, ClientAddress, FoundAddress, Request};
+use portcullis_policy::{
+    AmbiguousHost, CanonicalPath, ClientAddress, FoundAddress, Request, parse_host,
+};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::config::{Algorithm, WhenKeyMissing};
@@ -210,9 +212,13 @@ impl Fingerprint {
         let wanted = parts.iter().filter(|part| **part != KeyPart::Constant);
         let wanted: Vec<String> = wanted.map(KeyPart::to_string).collect();
         if wanted.len() != values.len() {
-            let (given, wanted) = (values.len(), wanted.join(", "));
+            let expected = match wanted.as_slice() {
+                [] => "none: all of its requests have one key".to_owned(),
+                wanted => format!("one for each of {}", wanted.join(", ")),
+            };
             return Err(format!(
-                "{given} values of `key`; expected one for each of {wanted}"
+                "{} values of `key`; expected {expected}",
+                values.len()
             ));
         }
         let mut hasher = hasher_of(limit, quota, hash_key);
@@ -331,14 +337,13 @@ impl KeyPart {
                 let address = address.ok_or_else(|| format!("{text:?} is no address"))?;
                 Cow::Owned(with_octets(address, <[u8]>::to_vec))
             }
+            // One with two readings is counted with all of its kind, and has no name but its `caller`.
             Self::Path => match CanonicalPath::parse(value) {
                 Ok(path) => Cow::Owned(path.without_slash_at_end().as_bytes().to_vec()),
-                Err(ambiguous) => Cow::Borrowed(ambiguous.reason().as_bytes()),
+                Err(_) => return Err(format!("{:?} is no path", text()?)),
             },
-            Self::Host => Cow::Owned(text()?.to_ascii_lowercase().into_bytes()),
-            Self::Header(name) | Self::HeaderLine(name) if name == "host" => {
-                Cow::Owned(text()?.to_ascii_lowercase().into_bytes())
-            }
+            Self::Host => canonical_host(value)?,
+            Self::Header(name) | Self::HeaderLine(name) if name == "host" => canonical_host(value)?,
             Self::Constant
             | Self::Method
             | Self::Route
@@ -445,6 +450,14 @@ fn with_octets<R>(address: IpAddr, with: impl FnOnce(&[u8]) -> R) -> R {
     match address {
         IpAddr::V4(address) => with(&address.octets()),
         IpAddr::V6(address) => with(&address.octets()),
+    }
+}
+
+/// A host as requests are counted by it: in lower case, without its port.
+fn canonical_host(value: &[u8]) -> Result<Cow<'static, [u8]>, String> {
+    match parse_host(value) {
+        Ok(host) => Ok(Cow::Owned(host.to_ascii_lowercase().into_bytes())),
+        Err(_) => Err(format!("{:?} is no host", String::from_utf8_lossy(value))),
     }
 }
 

@@ -195,9 +195,9 @@ impl Limit {
         );
         match key {
             Ok(key) => {
-                if let Some(busiest) = &self.busiest {
+                if let (Some(busiest), Ok(now)) = (&self.busiest, ports.clock.now()) {
                     let cost = self.cost_of(source.request);
-                    busiest.asked(key, cost, || label(&self.key, source));
+                    busiest.asked(key, cost, now, || label(&self.key, source));
                 }
                 Ok(Keyed::Under(key))
             }
@@ -329,11 +329,10 @@ impl Limit {
 
     /// Its settings, for people.
     pub(crate) fn settings(&self) -> Map<String, Value> {
-        let parts: Vec<String> = self.key.iter().map(KeyPart::to_string).collect();
         let mut shown = Map::new();
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("mode", self.mode.as_str().into());
-        show("key", parts.into());
+        show("key", self.parts().into());
         show("quota", self.quota.quota.into());
         show("window", self.window_secs.into());
         if self.quota.algorithm == Algorithm::TokenBucket {
@@ -353,7 +352,23 @@ impl Limit {
         Fingerprint::of_values(name, quota, &self.key, values, client_address, hash_key)
     }
 
-    /// Whether something is counted under a key.
+    /// The parts of its key, as they are configured.
+    pub(crate) fn parts(&self) -> Vec<String> {
+        self.key.iter().map(KeyPart::to_string).collect()
+    }
+
+    /// Whether something that is counted under a key still matters.
+    pub(crate) fn counts_now(
+        &self,
+        key: Fingerprint,
+        now: Timestamp,
+        ports: &Ports<'_>,
+    ) -> Result<bool, SlotError> {
+        let used = self.table.used(ports.store, key)?;
+        Ok(used.is_some_and(|used| self.quota.idle_at(&used) > now))
+    }
+
+    /// Whether something is or was counted under a key.
     pub(crate) fn holds(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<bool, SlotError> {
         Ok(self.table.used(ports.store, key)?.is_some())
     }

@@ -85,6 +85,14 @@ impl Credential {
         }
     }
 
+    /// Whether it sends this secret as it is, or did.
+    pub(crate) fn sends(&self, secret: &[u8]) -> bool {
+        match self {
+            Self::Static(known) => known.is_ours(secret),
+            Self::Token(_) | Self::Signature(_) => false,
+        }
+    }
+
     /// Whether it says on whose behalf a request is made.
     pub(crate) const fn names_callers(&self) -> bool {
         match self {

@@ -154,6 +154,12 @@ impl ServiceToken {
         self.credential.slot_name().into_iter()
     }
 
+    /// Whether backends are shown this secret as it is.
+    #[must_use]
+    pub fn sends(&self, secret: &[u8]) -> bool {
+        self.credential.sends(secret)
+    }
+
     /// Whether a header of another filter is to tell who calls.
     #[must_use]
     pub const fn wants_caller_header(&self) -> bool {

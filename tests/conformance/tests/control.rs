@@ -2,10 +2,11 @@
 
 use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_conformance::token::{token, token_with};
-use portcullis_conformance::{CONTROL_TOKEN, Sent, Subject, Then, everywhere};
+use portcullis_conformance::{CONTROL_TOKEN, PolicySubject, Sent, Subject, Then, everywhere};
 use portcullis_edge::Edge;
 use portcullis_jwt_auth::JwtAuth;
 use portcullis_rate_limit::RateLimit;
+use portcullis_sim::Dialect;
 use serde_json::{Value, json};
 
 const CONTROL: &str = r#""control":{"path":"/-/control","token":{"env":"CONTROL_TOKEN"}}"#;
@@ -298,5 +299,50 @@ fn a_plugin_that_is_off_still_answers_so_that_its_token_goes_no_further() {
     });
     everywhere::<JwtAuth>(&off(tokens()), |subject| {
         assert_eq!(done(subject, "GET", "")["jwt_auth"]["mode"], "off");
+    });
+}
+
+#[test]
+fn what_is_configured_wrongly_beside_it_is_named() {
+    let told = |config: &str| {
+        let policy = PolicySubject::<Edge>::new(Dialect::Kong, config);
+        policy.err().map(|error| error.to_string())
+    };
+    let secret = r#""service_token":{"credential":{"kind":"static","secrets":[{"id":"a","env":"CONTROL_TOKEN"}]}}"#;
+    let nested = all().replace(&format!("{CONTROL},"), "");
+    let nested = nested.replace(
+        r#""rate_limit":{"#,
+        &format!(r#""rate_limit":{{{CONTROL},"#),
+    );
+    for (config, error) in [
+        (
+            all().replacen('{', &format!("{{{secret},"), 1),
+            "control.token: every backend is shown it by service_token; expected a secret of its own",
+        ),
+        (
+            all().replace(r#""path":"/-/ready""#, r#""path":"/-/control""#),
+            "control.path: \"/-/control\" is the path of `ready` too; expected another",
+        ),
+        (
+            nested,
+            "rate_limit.control: in edge it stands beside the plugins, and is for all of them",
+        ),
+    ] {
+        assert_eq!(told(&config).as_deref(), Some(error));
+    }
+    assert_eq!(told(&all()), None);
+}
+
+#[test]
+fn a_request_that_shows_the_token_elsewhere_goes_nowhere() {
+    let limits = limits();
+    everywhere::<RateLimit>(&limits, |subject| {
+        for path in ["//-/control", "/-/Control", "/-/control;x", "/a"] {
+            let sent = Sent::new("POST", path);
+            let sent = sent.with("authorization", &format!("Bearer {CONTROL_TOKEN}"));
+            assert_eq!(subject.ask(sent).status(), 404, "{path}");
+        }
+        assert_eq!(subject.metric("control_refused"), 4);
+        assert_eq!(subject.ask(Sent::get("/a")).refused, None);
     });
 }

@@ -52,13 +52,13 @@ pub fn script(page: &str) -> Result<String> {
     Ok(script)
 }
 
-/// The `sh` blocks of `docs/<page>` behind a comment of these words, in their order.
+/// The `bash` blocks of `docs/<page>` behind a comment of these words, in their order.
 ///
 /// # Errors
 /// There is none.
 pub fn blocks(page: &str, words: &str) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(paths::repository().join("docs").join(page))?;
-    let begin = format!("<!-- {words} -->\n```sh\n");
+    let begin = format!("<!-- {words} -->\n```bash\n");
     let blocks = text.split(&begin).skip(1);
     let blocks = blocks.filter_map(|block| Some(block.split_once("\n```\n")?.0.to_owned()));
     let blocks: Vec<String> = blocks.collect();

@@ -98,6 +98,39 @@ fn a_hold_is_over_when_its_time_is_and_what_was_before_goes_on() {
 }
 
 #[test]
+fn a_hold_is_over_by_a_tick_where_no_request_comes() {
+    let world = World::new(Dialect::Kong, 1);
+    let [one, other]: [Breaker; 2] = [(); 2].map(|()| world.worker(BREAKER).unwrap());
+    turn(&one, Turn::HoldOpen(Span::from_secs(1))).unwrap();
+    turn(&other, Turn::HoldOpen(Span::from_secs(3))).unwrap();
+    for (tick, gauge) in [(999, 2), (1, 2), (1999, 2), (1, 0)] {
+        world.clock.advance(Span::from_millis(tick));
+        one.tick();
+        assert_eq!(metric(&one, "state.breaker.a"), gauge);
+    }
+    let over = one.telemetry.lines();
+    let over = over.iter().filter(|line| line.contains("event=released"));
+    assert_eq!(over.count(), 1);
+    let reads = one.store.0.reads();
+    one.tick();
+    assert_eq!(
+        one.store.0.reads(),
+        reads,
+        "and then it is no more looked after"
+    );
+    trip(&other);
+    turn(&other, Turn::HoldClosed(Span::from_secs(1))).unwrap();
+    assert_eq!(metric(&other, "state.breaker.a"), 0);
+    world.clock.advance(Span::from_secs(1));
+    other.tick();
+    assert_eq!(
+        metric(&other, "state.breaker.a"),
+        2,
+        "it is open as it was before"
+    );
+}
+
+#[test]
 fn a_clock_that_is_set_back_does_not_prolong_a_hold() {
     let worker = breaker(BREAKER);
     turn(&worker, Turn::HoldOpen(TEN)).unwrap();

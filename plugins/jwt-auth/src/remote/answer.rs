@@ -109,18 +109,22 @@ pub(super) fn read_keys(
 }
 
 fn read_body(reply: &dyn CallReply, longest: usize, upstream: &str) -> Result<Vec<u8>, Failure> {
+    let failed = |result| Failure::from(result).with("upstream", upstream);
     if reply.has_no_upstream() {
-        let failure = Failure::from(FetchResult::NoSuchUpstream);
-        return Err(failure.with("upstream", upstream));
+        return Err(failed(FetchResult::NoSuchUpstream));
     }
     match reply.status() {
         Some(200) => {}
         // Envoy answers so itself where the issuer does not.
-        Some(502..=504) | None => return Err(FetchResult::Unreachable.into()),
-        Some(_) => return Err(FetchResult::Status.into()),
+        Some(502..=504) | None => return Err(failed(FetchResult::Unreachable)),
+        Some(status) => {
+            return Err(failed(FetchResult::Status).with("status", status.to_string()));
+        }
     }
-    reply.body(longest).map_err(|error| match error {
-        BodyError::TooLong => FetchResult::TooLarge.into(),
-        BodyError::Unavailable => FetchResult::Unreachable.into(),
+    reply.body(longest).map_err(|error| {
+        failed(match error {
+            BodyError::TooLong => FetchResult::TooLarge,
+            BodyError::Unavailable => FetchResult::Unreachable,
+        })
     })
 }

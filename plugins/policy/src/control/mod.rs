@@ -156,14 +156,20 @@ impl Control {
         Err(ConfigError::at("control.path", rule))
     }
 
+    /// Whether its token is one that is used for something else, too. `known` compares in constant time.
+    #[must_use]
+    pub fn shares_token(&self, known: impl Fn(&[u8]) -> bool) -> bool {
+        known(self.token.as_bytes())
+    }
+
     /// What callers are called in the log, for whoever can ask this path who they are.
     #[must_use]
     pub const fn names(&self) -> &CallerNames {
         &self.names
     }
 
-    /// The answer to a request for the control path; `None` to any other. A slash at the path's end is the same path, so
-    /// that the token of a request that was meant for it goes no further.
+    /// The answer to a request for the control path; `None` to any other, but one that shows its token: that was meant
+    /// for this path, and goes no further.
     #[must_use]
     pub fn answer(
         &self,
@@ -171,8 +177,16 @@ impl Control {
         controlled: &dyn Controlled,
         ports: &Ports<'_>,
     ) -> Option<LocalReply> {
-        if request.path().ok()?.without_slash_at_end() != self.path {
-            return None;
+        let asked = request.path();
+        if !asked.is_ok_and(|path| path.without_slash_at_end() == self.path) {
+            return self.shows_token(request).then(|| {
+                ports.telemetry.count(self.refused);
+                let line =
+                    LogLine::new(self.plugin, "control_refused").with("reason", "other_path");
+                ports.telemetry.log(self.from(line, request));
+                let detail = format!("this is not the control path, which is {}", self.path);
+                problem(404, "Not found", &detail).because(self.plugin, "control_refused")
+            });
         }
         if let Err(reason) = self.check_token(request) {
             ports.telemetry.count(self.refused);
@@ -210,6 +224,16 @@ impl Control {
             true => Ok(()),
             false => Err("wrong_token"),
         }
+    }
+
+    /// Whether our token stands in it, in whatever form: for whoever mistook the path.
+    fn shows_token(&self, request: &Request<'_>) -> bool {
+        let lines = request.headers().values("authorization");
+        let last = |line: &[u8]| {
+            self.token
+                .matches(line.rsplit(u8::is_ascii_whitespace).next().unwrap_or(line))
+        };
+        lines.fold(false, |shows, line| shows | last(line.trim_ascii()))
     }
 
     fn obey(

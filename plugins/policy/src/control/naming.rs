@@ -3,14 +3,15 @@
 //! A name is the caller's own, encrypted by AES-SIV (RFC 5297) under a key that is made of the control path's token
 //! (HMAC-SHA-256). It is the same each time, so that lines of one caller can be found, on every gateway with that token.
 
-use std::fmt;
+use std::borrow::Cow;
+use std::fmt::{self, Write as _};
 
 use aes_siv::KeyInit as _;
 use aes_siv::siv::Aes128Siv;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
-use sha2::Sha256;
+use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
 use crate::config::Secret;
@@ -40,11 +41,7 @@ impl CallerNames {
     /// What the subject of a provider's tokens is called.
     #[must_use]
     pub fn name(&self, provider: &str, subject: &str) -> String {
-        let subject = subject
-            .char_indices()
-            .take_while(|(at, c)| at.saturating_add(c.len_utf8()) <= LONGEST_SUBJECT)
-            .map(|(_, c)| c);
-        let plain: String = provider.chars().chain(['\0']).chain(subject).collect();
+        let plain = format!("{provider}\0{}", shortened(subject));
         let sealed = self.cipher().encrypt(NO_HEADERS, plain.as_bytes());
         // It fails for texts of more bytes than there are.
         let sealed = sealed.unwrap_or_default();
@@ -64,6 +61,28 @@ impl CallerNames {
     fn cipher(&self) -> Aes128Siv {
         Aes128Siv::new((&*self.0).into())
     }
+}
+
+/// A subject that fits. Of a longer one its beginning, and `…` and a hash of all of it, so that it is told from others.
+fn shortened(subject: &str) -> Cow<'_, str> {
+    const ELLIPSIS: char = '…';
+    const HASHED: usize = 8;
+    if subject.len() <= LONGEST_SUBJECT {
+        return Cow::Borrowed(subject);
+    }
+    let kept = LONGEST_SUBJECT
+        .saturating_sub(ELLIPSIS.len_utf8())
+        .saturating_sub(2 * HASHED);
+    let beginning = subject
+        .char_indices()
+        .take_while(|(at, c)| at.saturating_add(c.len_utf8()) <= kept);
+    let mut short: String = beginning.map(|(_, c)| c).collect();
+    short.push(ELLIPSIS);
+    for byte in Sha256::digest(subject).iter().take(HASHED) {
+        // Writing into a String does not fail.
+        let _ = write!(short, "{byte:02x}");
+    }
+    Cow::Owned(short)
 }
 
 const NO_HEADERS: [&[u8]; 0] = [];

@@ -124,15 +124,35 @@ fn only_the_path_itself_is_answered() {
     for target in ["/-/control", "/-/control/", "/-/control?limit=a"] {
         assert!(bearer("GET", target).reply.is_some(), "{target}");
     }
-    for target in [
+    let others = [
         "/",
         "/-/controls",
         "/-/control/x",
         "/-/Control",
         "//-/control",
-    ] {
-        let seen = bearer("GET", target);
+        "/-/control;x",
+    ];
+    for target in others {
+        let seen = ask(&[(":method", "GET"), (":path", target)]);
         assert!(seen.reply.is_none() && seen.lines.is_empty(), "{target}");
+    }
+    // What shows the token was meant for it, and does not go on to whoever answers there.
+    for target in others {
+        for line in [
+            format!("Bearer {TOKEN}"),
+            TOKEN.to_owned(),
+            format!("Token  {TOKEN} "),
+        ] {
+            let seen = ask(&[
+                (":method", "POST"),
+                (":path", target),
+                ("authorization", "x"),
+                ("authorization", &line),
+            ]);
+            assert_eq!(seen.reply.unwrap().status, 404, "{target} {line}");
+            assert!(!seen.carried_out && seen.counted == [1]);
+            assert!(seen.lines[0].contains("event=control_refused reason=other_path"));
+        }
     }
 }
 
@@ -407,21 +427,23 @@ fn a_caller_has_one_name_that_only_the_same_token_reads() {
     for none in ["", "s.", "s.x", "k.0", &name[2..], &format!("{name}A")] {
         assert_eq!(names.who(none), None, "{none}");
     }
-    for subject in [
-        "",
-        "é".repeat(64).as_str(),
-        "é".repeat(900).as_str(),
-        "x\0y",
-    ] {
-        let provider = "p".repeat(64);
+    let provider = "p".repeat(64);
+    for subject in ["", "x\0y", "é".repeat(54).as_str()] {
         let name = names.name(&provider, subject);
-        let (_, found) = names.who(&name).unwrap();
-        assert!(
-            subject.starts_with(&found) && found.len() <= 128,
-            "{subject}"
-        );
-        assert!(found.len() >= subject.len().min(107), "{subject}");
+        assert_eq!(names.who(&name).unwrap().1, subject);
         assert!(name.len() <= 256, "{}", name.len());
+    }
+    let long = "é".repeat(450);
+    let others = [format!("{long}x"), "é".repeat(55), "é".repeat(451)];
+    let name = names.name(&provider, &long);
+    let (_, found) = names.who(&name).unwrap();
+    let (beginning, _) = found.split_once('…').unwrap();
+    assert!(
+        long.starts_with(beginning) && found.len() <= 108 && name.len() <= 256,
+        "{found}"
+    );
+    for other in others {
+        assert_ne!(names.name(&provider, &other), name, "{other}");
     }
 }
 

@@ -122,7 +122,11 @@ fn a_value_names_the_key_that_requests_are_counted_under() {
             &["192.0.2.1", "/a/"],
             "192.0.2.1",
         ),
-        (r#"["method","host"]"#, &["GET", "RAG.example"], "192.0.2.1"),
+        (
+            r#"["method","host"]"#,
+            &["GET", "RAG.example.:8443"],
+            "192.0.2.1",
+        ),
         (r#"["header:x-api-key"]"#, &["k 1"], "192.0.2.1"),
         (r#"["header:host"]"#, &["rag.example"], "192.0.2.1"),
         (r#"["query:q"]"#, &["a b"], "192.0.2.1"),
@@ -174,6 +178,18 @@ fn a_key_that_no_limit_can_have_is_refused_with_the_reason() {
             "0 values of `key`; expected one for each of client_address",
         ),
         (
+            values(Some("all"), &["x"]),
+            "1 values of `key`; expected none: all of its requests have one key",
+        ),
+        (
+            values(Some("per_path"), &["192.0.2.1", "nowhere"]),
+            "\"nowhere\" is no path",
+        ),
+        (
+            values(None, &[""]),
+            "an empty `key` is a part that is missing, and wants `limit`",
+        ),
+        (
             values(Some("per_path"), &["192.0.2.1"]),
             "1 values of `key`; expected one for each of client_address, path",
         ),
@@ -192,13 +208,24 @@ fn a_key_that_no_limit_can_have_is_refused_with_the_reason() {
     let failed = carry_out(&worker, &Command::Limit("other".to_owned())).unwrap_err();
     let detail = "\"other\" is no limit here; there is per_ip, per_path, all";
     assert_eq!(failed, Failed::Unknown(detail.to_owned()));
+    let state = shown(&worker, &Command::Limit("all".to_owned()));
+    assert_eq!(
+        state["all"]["remaining"], 3,
+        "a limit of one key shows what it has left"
+    );
     let all = shown(&worker, &Command::Reset(values(Some("all"), &[])));
     assert_eq!(all["all"]["remaining"], 3);
-    let fit = shown(&worker, &Command::Key(values(None, &["192.0.2.1"])));
-    assert_eq!(
-        fit.as_object().unwrap().keys().collect::<Vec<_>>(),
-        ["per_ip"]
-    );
+    let fit = carry_out(&worker, &Command::Key(values(None, &["192.0.2.1"]))).unwrap();
+    let asked = fit.shown["rate_limit"].as_object().unwrap();
+    assert_eq!(asked.keys().collect::<Vec<_>>(), ["per_ip"]);
+    assert_eq!(asked["per_ip"]["counted"], false);
+    let others = serde_json::json!({"all": ["constant"], "per_path": ["client_address", "path"]});
+    assert_eq!(fit.shown["not_asked"], others);
+    let reset = |peer: &str| carry_out(&worker, &Command::Reset(values(None, &[peer])));
+    let failed = reset("192.0.2.1").unwrap_err();
+    assert!(matches!(failed, Failed::Unknown(why) if why.starts_with("no limit counts anything")));
+    status(&worker, "192.0.2.1");
+    assert!(reset("192.0.2.1").is_ok() && reset("192.0.2.2").is_err());
     worker.store.0.fail_after(Some(0));
     let failed = carry_out(&worker, &Command::Key(values(None, &["192.0.2.1"]))).unwrap_err();
     assert_eq!(failed, Failed::Unavailable("store_unavailable"));
@@ -265,7 +292,8 @@ fn the_busiest_keys_are_those_of_all_workers_within_a_second_and_secrets_are_not
         world.clock.advance(Span::from_secs(60));
         one.tick();
         let state = shown(&other, &Command::Limit("per_ip".to_owned()));
-        assert_eq!(state["per_ip"]["busiest_before"]["asked"], 9);
+        let before = &state["per_ip"]["busiest_before"];
+        assert_eq!(before["asked"], 10, "also what was told after its end");
     }
 }
 

@@ -19,9 +19,6 @@ const CONTROL_TOKEN: &str = "on-call-control-token-of-32-bytes-or-more";
 fn controlled(bootstrap: &mut Bootstrap) -> Result<()> {
     bootstrap.filter("edge")?["control"] =
         json!({ "path": "/-/control", "token": { "env": "CONTROL_TOKEN" } });
-    let keys = bootstrap.environment("edge")?.as_array_mut();
-    let keys = keys.context("no keys")?;
-    keys.push("CONTROL_TOKEN".into());
     Ok(())
 }
 

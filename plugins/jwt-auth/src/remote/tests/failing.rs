@@ -216,6 +216,22 @@ fn a_failure_of_ours_lets_pass_where_on_error_says_so() {
 }
 
 #[test]
+fn an_upstream_that_does_not_answer_is_named() {
+    for (answer, said) in [
+        (unreachable(), "result=unreachable upstream=idp"),
+        (status(503, ""), "result=unreachable upstream=idp"),
+        (status(404, ""), "result=status upstream=idp status=404"),
+    ] {
+        let gateway = Gateway::new(Dialect::Kong, 1, &config());
+        gateway.tick();
+        gateway.answer(&answer);
+        let lines = gateway.worker(0).telemetry.lines();
+        let line = format!("plugin=jwt_auth event=keys_not_fetched provider=p {said}");
+        assert_eq!(lines.last(), Some(&line));
+    }
+}
+
+#[test]
 fn an_upstream_that_there_is_not_is_named() {
     let gateway = Gateway::new(Dialect::Envoy, 1, &config());
     gateway.tick();
