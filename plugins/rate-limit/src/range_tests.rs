@@ -142,3 +142,43 @@ fn the_capacity_is_shared_evenly_by_those_without_one_of_their_own() {
         assert!(error.starts_with("capacity: the limits' own"), "{error}");
     }
 }
+
+#[test]
+fn slots_are_laid_out_once_and_anew_where_they_are_others() {
+    use portcullis_policy::SharedData;
+    use portcullis_sim::{Dialect, Zone, ZoneStore};
+    let of = |form: Form, slots: u32| ranges(&[("a", slots, form), ("b", 3, Form::Count)]);
+    for dialect in Dialect::BOTH {
+        let zone = Zone::new(dialect);
+        let store = SharedData(ZoneStore::new(&zone, None));
+        lay_out(&store, &of(Form::Log, 5)).unwrap();
+        assert_eq!(zone.len(), 5 + 3 + 1);
+        let writes = store.0.writes();
+        lay_out(&store, &of(Form::Log, 5)).unwrap();
+        assert_eq!(store.0.writes(), writes, "{dialect:?}");
+        lay_out(&store, &of(Form::Log, 7)).unwrap();
+        assert_eq!(zone.len(), 7 + 3 + 1);
+        lay_out(&store, &of(Form::Count, 7)).unwrap();
+        assert_eq!(zone.len(), 7 + 7 + 3 + 1, "slots of another form beside them");
+        let writes = store.0.writes();
+        lay_out(&store, &of(Form::Count, 7)).unwrap();
+        assert_eq!(store.0.writes(), writes, "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_is_laid_out_is_told_by_forms_places_and_numbers_and_is_no_number_of_old() {
+    let of = |form: Form, first: u32, slots: u32| LaidOut::of(&[Range { first, slots, form }]);
+    let all = [
+        of(Form::Log, 1, 2),
+        of(Form::Count, 1, 2),
+        of(Form::Log, 2, 2),
+        of(Form::Log, 1, 3),
+    ];
+    for (place, one) in all.iter().enumerate() {
+        assert!(one.0 >= 0x8000_0000 && one.0 != u32::MAX, "{one:?}");
+        assert!(all.iter().skip(place + 1).all(|other| other != one));
+    }
+    let (a, b) = (Range { first: 1, slots: 2, form: Form::Log }, Range { first: 9, slots: 2, form: Form::Log });
+    assert_eq!(LaidOut::of(&[a, b]), LaidOut::of(&[b, a]));
+}

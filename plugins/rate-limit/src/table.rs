@@ -164,3 +164,88 @@ impl Table {
         SlotKey::new::<Bucket>(self.range.slot_name(place))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use portcullis_policy::SharedData;
+    use portcullis_sim::{Dialect, Zone, ZoneStore};
+
+    use super::*;
+    use crate::config::Algorithm;
+    use crate::quota::Form;
+    use crate::range::ranges;
+
+    const NOW: Timestamp = Timestamp::from_unix_secs(1_767_254_400);
+
+    struct Setting {
+        table: Table,
+        quota: Quota,
+        store: SharedData<ZoneStore>,
+    }
+
+    impl Setting {
+        fn new() -> Self {
+            let quota = Quota {
+                algorithm: Algorithm::FixedWindow,
+                quota: 2,
+                window: Span::from_secs(60),
+                burst: 2,
+            };
+            Self {
+                table: Table::new(ranges(&[("a", 4, Form::Count)])[0], quota.longest()),
+                quota,
+                store: SharedData(ZoneStore::new(&Zone::new(Dialect::Envoy), None)),
+            }
+        }
+
+        fn charge(&self, asked: Asked) -> (bool, Charged) {
+            let plan = self.table.look(&self.store, &self.quota, asked).unwrap();
+            let writes = plan.writes();
+            let charged = self.table.commit(&self.store, &self.quota, asked, plan);
+            (writes, charged.unwrap())
+        }
+    }
+
+    const fn asked(cost: u32) -> Asked {
+        Asked {
+            key: Fingerprint([7; 16]),
+            cost,
+            now: NOW,
+        }
+    }
+
+    #[test]
+    fn what_is_admitted_and_costs_something_is_written_and_given_back() {
+        let setting = Setting::new();
+        let (writes, charged) = setting.charge(asked(2));
+        assert!(writes && charged.decision.charged.is_some());
+        let (writes, refused) = setting.charge(asked(1));
+        assert!(!writes && refused.decision.charged.is_none());
+        let (writes, free) = setting.charge(asked(0));
+        assert!(!writes && free.decision.charged.is_some());
+        let give_back = |cost, charged: &Charged| {
+            let before = (setting.store.0.reads(), setting.store.0.writes());
+            let (table, quota) = (&setting.table, &setting.quota);
+            table.give_back(&setting.store, quota, asked(cost), charged).unwrap();
+            (setting.store.0.reads() - before.0, setting.store.0.writes() - before.1)
+        };
+        assert_eq!(give_back(1, &refused), (0, 0));
+        assert_eq!(give_back(0, &free), (0, 0));
+        assert_eq!(give_back(2, &charged), (1, 1));
+        assert!(setting.charge(asked(2)).1.decision.charged.is_some());
+    }
+
+    #[test]
+    fn what_is_forgotten_was_never_used() {
+        let setting = Setting::new();
+        let used = || setting.table.used(&setting.store, asked(0).key).unwrap();
+        assert_eq!(used(), None);
+        setting.charge(asked(2));
+        assert!(used().is_some());
+        setting.table.forget(&setting.store, asked(0).key).unwrap();
+        assert_eq!(used(), None);
+        let writes = setting.store.0.writes();
+        setting.table.forget(&setting.store, asked(0).key).unwrap();
+        assert_eq!(setting.store.0.writes(), writes);
+    }
+}

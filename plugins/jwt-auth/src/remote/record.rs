@@ -199,3 +199,75 @@ fn early(refresh: Span, fetched_at: Timestamp) -> Span {
     let jitter = hasher.finish().checked_rem(most).unwrap_or(0);
     Span::from_nanos(refresh.as_nanos().saturating_sub(jitter))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SCHEDULE: Schedule = Schedule {
+        refresh: Span::from_secs(600),
+        refetch_min_interval: Span::from_secs(10),
+        lease: Span::from_secs(5),
+    };
+    const START: Timestamp = Timestamp::from_unix_secs(1_767_254_400);
+
+    fn at(millis: u64) -> Timestamp {
+        START.after(Span::from_millis(millis))
+    }
+
+    fn served(fetched_at: Timestamp) -> Record {
+        let (begun, _) = Record::default().begun(START);
+        begun.served_alone(fetched_at, DocumentId::default(), 0)
+    }
+
+    #[test]
+    fn a_fetch_is_due_at_its_time_and_not_a_nanosecond_before() {
+        let begun = Record::default().begun(START).0;
+        let failed = |times: u32| {
+            (0..times).fold(Record::default(), |record, _| {
+                let (begun, attempt) = record.begun(START);
+                begun.failed(attempt, START).unwrap()
+            })
+        };
+        let refresh = early(SCHEDULE.refresh, START);
+        for (record, wanted, due_after) in [
+            (begun.clone(), false, SCHEDULE.lease),
+            (begun, true, SCHEDULE.refetch_min_interval.min(SCHEDULE.lease)),
+            (failed(1), false, Span::from_secs(1)),
+            (failed(3), false, Span::from_secs(4)),
+            (failed(9), false, Schedule::LONGEST_PAUSE),
+            (failed(9), true, SCHEDULE.refetch_min_interval),
+            (served(START), false, refresh),
+            (served(START), true, SCHEDULE.refetch_min_interval),
+        ] {
+            let due = START.after(due_after);
+            let before = due.before(Span::from_nanos(1));
+            assert!(!record.is_due(before, wanted, &SCHEDULE), "{record:?} {wanted}");
+            assert!(record.is_due(due, wanted, &SCHEDULE), "{record:?} {wanted}");
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_to_come_by_more_than_a_lease_is_of_a_clock_that_was_set() {
+        assert!(Record::default().is_due(START, false, &SCHEDULE));
+        let lease = SCHEDULE.lease;
+        let more = lease.as_nanos() + 1;
+        for (record, date) in [(Record::default().begun(at(60_000)).0, at(60_000)), (served(at(60_000)), at(60_000))] {
+            assert!(!record.is_due(date.before(lease), false, &SCHEDULE), "{record:?}");
+            assert!(record.is_due(date.before(Span::from_nanos(more)), false, &SCHEDULE), "{record:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_to_a_fetch_that_another_has_followed_changes_nothing() {
+        let (first, attempt) = Record::default().begun(START);
+        let (second, later) = first.begun(at(9_000));
+        assert_eq!(second.succeeded(attempt, at(9_001), DocumentId::default(), 0), None);
+        assert_eq!(second.failed(attempt, at(9_001)), None);
+        let served = second.succeeded(later, at(9_001), DocumentId::default(), 2).unwrap();
+        assert_eq!((served.skipped, served.failures, served.has_document()), (2, 0, true));
+        assert_eq!(served.failed(later, at(9_002)), None, "it has ended");
+        let failed = second.failed(later, at(9_001)).unwrap();
+        assert_eq!((failed.failures, failed.attempted_at), (2, at(9_001)));
+    }
+}

@@ -477,3 +477,25 @@ fn a_clock_set_back_by_a_day_leaves_a_bucket_empty_and_not_shut() {
             .is_some()
     );
 }
+
+#[test]
+fn a_request_may_cost_what_is_there_at_most_and_no_count_matters_for_longer_than_is_said() {
+    for (algorithm, largest) in [
+        (Algorithm::FixedWindow, 5),
+        (Algorithm::SlidingWindow, 5),
+        (Algorithm::TokenBucket, 9),
+    ] {
+        let quota = Quota {
+            algorithm,
+            quota: 5,
+            window: Span::from_secs(60),
+            burst: 9,
+        };
+        assert_eq!(quota.largest_cost(), largest, "{algorithm:?}");
+        let now = Timestamp::from_unix_secs(1_767_254_400);
+        let (decision, used) = quota.charge(Used::default(), largest, now);
+        assert!(decision.charged.is_some(), "{algorithm:?}");
+        let idle_at = quota.idle_at(&used);
+        assert!(idle_at > now && idle_at <= now.after(quota.longest()), "{algorithm:?}");
+    }
+}
