@@ -233,16 +233,23 @@ impl Answer {
     }
 }
 
+/// A token that is refused, for the log.
+#[derive(Default)]
+struct TokenAtHand {
+    /// Who it says that it is of. Nobody has looked whether that is so.
+    claimed: Option<String>,
+    /// By what it can be told from others.
+    mark: Option<String>,
+}
+
 /// A refusal, with what only the log gets to know.
 pub(crate) struct Refusal<'a> {
     /// Why.
     pub(crate) reason: Reason,
     /// The provider whom the token says that it is from.
     provider: Option<&'a str>,
-    /// Who the token says that it is of. Nobody has looked whether that is so.
-    claimed: Option<String>,
-    /// By what the token can be told from others.
-    token: Option<String>,
+    /// Which token it is about.
+    token: Option<Box<TokenAtHand>>,
     /// What of the token caused it, which the client wrote, and what was expected.
     details: Vec<(&'static str, String)>,
     /// The scopes that the client should have had, joined by spaces.
@@ -258,7 +265,6 @@ impl From<Reason> for Refusal<'_> {
         Self {
             reason,
             provider: None,
-            claimed: None,
             token: None,
             details: Vec::new(),
             scope: "",
@@ -284,17 +290,16 @@ impl<'a> Refusal<'a> {
 
     /// Adds whose token it says that it is.
     pub(crate) fn claimed_by(self, subject: Option<&str>) -> Self {
-        Self {
-            claimed: subject.map(str::to_owned),
-            ..self
-        }
+        self.about_token(|token| token.claimed = subject.map(str::to_owned))
     }
 
     pub(crate) fn of_token(self, mark: Option<String>) -> Self {
-        Self {
-            token: mark,
-            ..self
-        }
+        self.about_token(|token| token.mark = mark)
+    }
+
+    fn about_token(mut self, tell: impl FnOnce(&mut TokenAtHand)) -> Self {
+        tell(self.token.get_or_insert_default());
+        self
     }
 
     pub(crate) fn for_scope(self, scope: &'a str) -> Self {
@@ -365,7 +370,7 @@ impl<'a> Refusal<'a> {
         if let Some((word, name)) = self.called(naming) {
             line = line.with(word, name);
         }
-        if let Some(mark) = &self.token {
+        if let Some(mark) = self.token.as_ref().and_then(|token| token.mark.as_ref()) {
             line = line.with("token", mark);
         }
         line
@@ -380,7 +385,8 @@ impl Refusal<'_> {
             let name = naming.name(&caller.provider_name, &subject)?;
             return Some(("caller", name));
         }
-        let name = naming.name(self.provider?, self.claimed.as_deref()?)?;
+        let claimed = self.token.as_ref()?.claimed.as_deref()?;
+        let name = naming.name(self.provider?, claimed)?;
         Some(("claimed", name))
     }
 }

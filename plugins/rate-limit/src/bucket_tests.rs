@@ -216,11 +216,21 @@ fn a_slot_comes_back_as_it_was_in_both_forms() {
         let quota = quota(algorithm);
         let mut bucket = Bucket::new(quota.form());
         for key in 1..=5 {
-            charge(&mut bucket, &ask(&quota, key, u32::from(key), later(u64::from(key))));
+            charge(
+                &mut bucket,
+                &ask(&quota, key, u32::from(key), later(u64::from(key))),
+            );
         }
         let store = SharedData(ZoneStore::new(&Zone::new(Dialect::Kong), None));
         let slot = SlotKey::new::<Bucket>("slot");
-        update(&store, &slot, |_: Option<&Bucket>| Step::Write(bucket.clone(), ())).unwrap();
-        assert_eq!(read::<Bucket>(&store, &slot), Ok(Some(bucket)), "{algorithm:?}");
+        update(&store, &slot, |_: Option<&Bucket>| {
+            Step::Write(bucket.clone(), ())
+        })
+        .unwrap();
+        assert_eq!(
+            read::<Bucket>(&store, &slot),
+            Ok(Some(bucket)),
+            "{algorithm:?}"
+        );
     }
 }

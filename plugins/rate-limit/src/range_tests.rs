@@ -159,7 +159,11 @@ fn slots_are_laid_out_once_and_anew_where_they_are_others() {
         lay_out(&store, &of(Form::Log, 7)).unwrap();
         assert_eq!(zone.len(), 7 + 3 + 1);
         lay_out(&store, &of(Form::Count, 7)).unwrap();
-        assert_eq!(zone.len(), 7 + 7 + 3 + 1, "slots of another form beside them");
+        assert_eq!(
+            zone.len(),
+            7 + 7 + 3 + 1,
+            "slots of another form beside them"
+        );
         let writes = store.0.writes();
         lay_out(&store, &of(Form::Count, 7)).unwrap();
         assert_eq!(store.0.writes(), writes, "{dialect:?}");
@@ -179,6 +183,17 @@ fn what_is_laid_out_is_told_by_forms_places_and_numbers_and_is_no_number_of_old(
         assert!(one.0 >= 0x8000_0000 && one.0 != u32::MAX, "{one:?}");
         assert!(all.iter().skip(place + 1).all(|other| other != one));
     }
-    let (a, b) = (Range { first: 1, slots: 2, form: Form::Log }, Range { first: 9, slots: 2, form: Form::Log });
+    let (a, b) = (
+        Range {
+            first: 1,
+            slots: 2,
+            form: Form::Log,
+        },
+        Range {
+            first: 9,
+            slots: 2,
+            form: Form::Log,
+        },
+    );
     assert_eq!(LaidOut::of(&[a, b]), LaidOut::of(&[b, a]));
 }

@@ -226,8 +226,13 @@ mod tests {
         let give_back = |cost, charged: &Charged| {
             let before = (setting.store.0.reads(), setting.store.0.writes());
             let (table, quota) = (&setting.table, &setting.quota);
-            table.give_back(&setting.store, quota, asked(cost), charged).unwrap();
-            (setting.store.0.reads() - before.0, setting.store.0.writes() - before.1)
+            table
+                .give_back(&setting.store, quota, asked(cost), charged)
+                .unwrap();
+            (
+                setting.store.0.reads() - before.0,
+                setting.store.0.writes() - before.1,
+            )
         };
         assert_eq!(give_back(1, &refused), (0, 0));
         assert_eq!(give_back(0, &free), (0, 0));

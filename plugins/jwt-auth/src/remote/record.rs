@@ -232,7 +232,11 @@ mod tests {
         let refresh = early(SCHEDULE.refresh, START);
         for (record, wanted, due_after) in [
             (begun.clone(), false, SCHEDULE.lease),
-            (begun, true, SCHEDULE.refetch_min_interval.min(SCHEDULE.lease)),
+            (
+                begun,
+                true,
+                SCHEDULE.refetch_min_interval.min(SCHEDULE.lease),
+            ),
             (failed(1), false, Span::from_secs(1)),
             (failed(3), false, Span::from_secs(4)),
             (failed(9), false, Schedule::LONGEST_PAUSE),
@@ -242,7 +246,10 @@ mod tests {
         ] {
             let due = START.after(due_after);
             let before = due.before(Span::from_nanos(1));
-            assert!(!record.is_due(before, wanted, &SCHEDULE), "{record:?} {wanted}");
+            assert!(
+                !record.is_due(before, wanted, &SCHEDULE),
+                "{record:?} {wanted}"
+            );
             assert!(record.is_due(due, wanted, &SCHEDULE), "{record:?} {wanted}");
         }
     }
@@ -252,9 +259,18 @@ mod tests {
         assert!(Record::default().is_due(START, false, &SCHEDULE));
         let lease = SCHEDULE.lease;
         let more = lease.as_nanos() + 1;
-        for (record, date) in [(Record::default().begun(at(60_000)).0, at(60_000)), (served(at(60_000)), at(60_000))] {
-            assert!(!record.is_due(date.before(lease), false, &SCHEDULE), "{record:?}");
-            assert!(record.is_due(date.before(Span::from_nanos(more)), false, &SCHEDULE), "{record:?}");
+        for (record, date) in [
+            (Record::default().begun(at(60_000)).0, at(60_000)),
+            (served(at(60_000)), at(60_000)),
+        ] {
+            assert!(
+                !record.is_due(date.before(lease), false, &SCHEDULE),
+                "{record:?}"
+            );
+            assert!(
+                record.is_due(date.before(Span::from_nanos(more)), false, &SCHEDULE),
+                "{record:?}"
+            );
         }
     }
 
@@ -262,10 +278,18 @@ mod tests {
     fn an_answer_to_a_fetch_that_another_has_followed_changes_nothing() {
         let (first, attempt) = Record::default().begun(START);
         let (second, later) = first.begun(at(9_000));
-        assert_eq!(second.succeeded(attempt, at(9_001), DocumentId::default(), 0), None);
+        assert_eq!(
+            second.succeeded(attempt, at(9_001), DocumentId::default(), 0),
+            None
+        );
         assert_eq!(second.failed(attempt, at(9_001)), None);
-        let served = second.succeeded(later, at(9_001), DocumentId::default(), 2).unwrap();
-        assert_eq!((served.skipped, served.failures, served.has_document()), (2, 0, true));
+        let served = second
+            .succeeded(later, at(9_001), DocumentId::default(), 2)
+            .unwrap();
+        assert_eq!(
+            (served.skipped, served.failures, served.has_document()),
+            (2, 0, true)
+        );
         assert_eq!(served.failed(later, at(9_002)), None, "it has ended");
         let failed = second.failed(later, at(9_001)).unwrap();
         assert_eq!((failed.failures, failed.attempted_at), (2, at(9_001)));

@@ -496,6 +496,9 @@ fn a_request_may_cost_what_is_there_at_most_and_no_count_matters_for_longer_than
         let (decision, used) = quota.charge(Used::default(), largest, now);
         assert!(decision.charged.is_some(), "{algorithm:?}");
         let idle_at = quota.idle_at(&used);
-        assert!(idle_at > now && idle_at <= now.after(quota.longest()), "{algorithm:?}");
+        assert!(
+            idle_at > now && idle_at <= now.after(quota.longest()),
+            "{algorithm:?}"
+        );
     }
 }

@@ -61,10 +61,9 @@ fn each_failure_is_counted_and_logged_as_what_it_is_and_the_good_set_stays() {
             }
             assert_eq!(gateway.fetches("ok"), 1);
             assert!(gateway.all_pass(&token("a", of())), "{result}");
-            assert_eq!(
-                gateway.worker(asked).telemetry.lines().last().unwrap(),
-                &format!("plugin=jwt_auth event=keys_not_fetched provider=p result={result}")
-            );
+            let lines = gateway.worker(asked).telemetry.lines();
+            let line = format!("plugin=jwt_auth event=keys_not_fetched provider=p result={result}");
+            assert!(lines.last().unwrap().starts_with(&line), "{lines:?}");
         }
     }
 }
