@@ -124,6 +124,7 @@ fn every_alert_has_a_unit_test_in_which_it_fires_and_one_in_which_it_does_not() 
 #[test]
 fn every_alert_says_how_bad_it_is_and_where_it_says_what_to_do() -> Result<()> {
     let page = fs::read_to_string(repository().join("docs/observability.md"))?;
+    let on_call = fs::read_to_string(repository().join("docs/on-call.md"))?;
     let sections: BTreeSet<String> = (page.lines())
         .filter_map(|line| Some(line.strip_prefix("### ")?.trim().to_lowercase()))
         .collect();
@@ -140,6 +141,8 @@ fn every_alert_says_how_bad_it_is_and_where_it_says_what_to_do() -> Result<()> {
         let section = annotations["runbook"].as_str();
         let section = section.and_then(|link| link.strip_prefix("docs/observability.md#"));
         assert!(section.is_some_and(|s| sections.contains(s)), "{alert:#}");
+        let link = format!("](observability.md#{})", section.unwrap_or_default());
+        assert!(on_call.contains(&link), "docs/on-call.md: {alert:#}");
     }
     Ok(())
 }
