@@ -2,7 +2,22 @@
 
 use schemars::{Schema, SchemaGenerator};
 
-use crate::meta::Label;
+/// A label.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Label {
+    /// A breaker's name.
+    Breaker,
+    /// A provider's name.
+    Provider,
+    /// The state that a breaker went to.
+    To,
+    /// A limit's name.
+    Limit,
+    /// Why a request was refused or a plugin failed.
+    Reason,
+    /// What became of a fetch.
+    Result,
+}
 
 /// A filter.
 #[derive(Clone, Copy, Debug)]

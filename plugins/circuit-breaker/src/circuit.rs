@@ -9,6 +9,7 @@ use portcullis_policy::{
     Timestamp, read, update,
 };
 
+use crate::NAME;
 use crate::backoff::OpenFor;
 use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
@@ -16,7 +17,6 @@ use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force};
 use crate::fault::Fault;
 use crate::metrics::Metrics;
-use crate::policy::NAME;
 use crate::record::slot_name;
 use crate::run::{Heads, OnRecord};
 use crate::ticket::{Standing, Ticket, Word};

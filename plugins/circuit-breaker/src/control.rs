@@ -6,12 +6,13 @@ use portcullis_policy::{
 };
 use serde_json::{Map, Value};
 
+use crate::NAME;
 use crate::breaker::{Change, Moment, Record};
 use crate::circuit::Circuit;
 use crate::config::Force;
 use crate::fault::Fault;
 use crate::hold::{Hold, Side};
-use crate::policy::{CircuitBreaker, NAME};
+use crate::policy::CircuitBreaker;
 use crate::status::Detail;
 use crate::transition::Why;
 

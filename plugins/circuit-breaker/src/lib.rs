@@ -40,6 +40,9 @@ mod ticket;
 mod transition;
 mod window;
 
+/// The plugin's name, in its metrics, its lines and its answers.
+pub(crate) const NAME: &str = "circuit_breaker";
+
 pub use config::{
     BreakerConfig, Config, FailureRatioConfig, FailuresConfig, Force, HalfOpenConfig,
     OpenForConfig, SlowRatioConfig, StatusConfig, TripConfig,

@@ -8,6 +8,7 @@ use portcullis_policy::{
     Request, Response, Sent, Setup, Span, Timestamp, Verdict, colliding,
 };
 
+use crate::NAME;
 use crate::breaker::Refusal;
 use crate::circuit::Circuit;
 use crate::classify::{Classifier, Outcome, Pace};
@@ -16,8 +17,6 @@ use crate::deadline;
 use crate::flow::{Admitted, Flow, Progress, Protocol};
 use crate::metrics::Errors;
 use crate::status;
-
-pub(crate) const NAME: &str = "circuit_breaker";
 
 /// Breakers, each known to all workers under its name.
 ///

@@ -4,12 +4,12 @@ use portcullis_policy::config::Mode;
 use portcullis_policy::{LocalReply, Ports, Request, Timestamp, query_pairs, query_value, read};
 use serde_json::{Map, Value, json};
 
+use crate::NAME;
 use crate::breaker::{Record, State};
 use crate::circuit::Circuit;
 use crate::config::Force;
 use crate::fault::Fault;
 use crate::permits::left;
-use crate::policy::NAME;
 use crate::transition::Phase;
 
 /// How much is shown.

@@ -10,7 +10,7 @@ use serde_json::Value;
 use siphasher::sip::SipHasher13;
 use subtle::ConstantTimeEq as _;
 
-use crate::claims::Caller;
+use crate::caller::Caller;
 use crate::token::LONGEST;
 
 /// Most bytes that a worker's cache takes up, as estimated by [`Entry::size`]: 4096 tokens of

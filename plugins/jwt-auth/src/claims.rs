@@ -9,23 +9,6 @@ use serde_json::Value;
 use crate::config::ClaimValue;
 use crate::refusal::{Reason, Refusal};
 
-/// A caller, as a verified token describes it.
-#[derive(Debug)]
-pub(crate) struct Caller {
-    /// The provider's place in the configuration.
-    pub(crate) provider: usize,
-    /// The provider's name.
-    pub(crate) provider_name: Rc<str>,
-    /// The token's claims: a JSON object.
-    pub(crate) claims: Value,
-    /// From here on the token counts for nothing: its `exp`, and the leeway behind it.
-    pub(crate) expires: Timestamp,
-    /// What each [identity header](crate::identity::Identities) is to hold, by its place.
-    pub(crate) identity: Box<[Option<Box<str>>]>,
-    /// Whether a claim did not fit into its header, so that it is empty.
-    pub(crate) has_unfit: bool,
-}
-
 /// What the registered claims of a provider's tokens must be. `iss` chose the provider.
 #[derive(Debug)]
 pub(crate) struct RegisteredClaims {

@@ -3,7 +3,8 @@
 use portcullis_policy::{Answer, CallerNames, Command, Controlled, Failed, Ports};
 use serde_json::{Map, Value, json};
 
-use crate::policy::{JwtAuth, NAME};
+use crate::NAME;
+use crate::policy::JwtAuth;
 use crate::provider::Provider;
 
 impl Controlled for JwtAuth {

@@ -11,7 +11,7 @@ use portcullis_policy::config::{ClaimPath, ConfigError, WritableHeader, json_tex
 use portcullis_policy::{HeaderEdits, Headers, clear_spellings, spelled_like};
 use serde_json::Value;
 
-use crate::claims::Caller;
+use crate::caller::Caller;
 use crate::config::Lists;
 use crate::token::UntrustedToken;
 

@@ -13,6 +13,7 @@ mod background;
 mod base64url;
 mod budget;
 mod cache;
+mod caller;
 mod claims;
 mod control;
 mod discovery;
@@ -39,6 +40,9 @@ mod verifier;
 
 pub mod config;
 pub mod ready;
+
+/// The plugin's name, in its metrics, its lines and its answers.
+pub(crate) const NAME: &str = "jwt_auth";
 
 pub use config::Config;
 pub use policy::{Flow, JwtAuth};

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{Counter, Gauge, MetricRegistry, Telemetry};
 
-use crate::claims::Caller;
+use crate::caller::Caller;
 use crate::provider::Providers;
 use crate::refusal::Reason;
 use crate::remote::FetchResult;

@@ -10,10 +10,11 @@ use portcullis_policy::{
 };
 use serde_json::Value;
 
+use crate::NAME;
 use crate::background::Background;
 use crate::budget::VerifyBudget;
 use crate::cache::TokenCache;
-use crate::claims::Caller;
+use crate::caller::Caller;
 use crate::config::{Config, CorsPreflight, IfInvalid, Realm, TokenForward};
 use crate::extractor::{self, Candidate, Location, SeveralTokens};
 use crate::metrics::Metrics;
@@ -24,8 +25,6 @@ use crate::refusal::{self, Reason, Refusal};
 use crate::rejected::RejectedTokens;
 use crate::rules::{Access, Requirement, Rules};
 use crate::verifier::{Occasion, Verifier};
-
-pub(crate) const NAME: &str = "jwt_auth";
 
 /// The plugin's rules.
 pub struct JwtAuth {

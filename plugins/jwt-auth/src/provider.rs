@@ -7,7 +7,8 @@ use portcullis_policy::config::{
 };
 use portcullis_policy::{Environment, Timestamp};
 
-use crate::claims::{Audience, Caller, RegisteredClaims, first_mismatch};
+use crate::caller::Caller;
+use crate::claims::{Audience, RegisteredClaims, first_mismatch};
 use crate::config::{
     Algorithm, AlgorithmName, Audiences, ClaimValue, ForwardConfig, Padding, ProviderConfig,
     SourceConfig, TokenForward,

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{LocalReply, Request};
 
-use crate::policy::NAME;
+use crate::NAME;
 
 /// Whether a request asks for it.
 #[must_use]

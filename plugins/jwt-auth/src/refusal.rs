@@ -5,9 +5,9 @@ use std::rc::Rc;
 use portcullis_policy::config::scalar_text;
 use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request, Span};
 
-use crate::claims::Caller;
+use crate::NAME;
+use crate::caller::Caller;
 use crate::naming::Naming;
-use crate::policy::NAME;
 use crate::remote::NoKeys;
 
 /// Defines the reasons once: as an enum, as a list, and as words of metrics and log lines.

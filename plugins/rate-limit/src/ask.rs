@@ -11,10 +11,11 @@ use std::cmp::Reverse;
 use portcullis_policy::config::{Claims, Mode};
 use portcullis_policy::{LocalReply, Ports, Problem, Request};
 
+use crate::NAME;
 use crate::failure::Failure;
 use crate::key::{Fingerprint, NoKey, Source};
 use crate::limit::{Charge, Keyed, Limit, Look};
-use crate::policy::{Flow, NAME, RateLimit, Stage, refused_line};
+use crate::policy::{Flow, RateLimit, Stage, refused_line};
 
 const QUOTA_EXCEEDED: Problem = Problem {
     status: 429,

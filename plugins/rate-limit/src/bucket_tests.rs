@@ -3,7 +3,7 @@
 use portcullis_policy::Span;
 
 use super::*;
-use crate::config::Algorithm;
+use crate::quota::Algorithm;
 
 const START: Timestamp = Timestamp::from_unix_secs(1_767_254_400);
 const ALGORITHMS: [Algorithm; 3] = [

@@ -7,7 +7,8 @@ use portcullis_policy::config::{
 use serde::Deserialize;
 
 use crate::KeyPart;
-use crate::quota::Form;
+use crate::key::WhenKeyMissing;
+use crate::quota::{Algorithm, Form};
 use crate::range::{Range, ranges, shares};
 
 /// Configuration of `rate_limit`.
@@ -100,35 +101,6 @@ pub struct CostConfig {
     pub r#match: Match,
     /// How much.
     pub cost: Bounded<0, 1_000_000_000, u32>,
-}
-
-/// How requests are counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum Algorithm {
-    /// In windows that start at multiples of their length since 1970.
-    FixedWindow,
-    /// In the window that ends now, estimated from two fixed ones.
-    #[default]
-    SlidingWindow,
-    /// As tokens out of a bucket that holds `burst` and into which `quota` drip in each window.
-    TokenBucket,
-}
-
-/// What becomes of a request that lacks a part of a limit's key. One that has several values for a
-/// part is refused with `deny`; else all such requests share one count.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum WhenKeyMissing {
-    /// The limit does not count it.
-    #[default]
-    Skip,
-    /// It is refused.
-    Deny,
-    /// All such requests share one count.
-    Share,
 }
 
 /// What becomes of what a request was charged that never reached the upstream, for no fault of its

@@ -5,11 +5,12 @@ use portcullis_policy::{
 };
 use serde_json::{Map, Value, json};
 
+use crate::NAME;
 use crate::busiest::Summary;
 use crate::failure::Failure;
 use crate::key::Fingerprint;
 use crate::limit::Limit;
-use crate::policy::{NAME, RateLimit};
+use crate::policy::RateLimit;
 
 /// Keys that a line of the log names.
 const NAMED: usize = 5;

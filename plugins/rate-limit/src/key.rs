@@ -10,10 +10,10 @@ use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
 use portcullis_policy::{
     AmbiguousHost, CanonicalPath, ClientAddress, FoundAddress, Request, parse_host,
 };
+use serde::Deserialize;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::config::{Algorithm, WhenKeyMissing};
-use crate::quota::Quota;
+use crate::quota::{Algorithm, Quota};
 use crate::value::{self, Comma, Value};
 
 /// A part of a limit's key.
@@ -41,6 +41,21 @@ pub enum KeyPart {
     Cookie(String),
     /// A claim of the verified token: `claim:<path>`.
     Claim(ClaimPath),
+}
+
+/// What becomes of a request that lacks a part of a limit's key. One that has several values for a
+/// part is refused with `deny`; else all such requests share one count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum WhenKeyMissing {
+    /// The limit does not count it.
+    #[default]
+    Skip,
+    /// It is refused.
+    Deny,
+    /// All such requests share one count.
+    Share,
 }
 
 /// A key as it is held: a keyed hash of the limit's name and all parts, so that no client can aim

@@ -26,8 +26,10 @@ mod range;
 mod table;
 mod value;
 
-pub use config::{
-    Algorithm, Config, CorsPreflight, HeaderStyle, LimitConfig, WhenKeyMissing, WhenUnserved,
-};
-pub use key::KeyPart;
+/// The plugin's name, in its metrics, its lines and its answers.
+pub(crate) const NAME: &str = "rate_limit";
+
+pub use config::{Config, CorsPreflight, HeaderStyle, LimitConfig, WhenUnserved};
+pub use key::{KeyPart, WhenKeyMissing};
 pub use policy::{Beside, Flow, RateLimit, Stage, UNAVAILABLE};
+pub use quota::Algorithm;

@@ -8,14 +8,14 @@ use portcullis_policy::{
 };
 use serde_json::{Map, Value};
 
+use crate::NAME;
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
-use crate::config::{Algorithm, CostConfig, LimitConfig, WhenKeyMissing, WhenUnserved};
+use crate::config::{CostConfig, LimitConfig, WhenUnserved};
 use crate::failure::Failure;
 use crate::headers::Standing;
-use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, label};
-use crate::policy::NAME;
-use crate::quota::{Decision, Quota};
+use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
+use crate::quota::{Algorithm, Decision, Quota};
 use crate::range::Range;
 use crate::table::{Asked, Plan, Table};
 

@@ -9,6 +9,7 @@ use portcullis_policy::{
     Span, Timestamp, Verdict, colliding,
 };
 
+use crate::NAME;
 use crate::busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::{Errors, Failure};
@@ -17,8 +18,6 @@ use crate::headers::{Standing, headers, is_of_a_limit};
 use crate::key::HashKey;
 use crate::limit::{Charge, Limit};
 use crate::range::{Range, lay_out, slot_names};
-
-pub(crate) const NAME: &str = "rate_limit";
 
 /// The status of what the gateway can't serve, for no fault of the client's.
 pub const UNAVAILABLE: u16 = 503;

@@ -171,8 +171,7 @@ mod tests {
     use portcullis_sim::{Dialect, Zone, ZoneStore};
 
     use super::*;
-    use crate::config::Algorithm;
-    use crate::quota::Form;
+    use crate::quota::{Algorithm, Form};
     use crate::range::ranges;
 
     const NOW: Timestamp = Timestamp::from_unix_secs(1_767_254_400);

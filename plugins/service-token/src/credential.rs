@@ -4,6 +4,7 @@ use portcullis_policy::config::ConfigError;
 use portcullis_policy::{Environment, HeaderEdits, Ports, Request, clear_spellings, spelled_like};
 
 use crate::config::{CredentialConfig, Kind};
+use crate::failure::Failure;
 use crate::message::Outgoing;
 use crate::nonces;
 use crate::request_signature::{INPUT, Member, SIGNATURE, Signer, lines_of};
@@ -16,15 +17,6 @@ pub(crate) enum Credential {
     Static(StaticSecret),
     Token(TokenIssuer),
     Signature(Signer),
-}
-
-/// Why there is no credential for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The gateway does not tell the time.
-    Clock,
-    /// The request has something in it that can't be signed: the client's doing.
-    Unsignable,
 }
 
 /// What a client sent under the credential's names, or did to them.
@@ -239,16 +231,6 @@ fn is_misspelled(request: &Request<'_>, header: &str) -> bool {
     names.any(|(name, _)| {
         spelled_like(name, header) && !name.eq_ignore_ascii_case(header.as_bytes())
     })
-}
-
-impl Failure {
-    /// A fixed word for logs and metrics.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Clock => "clock_unavailable",
-            Self::Unsignable => "unsignable",
-        }
-    }
 }
 
 impl Sent {

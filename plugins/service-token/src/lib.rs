@@ -11,6 +11,7 @@ extern crate portcullis_sim;
 
 mod config;
 mod credential;
+mod failure;
 mod message;
 mod nonces;
 mod policy;

@@ -9,7 +9,8 @@ use portcullis_policy::{
 };
 
 use crate::config::{Config, InjectConfig, Kind};
-use crate::credential::{Credential, Failure, Purpose, Sent};
+use crate::credential::{Credential, Purpose, Sent};
+use crate::failure::Failure;
 use crate::token::Caller;
 
 /// Injects the credential, and lets none of a client's pass.

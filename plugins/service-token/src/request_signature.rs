@@ -10,7 +10,7 @@ use portcullis_policy::config::{ConfigError, SecretUse};
 use portcullis_policy::{Environment, HeaderEdits, Headers, Ports, Request};
 
 use crate::config::CredentialConfig;
-use crate::credential::Failure;
+use crate::failure::Failure;
 use crate::message::Outgoing;
 use crate::nonces::Nonces;
 use crate::secrets::resolve;

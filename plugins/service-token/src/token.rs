@@ -18,7 +18,7 @@ use portcullis_policy::{Environment, Ports, Timestamp};
 use serde::Serialize;
 
 use crate::config::{CredentialConfig, HmacAlgorithm};
-use crate::credential::Failure;
+use crate::failure::Failure;
 use crate::nonces::Nonces;
 use crate::secrets::resolve;
 use crate::static_secret::HEADER;

@@ -5,22 +5,7 @@
 //! position, and each is tried from where the one before it ended: they are listed in the order in
 //! which their labels stand in a name.
 
-/// A label.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Label {
-    /// A breaker's name.
-    Breaker,
-    /// A provider's name.
-    Provider,
-    /// The state that a breaker went to.
-    To,
-    /// A limit's name.
-    Limit,
-    /// Why a request was refused or a plugin failed.
-    Reason,
-    /// What became of a fetch.
-    Result,
-}
+use crate::filters::Label;
 
 impl Label {
     /// What it is called, in the metric's name and in Prometheus.

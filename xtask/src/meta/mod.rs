@@ -8,8 +8,6 @@ use serde_json::{Map, Value, json};
 
 use crate::filters::Filter;
 
-pub use labels::Label;
-
 /// The file's name.
 #[must_use]
 pub fn file_name(filter: &Filter) -> String {

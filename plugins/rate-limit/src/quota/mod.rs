@@ -11,6 +11,7 @@
 //!   nothing is admitted beyond the quota, and are free again one window later; they are kept beside
 //!   the later ones, which hold again once the clock is back ([`Quota::precedes`]).
 
+mod algorithm;
 mod fixed_window;
 mod log;
 mod sliding_window;
@@ -18,8 +19,7 @@ mod token_bucket;
 
 use portcullis_policy::{Span, Timestamp};
 
-use crate::config::Algorithm;
-
+pub use algorithm::Algorithm;
 pub(crate) use log::Log;
 
 /// Nanoseconds by which the clock may be behind what is held before it is taken to have been set
