@@ -11,18 +11,16 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The folders of sources of all crates.
+/// The folders of sources of the product's crates, and of `cargo xtask`.
 fn sources() -> Vec<PathBuf> {
     let mut sources = vec![root().join("xtask/src")];
-    for folder in ["plugins", "tests"] {
-        let mut folders = vec![root().join(folder)];
-        while let Some(folder) = folders.pop() {
-            for entry in fs::read_dir(folder).expect("a folder") {
-                let path = entry.expect("an entry").path();
-                if path.is_dir() && path.join("Cargo.toml").exists() {
-                    sources.extend(Some(path.join("src")).filter(|src| src.exists()));
-                    folders.push(path);
-                }
+    let mut folders = vec![root().join("plugins")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() && path.join("Cargo.toml").exists() {
+                sources.extend(Some(path.join("src")).filter(|src| src.exists()));
+                folders.push(path);
             }
         }
     }

@@ -1,7 +1,5 @@
 //! What a token says, and whether it holds (RFC 7519 section 4.1).
 
-use std::rc::Rc;
-
 use portcullis_policy::config::{ClaimPath, number_text};
 use portcullis_policy::{Span, Timestamp};
 use serde_json::Value;

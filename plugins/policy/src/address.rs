@@ -1,14 +1,11 @@
 //! The client's address: the connection's peer, or what trusted proxies say that it is.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
+use crate::node::{UNIX_PEER, parse_node};
 use crate::{Request, config, forwarded};
-
-/// The peer of a connection that has no address: one over a unix socket. It is the unspecified
-/// address, which no other connection has.
-pub const UNIX_PEER: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 
 /// Reads a peer as the gateways write one: `10.0.0.1:1234` and `[::1]:1234` (Envoy), `10.0.0.1`
 /// and `::1` (Kong). IPv4 addresses mapped into IPv6 come out as IPv4, zones are left out. A unix
@@ -17,48 +14,6 @@ pub const UNIX_PEER: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
 pub fn parse_peer(text: &str) -> Option<IpAddr> {
     let is_unix = || text.starts_with("unix:") || text.starts_with('@') || text.contains('/');
     parse_node(text).or_else(|| is_unix().then_some(UNIX_PEER))
-}
-
-/// Reads an address as proxies write one: with a port or without, IPv6 in brackets or not, with a
-/// zone or without. nginx writes `unix:` for a client on a unix socket.
-pub(crate) fn parse_node(text: &str) -> Option<IpAddr> {
-    let address = match text.strip_prefix('[') {
-        Some(text) => {
-            let (address, rest) = text.split_once(']')?;
-            let port = rest.strip_prefix(':');
-            if !rest.is_empty() && !port.is_some_and(is_port) {
-                return None;
-            }
-            IpAddr::V6(parse_v6(address)?)
-        }
-        None if text == "unix:" => return Some(UNIX_PEER),
-        None => match text.split_once(':') {
-            Some((address, port)) if !port.contains(':') => {
-                if !is_port(port) {
-                    return None;
-                }
-                IpAddr::V4(address.parse::<Ipv4Addr>().ok()?)
-            }
-            Some(_) => IpAddr::V6(parse_v6(text)?),
-            None => IpAddr::V4(text.parse::<Ipv4Addr>().ok()?),
-        },
-    };
-    Some(address.to_canonical())
-}
-
-/// The zone (RFC 4007 section 11) says by which link the address was seen, and is left out.
-fn parse_v6(text: &str) -> Option<Ipv6Addr> {
-    let (address, zone) = text.split_once('%').unwrap_or((text, "any"));
-    address.parse().ok().filter(|_| !zone.is_empty())
-}
-
-/// A number, or one that is hidden behind a name (RFC 7239 section 6).
-fn is_port(text: &str) -> bool {
-    let hidden = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    match text.strip_prefix('_') {
-        Some(name) => !name.is_empty() && name.bytes().all(hidden),
-        None => (1..=5).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit()),
-    }
 }
 
 /// How the client's address is found.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::address::parse_node;
+use crate::node::parse_node;
 
 /// In lower case.
 pub(crate) const HEADER: &str = "forwarded";

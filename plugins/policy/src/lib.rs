@@ -16,6 +16,7 @@ mod edits;
 mod forwarded;
 mod headers;
 mod host;
+mod node;
 mod origin;
 mod parameters;
 mod path;
@@ -30,12 +31,13 @@ mod time;
 
 pub mod config;
 
-pub use address::{ClientAddress, FoundAddress, UNIX_PEER, parse_peer};
+pub use address::{ClientAddress, FoundAddress, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
 pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, is_folded, spelled_like};
 pub use headers::{Duplicated, Headers};
 pub use host::{AmbiguousHost, parse as parse_host};
+pub use node::UNIX_PEER;
 pub use origin::Origin;
 pub use parameters::{
     cookie_pairs, cookie_value, form_decoded, percent_decoded, query_pairs, query_value, unquoted,
