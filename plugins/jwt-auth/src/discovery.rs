@@ -283,10 +283,17 @@ mod tests {
                 "{document}"
             );
         }
-        let long = format!(
-            r#"{{"issuer":"{ISSUER}","jwks_uri":"https://id.example.com/c","x":"{}"}}"#,
-            "x".repeat(LARGEST)
+        let long = |length: usize| {
+            let filler = "x".repeat(length);
+            format!(
+                r#"{{"issuer":"{ISSUER}","jwks_uri":"https://id.example.com/c","x":"{filler}"}}"#
+            )
+        };
+        let longest = 65_536 - long(0).len();
+        assert!(path(&long(longest), "id.example.com").is_ok());
+        assert_eq!(
+            path(&long(longest + 1), "id.example.com"),
+            Err(NoKeySet::Malformed)
         );
-        assert_eq!(path(&long, "id.example.com"), Err(NoKeySet::Malformed));
     }
 }

@@ -302,6 +302,14 @@ fn without_a_control_path_nothing_is_kept_of_who_is_busy() {
     let world = World::new(Dialect::Envoy, 1);
     let config = per_ip("fixed_window").replace(&format!("{CONTROL},"), "");
     let worker: Limits = world.worker(&config).unwrap();
+    let with_control = World::new(Dialect::Envoy, 1);
+    let _other: Limits = with_control.worker(&per_ip("fixed_window")).unwrap();
+    let (with, without) = (with_control.zone.len(), world.zone.len());
+    assert_eq!(
+        with,
+        without + 1,
+        "its place is taken before a client comes"
+    );
     status(&worker, "192.0.2.1");
     let writes = worker.store.0.writes();
     world.clock.advance(Span::from_secs(2));
@@ -327,4 +335,28 @@ fn what_is_given_back_after_a_reset_admits_no_more_than_was_under_way() {
         .filter(|_| status(&worker, "192.0.2.1") == 200)
         .count();
     assert_eq!(admitted, 3);
+}
+
+#[test]
+fn a_line_names_a_few_callers_and_how_many_more_there_are() {
+    for (limits, more) in [(1, None), (5, None), (6, Some("+1")), (8, Some("+3"))] {
+        let of = |number: u32| {
+            format!(r#"{{"name":"l{number}","key":["client_address"],"quota":3,"window":"1m"}}"#)
+        };
+        let all: Vec<String> = (0..limits).map(of).collect();
+        let config = config(&all.join(",")).replace("\"capacity\":64", "\"capacity\":1024");
+        let worker: Limits = World::new(Dialect::Envoy, 1).worker(&config).unwrap();
+        let answer = carry_out(&worker, &Command::Key(values(None, &["192.0.2.1"]))).unwrap();
+        let about = answer.about.unwrap();
+        let named = about
+            .split(',')
+            .filter(|name| name.starts_with("k."))
+            .count();
+        assert_eq!(named, limits.min(5) as usize, "{about}");
+        assert_eq!(
+            about.split(',').find(|name| name.starts_with('+')),
+            more,
+            "{about}"
+        );
+    }
 }
