@@ -109,6 +109,26 @@ fn what_was_not_served_is_given_back_once_and_where_that_is_wanted() {
 }
 
 #[test]
+fn what_another_plugin_refuses_is_given_back_once_and_where_that_is_wanted() {
+    for (when, left) in [("give_back", 1), ("charge", 0)] {
+        let world = World::new(Dialect::Kong, 1);
+        let config = limit("fixed_window", 2);
+        let config = config.replace(
+            "\"quota\"",
+            &format!("\"when_unserved\":\"{when}\",\"quota\""),
+        );
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let (_, mut flow) = worker.request("192.0.2.1", &get("/"));
+        worker.request("192.0.2.1", &get("/"));
+        for _ in 0..2 {
+            worker.policy.return_unserved(&mut flow, &worker.ports());
+        }
+        let more = (0..5).filter(|_| worker.request("192.0.2.1", &get("/")).0.status() == 200);
+        assert_eq!(more.count(), left, "{when}");
+    }
+}
+
+#[test]
 fn of_limits_that_refuse_for_as_long_the_line_names_the_one_with_the_longer_window() {
     let limit = |name: &str, window: &str| {
         format!(

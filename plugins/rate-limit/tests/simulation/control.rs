@@ -360,3 +360,34 @@ fn a_line_names_a_few_callers_and_how_many_more_there_are() {
         );
     }
 }
+
+#[test]
+fn a_limit_is_shown_as_it_is_set_and_what_it_counts_until_that_is_over() {
+    let limits = r#"{"name":"w","key":["client_address"],"quota":3,"window":"1m","algorithm":"fixed_window"},
+        {"name":"b","key":["client_address"],"quota":6,"burst":2,"window":"1m","algorithm":"token_bucket","mode":"shadow"}"#;
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Limits = world.worker(&config(limits)).unwrap();
+    let state = shown(&worker, &Command::State);
+    let setting = |limit: &str, name: &str| state[limit][name].clone();
+    for (limit, name, value) in [
+        ("w", "mode", serde_json::json!("enforce")),
+        ("w", "key", serde_json::json!(["client_address"])),
+        ("w", "quota", 3.into()),
+        ("w", "window", 60.into()),
+        ("w", "burst", Value::Null),
+        ("b", "mode", "shadow".into()),
+        ("b", "burst", 2.into()),
+    ] {
+        assert_eq!(setting(limit, name), value, "{limit} {name}");
+    }
+    // The world begins at the beginning of a minute, so that the window is over after one.
+    status(&worker, "192.0.2.1");
+    let counted = |worker: &Limits| {
+        let key = values(Some("w"), &["192.0.2.1"]);
+        shown(worker, &Command::Key(key))["w"]["counted"].clone()
+    };
+    world.clock.advance(Span::from_nanos(59_999_999_999));
+    assert_eq!(counted(&worker), true);
+    world.clock.advance(Span::from_nanos(1));
+    assert_eq!(counted(&worker), false);
+}
