@@ -1,6 +1,6 @@
 //! Single situations.
 
-use portcullis_policy::{HostFailure, MetricRegistry, Origin, Policy as _, Setup, Span};
+use portcullis_policy::{HostFailure, MetricRegistry, Origin, Policy as _, Response, Setup, Span};
 use portcullis_rate_limit::{Beside, RateLimit};
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
@@ -105,6 +105,40 @@ fn what_was_not_served_is_given_back_once_and_where_that_is_wanted() {
         let left: usize = left.parse().unwrap();
         let more = (0..5).filter(|_| worker.request("192.0.2.1", &get("/")).0.status() == 200);
         assert_eq!(more.count(), left, "{when} {then:?}");
+    }
+}
+
+/// An answer to a gRPC request, by whom it was made.
+struct Grpc(u8, Origin);
+impl Response for Grpc {
+    fn status(&self) -> Option<u16> {
+        Some(200)
+    }
+    fn origin(&self) -> Origin {
+        self.1
+    }
+    fn grpc_status(&self) -> Option<u8> {
+        Some(self.0)
+    }
+}
+
+#[test]
+fn what_was_not_served_is_given_back_to_a_grpc_client_by_its_status() {
+    for (code, origin, left) in [
+        (14, Origin::Gateway, 2),
+        (14, Origin::Upstream, 1),
+        (8, Origin::Gateway, 1),
+        (0, Origin::Gateway, 1),
+    ] {
+        let world = World::new(Dialect::Envoy, 1);
+        let worker: Worker<RateLimit> = world.worker(&limit("fixed_window", 2)).unwrap();
+        let [method, path] = get("/");
+        let headers = [method, path, ("content-type", "application/grpc")];
+        let (_, mut flow) = worker.request("192.0.2.1", &headers);
+        let (policy, ports) = (&worker.policy, worker.ports());
+        policy.on_response(&mut flow, &Grpc(code, origin), &ports);
+        let more = (0..5).filter(|_| worker.request("192.0.2.1", &headers).0.status() == 200);
+        assert_eq!(more.count(), left, "{code} {origin:?}");
     }
 }
 

@@ -303,13 +303,24 @@ fn without_a_control_path_nothing_is_kept_of_who_is_busy() {
     let config = per_ip("fixed_window").replace(&format!("{CONTROL},"), "");
     let worker: Limits = world.worker(&config).unwrap();
     let with_control = World::new(Dialect::Envoy, 1);
-    let _other: Limits = with_control.worker(&per_ip("fixed_window")).unwrap();
+    let other: Limits = with_control.worker(&per_ip("fixed_window")).unwrap();
     let (with, without) = (with_control.zone.len(), world.zone.len());
     assert_eq!(
         with,
         without + 1,
         "its place is taken before a client comes"
     );
+    let names = |worker: &Limits| {
+        let names: std::collections::BTreeSet<String> = worker.policy.slot_names().collect();
+        assert!(
+            names
+                .iter()
+                .all(|name| name.starts_with("portcullis/rate_limit/"))
+        );
+        names.len()
+    };
+    let named = (names(&other), names(&worker));
+    assert_eq!(named, (with, without), "all of its keys are named");
     status(&worker, "192.0.2.1");
     let writes = worker.store.0.writes();
     world.clock.advance(Span::from_secs(2));
