@@ -2,6 +2,7 @@
 
 mod attacks;
 mod configuration;
+mod control;
 mod identity;
 mod issuers;
 mod keys;
