@@ -1,6 +1,8 @@
 //! Single situations.
 
-use portcullis_policy::{HostFailure, MetricRegistry, Origin, Policy as _, Response, Setup, Span};
+use portcullis_policy::{
+    HeaderEdit, Headers, HostFailure, MetricRegistry, Origin, Policy as _, Response, Setup, Span,
+};
 use portcullis_rate_limit::{Beside, RateLimit};
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
@@ -788,4 +790,71 @@ fn a_cost_that_an_earlier_one_leaves_nothing_is_refused() {
             .worker::<RateLimit>(&config(&[search, all].join(",")))
             .is_ok()
     );
+}
+
+/// An answer of the upstream with headers of its own.
+struct WithHeaders(Headers);
+impl Response for WithHeaders {
+    fn status(&self) -> Option<u16> {
+        Some(200)
+    }
+    fn origin(&self) -> Origin {
+        Origin::Upstream
+    }
+    fn headers(&self) -> Option<&Headers> {
+        Some(&self.0)
+    }
+}
+
+#[test]
+fn headers_are_written_where_that_is_wanted_and_what_the_upstream_says_of_limits_goes() {
+    for (style, mode, writes) in [
+        ("both", "enforce", true),
+        ("legacy", "enforce", true),
+        ("none", "enforce", false),
+        ("both", "shadow", false),
+        ("none", "shadow", false),
+    ] {
+        let world = World::new(Dialect::Envoy, 1);
+        let config = limit("fixed_window", 2);
+        let config = config.replacen(
+            '{',
+            &format!("{{\"headers\":\"{style}\",\"mode\":\"{mode}\","),
+            1,
+        );
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        assert_eq!(
+            worker.policy.writes_response_headers(),
+            writes,
+            "{style} {mode}"
+        );
+        let (_, mut flow) = worker.request("192.0.2.1", &get("/"));
+        let theirs = [
+            ("X-RateLimit-Foreign", "1"),
+            ("x-ratelimit-remaining", "9"),
+            ("x-other", "1"),
+        ];
+        let response = WithHeaders(Headers::from_pairs(theirs));
+        let ports = worker.ports();
+        let edits = worker.policy.on_response(&mut flow, &response, &ports);
+        let (mut set, mut cleared) = (Vec::new(), Vec::new());
+        for edit in edits.as_slice() {
+            match edit {
+                HeaderEdit::Set { name, .. } => set.push(name.to_string()),
+                HeaderEdit::Clear { name } => cleared.push(name.to_string()),
+                HeaderEdit::Target(_) => panic!("of a response"),
+            }
+        }
+        assert_eq!(
+            set.contains(&"x-ratelimit-remaining".to_owned()),
+            writes,
+            "{style} {mode}"
+        );
+        let expected: &[&str] = if writes {
+            &["X-RateLimit-Foreign"]
+        } else {
+            &[]
+        };
+        assert_eq!(cleared, expected, "{style} {mode}");
+    }
 }

@@ -287,8 +287,12 @@ fn the_busiest_keys_are_those_of_all_workers_within_a_second_and_secrets_are_not
         // Again only after a second.
         ask(&one, "192.0.2.2");
         let writes = one.store.0.writes();
+        world.clock.advance(Span::from_nanos(999_999_999));
         one.tick();
         assert_eq!(one.store.0.writes(), writes);
+        world.clock.advance(Span::from_nanos(1));
+        one.tick();
+        assert_eq!(one.store.0.writes(), writes + 2, "of each limit one");
         world.clock.advance(Span::from_secs(60));
         one.tick();
         let state = shown(&other, &Command::Limit("per_ip".to_owned()));
