@@ -694,6 +694,20 @@ fn what_costs_nothing_and_what_is_refused_is_read_and_not_written() {
 }
 
 #[test]
+fn a_limit_that_would_admit_what_another_refuses_is_not_written_either() {
+    let config = r#"{"capacity":64,"limits":[
+        {"name":"many","key":["client_address"],"quota":9,"window":"1m"},
+        {"name":"one","key":["client_address"],"quota":1,"window":"1m"}]}"#;
+    for dialect in Dialect::BOTH {
+        let worker: Worker<RateLimit> = World::new(dialect, 1).worker(config).unwrap();
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 200);
+        let writes = worker.store.0.writes();
+        assert_eq!(worker.request("192.0.2.1", &get("/")).0.status(), 429);
+        assert_eq!(worker.store.0.writes(), writes, "{dialect:?}");
+    }
+}
+
+#[test]
 fn the_second_worker_finds_all_laid_out() {
     for dialect in Dialect::BOTH {
         let world = World::new(dialect, 1);
