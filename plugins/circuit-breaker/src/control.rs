@@ -44,9 +44,8 @@ impl CircuitBreaker {
     fn find(&self, name: &str) -> Result<&Circuit, Failed> {
         let found = self.circuits.iter().find(|circuit| circuit.name == name);
         found.ok_or_else(|| {
-            let names: Vec<&str> = self.circuits.iter().map(|c| c.name.as_str()).collect();
-            let names = names.join(", ");
-            Failed::Unknown(format!("{name:?} is no breaker here; there is {names}"))
+            let names = self.circuits.iter().map(|circuit| circuit.name.as_str());
+            Failed::not_among("breaker", name, names)
         })
     }
 

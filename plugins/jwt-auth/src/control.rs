@@ -74,11 +74,8 @@ impl JwtAuth {
             .filter(|name| provider.is_none_or(|provider| provider == *name))
             .collect();
         if meant.is_empty() {
-            let all = all.collect::<Vec<_>>().join(", ");
             let given = provider.unwrap_or_default();
-            return Err(Failed::Unknown(format!(
-                "{given:?} is no provider here; there is {all}"
-            )));
+            return Err(Failed::not_among("provider", given, all));
         }
         let called = meant.iter().map(|provider| {
             let name = names.name(provider, subject);

@@ -166,9 +166,7 @@ impl Record {
             },
         }
     }
-}
 
-impl Record {
     /// Adds what was asked in a period. What is of none that is kept, after the clock was set, is of the one that runs.
     fn add(&mut self, period: u64, summary: &Summary) {
         if self.period.checked_sub(1) == Some(period) {
@@ -189,7 +187,7 @@ pub(crate) struct Busiest {
 }
 
 /// Where those of a limit are.
-pub(crate) fn slot_name(limit: &str) -> String {
+fn slot_name(limit: &str) -> String {
     format!("portcullis/rate_limit/busiest/{limit}")
 }
 
@@ -201,6 +199,11 @@ impl Busiest {
             period: window.clamp(SHORTEST, LONGEST),
             untold: RefCell::default(),
         }
+    }
+
+    /// The key of shared data that it has.
+    pub(crate) fn slot_name(&self) -> &str {
+        self.slot.name()
     }
 
     /// Takes the memory that it needs, when the configuration is read and not when clients come.

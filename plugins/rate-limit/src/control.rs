@@ -40,9 +40,8 @@ impl RateLimit {
     fn find(&self, name: &str) -> Result<&Limit, Failed> {
         let found = self.limits.iter().find(|limit| limit.name == name);
         found.ok_or_else(|| {
-            let names: Vec<&str> = self.limits.iter().map(|l| l.name.as_str()).collect();
-            let names = names.join(", ");
-            Failed::Unknown(format!("{name:?} is no limit here; there is {names}"))
+            let names = self.limits.iter().map(|limit| limit.name.as_str());
+            Failed::not_among("limit", name, names)
         })
     }
 

@@ -394,14 +394,6 @@ impl Limit {
         self.table.forget(ports.store, key)
     }
 
-    /// Tells other workers which keys are the busiest.
-    pub(crate) fn tell_busiest(&self, ports: &Ports<'_>) -> Result<(), SlotError> {
-        match &self.busiest {
-            Some(busiest) => busiest.tell(ports),
-            None => Ok(()),
-        }
-    }
-
     /// Seconds until a request that was refused is admitted, one at least; `None` for one that was
     /// not, or in shadow, which refuses nobody.
     pub(crate) fn wait(&self, charge: &Charge) -> Option<u64> {

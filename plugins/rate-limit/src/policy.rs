@@ -10,7 +10,7 @@ use portcullis_policy::{
 };
 
 use crate::NAME;
-use crate::busiest;
+use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::{Errors, Failure};
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
@@ -153,16 +153,17 @@ impl RateLimit {
 
     /// The keys of shared data that this policy uses.
     pub fn slot_names(&self) -> impl Iterator<Item = String> {
-        let kept = |limit: &Limit| {
-            limit
-                .busiest
-                .as_ref()
-                .map(|_| busiest::slot_name(&limit.name))
-        };
-        let busiest: Vec<_> = self.limits.iter().filter_map(kept).collect();
+        let busiest = self.busiest().map(|busiest| busiest.slot_name().to_owned());
         slot_names(&self.ranges)
             .chain([HASH_KEY_NAME.to_owned()])
             .chain(busiest)
+    }
+
+    /// The busiest keys of each limit, where there is somebody who can ask for them.
+    fn busiest(&self) -> impl Iterator<Item = &Busiest> {
+        self.limits
+            .iter()
+            .filter_map(|limit| limit.busiest.as_ref())
     }
 
     /// Gives back what a request was charged that the gateway did not serve, for no fault of its
@@ -274,11 +275,7 @@ impl Policy for RateLimit {
             // A failure shows again, and is counted, with the first request.
             let _ = self.hash_key(ports);
             let _ = lay_out(ports.store, &self.ranges);
-            for busiest in self
-                .limits
-                .iter()
-                .filter_map(|limit| limit.busiest.as_ref())
-            {
+            for busiest in self.busiest() {
                 let _ = busiest.lay_out(ports.store);
             }
         }
@@ -286,6 +283,10 @@ impl Policy for RateLimit {
 
     /// Tells other workers which keys are the busiest, once a second.
     fn on_tick(&self, ports: &Ports<'_>) {
+        // Without a control path there are none, and a tick asks the host for nothing.
+        if self.busiest().next().is_none() {
+            return;
+        }
         let Ok(now) = ports.clock.now() else {
             return;
         };
@@ -293,8 +294,8 @@ impl Policy for RateLimit {
             return;
         }
         self.told_busiest.set(now);
-        for limit in &self.limits {
-            if let Err(error) = limit.tell_busiest(ports) {
+        for busiest in self.busiest() {
+            if let Err(error) = busiest.tell(ports) {
                 self.errors.count(Failure::Slot(error), ports);
             }
         }

@@ -79,6 +79,13 @@ impl Answer {
 }
 
 impl Failed {
+    /// That `name` is none of those that there are.
+    #[must_use]
+    pub fn not_among<'n>(what: &str, name: &str, all: impl Iterator<Item = &'n str>) -> Self {
+        let all = all.collect::<Vec<_>>().join(", ");
+        Self::Unknown(format!("{name:?} is no {what} here; there is {all}"))
+    }
+
     /// As a part of a larger answer.
     #[must_use]
     pub fn shown(&self) -> Value {
