@@ -5,7 +5,7 @@ use portcullis_policy::{Ports, SharedStore, Timestamp, read};
 use crate::jwks::Jwks;
 
 use super::record::{DocumentId, Record};
-use super::{Event, Fetch, Held, RemoteKeys};
+use super::{Event, Held, RemoteKeys};
 
 impl RemoteKeys {
     /// Takes over what another worker has fetched.
@@ -15,7 +15,7 @@ impl RemoteKeys {
             return None;
         };
         let now = ports.clock.now().ok()?;
-        if self.fetches_alone() || self.has_newer_alone(&record, now) {
+        if self.has_newer_alone(&record, now) {
             return None;
         }
         let event = if record.has_document() {
@@ -46,16 +46,6 @@ impl RemoteKeys {
             *seen = record;
         }
         event
-    }
-
-    fn fetches_alone(&self) -> bool {
-        let fetch = self.fetch.try_borrow();
-        fetch.is_ok_and(|fetch| match &*fetch {
-            Fetch::Nothing => false,
-            Fetch::Description { attempt }
-            | Fetch::Known { attempt, .. }
-            | Fetch::Keys { attempt, .. } => attempt.alone,
-        })
     }
 
     fn has_newer_alone(&self, record: &Record, now: Timestamp) -> bool {
