@@ -11,6 +11,7 @@ const HOST: &str = "proxy-wasm";
 const ADAPTER: &str = "portcullis-adapter";
 const HOSTLESS: &[&str] = &[
     "portcullis-policy",
+    "portcullis-driver",
     "portcullis-jwt-auth",
     "portcullis-rate-limit",
     "portcullis-circuit-breaker",

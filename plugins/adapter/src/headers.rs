@@ -63,8 +63,6 @@ pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Opti
             HeaderEdit::Set { name: ours, .. } | HeaderEdit::Clear { name: ours } => {
                 name.eq_ignore_ascii_case(ours.as_bytes())
             }
-            // Of a request.
-            HeaderEdit::Target(_) => false,
         })
     };
     let mut pairs: Vec<(&[u8], &[u8])> =
@@ -80,7 +78,7 @@ pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use portcullis_policy::HeaderEdits;
+    use portcullis_policy::ResponseEdits;
 
     use super::*;
 
@@ -105,10 +103,10 @@ mod tests {
     #[test]
     fn an_edit_replaces_every_line_of_its_name() {
         let headers = Headers::from_pairs([("A", "1"), ("b", "2"), ("a", "3")]);
-        let mut edits = HeaderEdits::none();
+        let mut edits = ResponseEdits::none();
         edits.set("a", &b"new"[..]);
         edits.clear("B");
-        let edited = decode(encode_edited(&headers, edits.as_slice()).unwrap()).unwrap();
+        let edited = decode(encode_edited(&headers, edits.headers()).unwrap()).unwrap();
         assert_eq!(
             edited.iter().collect::<Vec<_>>(),
             [(&b"a"[..], &b"new"[..])]

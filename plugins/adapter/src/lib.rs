@@ -1,4 +1,5 @@
-//! Carries a policy's decisions out on a proxy-wasm host, and decides nothing itself.
+//! The driver on proxy-wasm: callbacks in, host calls out. `hosts` has a folder for each host, and the line that tells
+//! which of them is at hand.
 //!
 //! The SDK dispatches the host's callbacks. Its wrappers of host calls are not used: they panic on
 //! statuses that they do not expect, and a panic here takes other people's requests down. Ours
@@ -7,16 +8,13 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 mod abi;
-mod calls;
+mod answers;
 mod configuration;
 mod context;
-mod head;
 mod headers;
-mod host;
-mod ports;
-mod reply;
-mod telemetry;
-mod view;
+mod hosts;
+mod logger;
+mod store;
 
 use portcullis_policy::Policy;
 
@@ -29,12 +27,12 @@ macro_rules! filter {
 }
 
 #[doc(hidden)]
-pub use calls::portcullis_on_http_call_response;
+pub use answers::portcullis_on_http_call_response;
 #[doc(hidden)]
 pub use proxy_wasm::main as __main;
 
 /// Registers a policy with the SDK. [`filter!`] calls it.
 pub fn install<P: Policy + 'static>() {
-    telemetry::install_logger();
-    proxy_wasm::set_root_context(|id| Box::new(context::Root::<P>::new(id)));
+    logger::install();
+    hosts::install::<P>();
 }

@@ -41,7 +41,7 @@
 //! not send on, may have any of the statuses 408, 502, 503 and 504: with one of these it is asked
 //! who made it even if none is listed.
 
-use portcullis_policy::{Ending, Origin, Sent, Span};
+use portcullis_policy::{Origin, Sent, Span};
 
 use crate::config::FailuresConfig;
 use crate::deadline::Client;
@@ -136,7 +136,7 @@ impl Classifier {
         client: &Client<'_>,
     ) -> Outcome {
         match origin {
-            Origin::Upstream | Origin::Unknown => {
+            Origin::Upstream | Origin::Lost | Origin::Unknown => {
                 if !self.statuses.contains(&status) {
                     self.answered(grpc, client)
                 } else if status == GATEWAY_TIMEOUT && client.gave_up() {
@@ -166,7 +166,7 @@ impl Classifier {
             Origin::Reset | Origin::BrokenOff => self.cut_off(client),
             Origin::TimedOut => self.timed_out(client),
             Origin::Gateway | Origin::Idle => Outcome::Ignored,
-            Origin::Upstream | Origin::Unknown => self.answered(grpc(), client),
+            Origin::Upstream | Origin::Lost | Origin::Unknown => self.answered(grpc(), client),
             Origin::ClientGone | Origin::MaxDuration => Outcome::Success,
         }
     }
@@ -184,6 +184,7 @@ impl Classifier {
             | Origin::MaxDuration
             | Origin::ClientGone
             | Origin::Upstream
+            | Origin::Lost
             | Origin::Unknown => None,
         }
     }
@@ -199,16 +200,17 @@ impl Classifier {
             | Origin::Idle
             | Origin::MaxDuration
             | Origin::ClientGone
+            | Origin::Lost
             | Origin::Unknown => Outcome::Ignored,
         }
     }
 
     /// The end of a stream without a response.
-    pub(crate) fn nothing(&self, ending: &dyn Ending, client: &Client<'_>) -> Outcome {
-        match ending.origin() {
+    pub(crate) fn nothing(&self, origin: Origin, client: &Client<'_>) -> Outcome {
+        match origin {
             Origin::Idle | Origin::MaxDuration => self.silent(client),
             // Of a request that is not whole nothing has gone on to the upstream.
-            Origin::Unknown if ending.is_dropped() => match client.sent {
+            Origin::Lost => match client.sent {
                 Sent::Whole => self.cut_off(client),
                 Sent::HeadOnly => Outcome::Ignored,
             },

@@ -9,16 +9,6 @@ const CONNECTION: Outcome = Outcome::Failure(Cause::Connection);
 const TIMEOUT: Outcome = Outcome::Failure(Cause::Timeout);
 use Outcome::{Ignored, Success};
 
-struct End(Origin, bool);
-impl Ending for End {
-    fn origin(&self) -> Origin {
-        self.0
-    }
-    fn is_dropped(&self) -> bool {
-        self.1
-    }
-}
-
 const START: u64 = 1_000;
 
 /// At so many milliseconds after [`START`].
@@ -56,14 +46,11 @@ fn classifier(json: &str) -> Classifier {
 #[test]
 fn every_end_of_a_request_is_classified() {
     let all = classifier("{}");
-    // origin, listed status, other status, broke later, head unread, logged, dropped
-    for (origin, listed, other, later, unread, logged, dropped) in [
-        (
-            Upstream, STATUS, Success, Success, Ignored, Ignored, Ignored,
-        ),
-        (
-            Unknown, STATUS, Success, Success, Ignored, Ignored, CONNECTION,
-        ),
+    // origin, listed status, other status, broke later, head unread, no response
+    for (origin, listed, other, later, unread, nothing) in [
+        (Upstream, STATUS, Success, Success, Ignored, Ignored),
+        (Unknown, STATUS, Success, Success, Ignored, Ignored),
+        (Lost, STATUS, Success, Success, Ignored, CONNECTION),
         (
             ConnectionFailed,
             CONNECTION,
@@ -71,48 +58,24 @@ fn every_end_of_a_request_is_classified() {
             CONNECTION,
             CONNECTION,
             CONNECTION,
-            CONNECTION,
         ),
         (
-            BrokenOff, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
+            BrokenOff, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
         ),
         (
-            Reset, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
+            Reset, CONNECTION, CONNECTION, CONNECTION, CONNECTION, CONNECTION,
         ),
-        (
-            TimedOut, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT,
-        ),
-        (Idle, TIMEOUT, TIMEOUT, Ignored, Ignored, TIMEOUT, TIMEOUT),
-        (
-            MaxDuration,
-            TIMEOUT,
-            TIMEOUT,
-            Success,
-            Ignored,
-            TIMEOUT,
-            TIMEOUT,
-        ),
-        (
-            Gateway, Ignored, Ignored, Ignored, Ignored, Ignored, Ignored,
-        ),
-        (
-            ClientGone, Ignored, Ignored, Success, Ignored, Ignored, Ignored,
-        ),
+        (TimedOut, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT, TIMEOUT),
+        (Idle, TIMEOUT, TIMEOUT, Ignored, Ignored, TIMEOUT),
+        (MaxDuration, TIMEOUT, TIMEOUT, Success, Ignored, TIMEOUT),
+        (Gateway, Ignored, Ignored, Ignored, Ignored, Ignored),
+        (ClientGone, Ignored, Ignored, Success, Ignored, Ignored),
     ] {
         assert_eq!(all.head(503, None, origin, WHOLE), listed, "{origin:?}");
         assert_eq!(all.head(200, None, origin, WHOLE), other, "{origin:?}");
         assert_eq!(all.rest(origin, || None, WHOLE), later, "{origin:?}");
         assert_eq!(all.unread(origin, WHOLE), unread, "{origin:?}");
-        assert_eq!(
-            all.nothing(&End(origin, false), WHOLE),
-            logged,
-            "{origin:?}"
-        );
-        assert_eq!(
-            all.nothing(&End(origin, true), WHOLE),
-            dropped,
-            "{origin:?}"
-        );
+        assert_eq!(all.nothing(origin, WHOLE), nothing, "{origin:?}");
     }
 }
 
@@ -125,7 +88,7 @@ fn what_is_not_counted_is_ignored_and_not_a_success() {
         assert_eq!(statuses.head(500, None, origin, WHOLE), Ignored);
         assert_eq!(statuses.rest(origin, || None, WHOLE), Ignored);
     }
-    assert_eq!(statuses.nothing(&End(Unknown, true), WHOLE), Ignored);
+    assert_eq!(statuses.nothing(Lost, WHOLE), Ignored);
 }
 
 #[test]
@@ -133,9 +96,9 @@ fn while_the_client_was_still_sending_silence_is_nobodys_failure() {
     let all = classifier("{}");
     for origin in [Idle, MaxDuration] {
         assert_eq!(all.head(408, None, origin, SENDING), Ignored);
-        assert_eq!(all.nothing(&End(origin, false), SENDING), Ignored);
+        assert_eq!(all.nothing(origin, SENDING), Ignored);
     }
-    assert_eq!(all.nothing(&End(Unknown, true), SENDING), Ignored);
+    assert_eq!(all.nothing(Lost, SENDING), Ignored);
     // Its clock starts when the request is whole.
     assert_eq!(all.head(504, None, TimedOut, SENDING), TIMEOUT);
     assert_eq!(all.head(503, None, ConnectionFailed, SENDING), CONNECTION);
@@ -162,14 +125,14 @@ fn what_a_clients_own_deadline_brings_about_is_no_failure() {
                 unless(TIMEOUT),
                 "{origin:?}"
             );
-            assert_eq!(all.nothing(&End(origin, false), client), unless(TIMEOUT));
+            assert_eq!(all.nothing(origin, client), unless(TIMEOUT));
         }
         assert_eq!(all.rest(TimedOut, || None, client), unless(TIMEOUT));
         for origin in [Reset, BrokenOff] {
             assert_eq!(all.head(503, None, origin, client), unless(CONNECTION));
             assert_eq!(all.rest(origin, || None, client), unless(CONNECTION));
         }
-        assert_eq!(all.nothing(&End(Unknown, true), client), unless(CONNECTION));
+        assert_eq!(all.nothing(Lost, client), unless(CONNECTION));
         assert_eq!(all.head(200, Some(4), Upstream, client), unless(GRPC));
         assert_eq!(all.rest(Upstream, || Some(4), client), unless(GRPC));
         assert_eq!(all.head(504, None, Upstream, client), unless(STATUS));

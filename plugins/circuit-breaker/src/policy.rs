@@ -4,8 +4,8 @@ use std::cell::OnceCell;
 
 use portcullis_policy::config::{ConfigError, Mode, OnError};
 use portcullis_policy::{
-    Control, Ending, HeaderEdits, HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem,
-    Request, Response, Sent, Setup, Span, Timestamp, Verdict, colliding,
+    Control, Ending, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
+    RequestEdits, Response, ResponseEdits, Sent, Setup, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
@@ -114,13 +114,13 @@ impl Policy for CircuitBreaker {
             return (Verdict::Refuse(reply), flow);
         }
         if self.mode == Mode::Off {
-            return (Verdict::Continue(HeaderEdits::none()), flow);
+            return (Verdict::Continue(RequestEdits::none()), flow);
         }
         if self.is_for_status(request) {
             return (Verdict::Refuse(self.status(request, ports)), flow);
         }
         match self.admit(request, &mut flow, ports) {
-            Ok(()) => (Verdict::Continue(HeaderEdits::none()), flow),
+            Ok(()) => (Verdict::Continue(RequestEdits::none()), flow),
             Err(reply) => {
                 self.give_back(&mut flow, ports);
                 (Verdict::Refuse(reply), flow)
@@ -152,16 +152,16 @@ impl Policy for CircuitBreaker {
         flow: &'a mut Flow,
         response: &dyn Response,
         ports: &Ports<'_>,
-    ) -> HeaderEdits<'a> {
+    ) -> ResponseEdits<'a> {
         if flow.admitted.is_empty() {
-            return HeaderEdits::none();
+            return ResponseEdits::none();
         }
         let status = response.status();
         let grpc = match flow.protocol {
             Protocol::Http => None,
             Protocol::Grpc => response.grpc_status(),
         };
-        let origin = OnceCell::new();
+        let (origin, at_last) = (OnceCell::new(), OnceCell::new());
         let client = &flow.client(ports.clock);
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
@@ -178,13 +178,15 @@ impl Policy for CircuitBreaker {
             // Asking who made a response costs a host call, and for nearly all it does not matter.
             let matters = circuit.classifier.suspects(status)
                 || grpc.is_some_and(|code| code != 0)
-                || circuit.ends_something(&admitted.ticket)
-                || (circuit.has_ratio() && !response.end_tells_origin());
-            let outcome = if matters {
-                let origin = *origin.get_or_init(|| response.origin());
-                circuit.classifier.head(status, grpc, origin, client)
-            } else {
-                Outcome::Success
+                || circuit.ends_something(&admitted.ticket);
+            let origin = match (matters, circuit.has_ratio()) {
+                (true, _) => Some(*origin.get_or_init(|| response.origin())),
+                (false, true) => *at_last.get_or_init(|| response.origin_if_last_chance()),
+                (false, false) => None,
+            };
+            let outcome = match origin {
+                Some(origin) => circuit.classifier.head(status, grpc, origin, client),
+                None => Outcome::Success,
             };
             if outcome == Outcome::Success
                 && let Err(fault) = circuit.succeeded(&mut admitted.ticket, ports)
@@ -200,7 +202,7 @@ impl Policy for CircuitBreaker {
                 self.settle(admitted, outcome, pace, ports);
             }
         }
-        HeaderEdits::none()
+        ResponseEdits::none()
     }
 
     fn observes_ends(&self) -> bool {
@@ -208,10 +210,9 @@ impl Policy for CircuitBreaker {
     }
 
     fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
-        let ending = &ReadOnce {
-            ending,
-            origin: OnceCell::new(),
-        };
+        // A host call, made once for all breakers.
+        let origin = OnceCell::new();
+        let origin = || *origin.get_or_init(|| ending.origin());
         let protocol = flow.protocol;
         let grpc = || match protocol {
             Protocol::Http => None,
@@ -224,14 +225,12 @@ impl Policy for CircuitBreaker {
             };
             let (outcome, pace) = match admitted.progress {
                 Progress::Waiting => (
-                    circuit.classifier.nothing(ending, client),
+                    circuit.classifier.nothing(origin(), client),
                     circuit.pace(admitted.started, ports),
                 ),
-                Progress::Unread(pace) => {
-                    (circuit.classifier.unread(ending.origin(), client), pace)
-                }
+                Progress::Unread(pace) => (circuit.classifier.unread(origin(), client), pace),
                 Progress::HeadFine(pace) => {
-                    if let Some(cause) = Classifier::breaks_off(ending.origin(), client) {
+                    if let Some(cause) = Classifier::breaks_off(origin(), client) {
                         circuit.tell_broken_off(cause, ports);
                     }
                     (circuit.classifier.rest(ending.origin(), grpc, client), pace)
@@ -257,24 +256,6 @@ impl Policy for CircuitBreaker {
             (Mode::Enforce, OnError::Allow)
             | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
         }
-    }
-}
-
-/// An ending that is asked for its origin, a host call, once for all breakers.
-struct ReadOnce<'a> {
-    ending: &'a dyn Ending,
-    origin: OnceCell<Origin>,
-}
-
-impl Ending for ReadOnce<'_> {
-    fn origin(&self) -> Origin {
-        *self.origin.get_or_init(|| self.ending.origin())
-    }
-    fn is_dropped(&self) -> bool {
-        self.ending.is_dropped()
-    }
-    fn grpc_status(&self) -> Option<u8> {
-        self.ending.grpc_status()
     }
 }
 

@@ -6,9 +6,9 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    Answer, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HeaderEdits,
-    HostFailure, HttpCall, LocalReply, Policy, Ports, Request, Response, Setup, Span, Verdict,
-    colliding,
+    Answer, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HostFailure, HttpCall,
+    LocalReply, Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span,
+    Verdict, colliding,
 };
 use portcullis_rate_limit::{Beside, RateLimit, Stage, UNAVAILABLE};
 use portcullis_service_token::ServiceToken;
@@ -73,8 +73,8 @@ impl Edge {
         request: &'a Request<'a>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<HeaderEdits<'a>, LocalReply> {
-        let mut edits = HeaderEdits::none();
+    ) -> Result<RequestEdits<'a>, LocalReply> {
+        let mut edits = RequestEdits::none();
         self.ask_limits(Stage::BeforeAuth, request, None, flow, ports)?;
         let caller = match &self.jwt_auth {
             None => None,
@@ -109,7 +109,7 @@ impl Edge {
         verdict: Verdict<'a>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<HeaderEdits<'a>, LocalReply> {
+    ) -> Result<RequestEdits<'a>, LocalReply> {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
             Verdict::Refuse(reply) => {
@@ -306,8 +306,8 @@ impl Policy for Edge {
         flow: &'a mut Flow,
         response: &dyn Response,
         ports: &Ports<'_>,
-    ) -> HeaderEdits<'a> {
-        let mut edits = HeaderEdits::none();
+    ) -> ResponseEdits<'a> {
+        let mut edits = ResponseEdits::none();
         if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
             edits.extend(breaker.on_response(flow, response, ports));
         }

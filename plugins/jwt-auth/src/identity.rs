@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_policy::config::{ClaimPath, ConfigError, WritableHeader, json_text, scalar_text};
-use portcullis_policy::{HeaderEdits, Headers, clear_spellings, spelled_like};
+use portcullis_policy::{Headers, RequestEdits, clear_spellings, spelled_like};
 use serde_json::Value;
 
 use crate::caller::Caller;
@@ -139,7 +139,7 @@ impl Identities {
         &'a self,
         headers: &'a Headers,
         callers: &[&Caller],
-        edits: &mut HeaderEdits<'a>,
+        edits: &mut RequestEdits<'a>,
     ) {
         for (place, header) in self.0.iter().enumerate() {
             clear_spellings(headers, header.as_str(), edits);
@@ -346,12 +346,12 @@ mod tests {
             identities.place(header(name)).unwrap();
         }
         let sent = Headers::from_pairs([("X-User", "root"), ("x_tenant", "a"), ("x-users", "b")]);
-        let mut edits = HeaderEdits::none();
+        let mut edits = RequestEdits::none();
         identities.settle(&sent, &[], &mut edits);
         let clear = |name| HeaderEdit::Clear {
             name: Cow::Borrowed(name),
         };
-        assert_eq!(edits.as_slice(), [clear("x-user"), clear("x_tenant")]);
+        assert_eq!(edits.headers(), [clear("x-user"), clear("x_tenant")]);
     }
 
     #[test]

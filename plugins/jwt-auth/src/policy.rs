@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    CallId, CallReply, CallerNames, Control, HeaderEdits, HostFailure, HttpCall, LocalReply,
-    LogLine, Policy, Ports, Request, Setup, Span, Verdict, colliding,
+    CallId, CallReply, CallerNames, Control, HostFailure, HttpCall, LocalReply, LogLine, Policy,
+    Ports, Request, RequestEdits, Setup, Span, Verdict, colliding,
 };
 use serde_json::Value;
 
@@ -266,7 +266,7 @@ impl JwtAuth {
         callers: &[&Caller],
         stripped: &[Location<'a>],
     ) -> Verdict<'a> {
-        let mut edits = HeaderEdits::none();
+        let mut edits = RequestEdits::none();
         let identities = self.providers.identities();
         identities.settle(request.headers(), callers, &mut edits);
         extractor::strip(request, stripped, &mut edits);
@@ -408,7 +408,7 @@ impl Policy for JwtAuth {
             return (Verdict::Refuse(reply), Flow::default());
         }
         if self.mode == Mode::Off {
-            return (Verdict::Continue(HeaderEdits::none()), Flow::default());
+            return (Verdict::Continue(RequestEdits::none()), Flow::default());
         }
         match self.decide(request, ports) {
             Ok(Passage::Open) => (self.pass(request, &[], &[]), Flow::default()),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::Headers;
 
-/// One change.
+/// One change of a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HeaderEdit<'a> {
     /// The header has exactly this value; whatever was there is gone.
@@ -19,15 +19,83 @@ pub enum HeaderEdit<'a> {
         /// The name as it was sent.
         name: Cow<'a, str>,
     },
-    /// The upstream is asked for this path and query. On Kong that can't be done.
-    Target(Vec<u8>),
 }
 
-/// Changes, in the order in which they are applied.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct HeaderEdits<'a>(Vec<HeaderEdit<'a>>);
+impl<'a> HeaderEdit<'a> {
+    fn set(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
+        Self::Set {
+            name: name.into(),
+            value: value.into(),
+        }
+    }
+}
 
-impl<'a> HeaderEdits<'a> {
+/// Changes to a request, in the order in which they are applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RequestEdits<'a> {
+    headers: Vec<HeaderEdit<'a>>,
+    target: Option<Vec<u8>>,
+}
+
+impl<'a> RequestEdits<'a> {
+    /// No change.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self {
+            headers: Vec::new(),
+            target: None,
+        }
+    }
+
+    /// Sets a header.
+    pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
+        self.headers.push(HeaderEdit::set(name, value));
+    }
+
+    /// Lets nothing pass under a name.
+    pub fn clear(&mut self, name: impl Into<Cow<'a, str>>) {
+        self.headers.push(HeaderEdit::Clear { name: name.into() });
+    }
+
+    /// Asks the upstream for another path and query. A gateway that can't do that fails to carry the changes out.
+    pub fn set_target(&mut self, target: Vec<u8>) {
+        self.target = Some(target);
+    }
+
+    /// Appends the changes of another.
+    pub fn extend(&mut self, other: Self) {
+        if self.headers.is_empty() {
+            self.headers = other.headers;
+        } else {
+            self.headers.extend(other.headers);
+        }
+        self.target = other.target.or(self.target.take());
+    }
+
+    /// The changes of headers, in order.
+    #[must_use]
+    pub fn headers(&self) -> &[HeaderEdit<'a>] {
+        &self.headers
+    }
+
+    /// The path and query that the upstream is asked for, where it is another one.
+    #[must_use]
+    pub fn target(&self) -> Option<&[u8]> {
+        self.target.as_deref()
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.headers.is_empty() && self.target.is_none()
+    }
+}
+
+/// Changes to a response, in the order in which they are applied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ResponseEdits<'a>(Vec<HeaderEdit<'a>>);
+
+impl<'a> ResponseEdits<'a> {
     /// No change.
     #[must_use]
     pub const fn none() -> Self {
@@ -36,10 +104,7 @@ impl<'a> HeaderEdits<'a> {
 
     /// Sets a header.
     pub fn set(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) {
-        self.0.push(HeaderEdit::Set {
-            name: name.into(),
-            value: value.into(),
-        });
+        self.0.push(HeaderEdit::set(name, value));
     }
 
     /// Lets nothing pass under a name.
@@ -47,26 +112,19 @@ impl<'a> HeaderEdits<'a> {
         self.0.push(HeaderEdit::Clear { name: name.into() });
     }
 
-    /// Asks the upstream for another path and query.
-    pub fn target(&mut self, target: Vec<u8>) {
-        self.0.push(HeaderEdit::Target(target));
-    }
-
     /// Appends the changes of another.
-    pub fn extend(&mut self, other: HeaderEdits<'a>) {
-        self.0.extend(other.0);
+    pub fn extend(&mut self, other: Self) {
+        if self.0.is_empty() {
+            self.0 = other.0;
+        } else {
+            self.0.extend(other.0);
+        }
     }
 
-    /// The changes, in order.
+    /// The changes of headers, in order.
     #[must_use]
-    pub fn as_slice(&self) -> &[HeaderEdit<'a>] {
+    pub fn headers(&self) -> &[HeaderEdit<'a>] {
         &self.0
-    }
-
-    /// Whether nothing changes.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -98,7 +156,11 @@ const fn fold(byte: u8) -> u8 {
 
 /// Clears every header that a backend could fold into `ours` but that setting `ours` would not
 /// overwrite. Returns how many lines the client sent under any spelling.
-pub fn clear_spellings<'a>(headers: &'a Headers, ours: &str, edits: &mut HeaderEdits<'a>) -> usize {
+pub fn clear_spellings<'a>(
+    headers: &'a Headers,
+    ours: &str,
+    edits: &mut RequestEdits<'a>,
+) -> usize {
     let mut sent = 0_usize;
     for (name, _) in headers.iter() {
         if !spelled_like(name, ours) {
@@ -126,13 +188,13 @@ mod tests {
             ("x-service-tokens", "other"),
             ("X.Service~Token", "forged"),
         ]);
-        let mut edits = HeaderEdits::none();
+        let mut edits = RequestEdits::none();
         assert_eq!(clear_spellings(&headers, "x-service-token", &mut edits), 3);
         let clear = |name| HeaderEdit::Clear {
             name: Cow::Borrowed(name),
         };
         assert_eq!(
-            edits.as_slice(),
+            edits.headers(),
             [clear("x_service-token"), clear("X.Service~Token")]
         );
     }

@@ -34,7 +34,9 @@ pub mod config;
 pub use address::{ClientAddress, FoundAddress, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
-pub use edits::{HeaderEdit, HeaderEdits, clear_spellings, is_folded, spelled_like};
+pub use edits::{
+    HeaderEdit, RequestEdits, ResponseEdits, clear_spellings, is_folded, spelled_like,
+};
 pub use headers::{Duplicated, Headers};
 pub use host::{AmbiguousHost, parse as parse_host};
 pub use node::UNIX_PEER;

@@ -4,8 +4,8 @@ use serde::de::DeserializeOwned;
 
 use crate::config::{ConfigError, OnError};
 use crate::{
-    CallId, CallReply, HeaderEdits, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
-    Response, SharedStore, Span, Telemetry, Timestamp,
+    CallId, CallReply, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
+    RequestEdits, Response, ResponseEdits, SharedStore, Span, Telemetry, Timestamp,
 };
 
 /// A plugin's rules: an immutable value made from its configuration.
@@ -67,8 +67,8 @@ pub trait Policy: Sized {
         _flow: &'a mut Self::Flow,
         _response: &dyn Response,
         _ports: &Ports<'_>,
-    ) -> HeaderEdits<'a> {
-        HeaderEdits::none()
+    ) -> ResponseEdits<'a> {
+        ResponseEdits::none()
     }
 
     /// Whether it has something to fetch before a request comes, so that its ticks share data from the start.
@@ -93,7 +93,7 @@ pub trait Policy: Sized {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Verdict<'a> {
     /// It goes on, with these changes.
-    Continue(HeaderEdits<'a>),
+    Continue(RequestEdits<'a>),
     /// It is answered here.
     Refuse(LocalReply),
 }
@@ -101,14 +101,12 @@ pub enum Verdict<'a> {
 /// How a stream ended.
 pub trait Ending {
     /// Who ended it, read when it is asked for; [`Origin::Upstream`] when a response was passed on
-    /// whole. [`Origin::Unknown`] when the gateway does not tell, or only dropped the stream.
+    /// whole; [`Origin::Lost`] when the gateway only forgot the stream.
     fn origin(&self) -> Origin;
     /// The gRPC status in the response's trailers, where the gateway shows them.
     fn grpc_status(&self) -> Option<u8> {
         None
     }
-    /// Whether this is all that will be heard: the stream is deleted, its log lies behind.
-    fn is_dropped(&self) -> bool;
 }
 
 /// What the gateway failed at.

@@ -4,9 +4,9 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
 use portcullis_policy::{
-    ClientAddress, Control, CountedConflicts, Counter, FoundAddress, GrpcStatus, HeaderEdits,
-    HostFailure, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, Response, Setup,
-    Span, Timestamp, Verdict, colliding,
+    ClientAddress, Control, CountedConflicts, Counter, FoundAddress, GrpcStatus, HostFailure,
+    LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, RequestEdits, Response,
+    ResponseEdits, Setup, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
@@ -314,7 +314,7 @@ impl Policy for RateLimit {
             return (Verdict::Refuse(reply), flow);
         }
         let verdict = match self.ask(Stage::AfterAuth, request, None, &mut flow, ports) {
-            Ok(()) => Verdict::Continue(HeaderEdits::none()),
+            Ok(()) => Verdict::Continue(RequestEdits::none()),
             Err(reply) => Verdict::Refuse(reply),
         };
         (verdict, flow)
@@ -329,8 +329,8 @@ impl Policy for RateLimit {
         flow: &'a mut Flow,
         response: &dyn Response,
         ports: &Ports<'_>,
-    ) -> HeaderEdits<'a> {
-        let mut edits = HeaderEdits::none();
+    ) -> ResponseEdits<'a> {
+        let mut edits = ResponseEdits::none();
         if flow.replied {
             return edits;
         }

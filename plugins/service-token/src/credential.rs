@@ -1,7 +1,7 @@
 //! The kinds of credential, behind one front.
 
 use portcullis_policy::config::ConfigError;
-use portcullis_policy::{Environment, HeaderEdits, Ports, Request, clear_spellings, spelled_like};
+use portcullis_policy::{Environment, Ports, Request, RequestEdits, clear_spellings, spelled_like};
 
 use crate::config::{CredentialConfig, Kind};
 use crate::failure::Failure;
@@ -149,7 +149,7 @@ impl Credential {
         &'a self,
         request: &'a Request<'a>,
         sent: Sent,
-        edits: &mut HeaderEdits<'a>,
+        edits: &mut RequestEdits<'a>,
     ) {
         if sent == Sent::Nothing {
             return;
@@ -185,10 +185,10 @@ impl Credential {
         request: &'a Request<'a>,
         sent: Sent,
         purpose: Purpose<'_>,
-        changes: &HeaderEdits<'_>,
+        changes: &RequestEdits<'_>,
         ports: &Ports<'_>,
-    ) -> Result<HeaderEdits<'a>, Failure> {
-        let mut edits = HeaderEdits::none();
+    ) -> Result<RequestEdits<'a>, Failure> {
+        let mut edits = RequestEdits::none();
         if sent != Sent::Nothing {
             for header in self.headers().into_iter().flatten() {
                 clear_spellings(request.headers(), header, &mut edits);

@@ -1,16 +1,16 @@
 //! A request as it goes on to the upstream: what a signature covers.
 
 use portcullis_message_signature::{Message, canonical_authority};
-use portcullis_policy::{HeaderEdit, HeaderEdits, Request};
+use portcullis_policy::{HeaderEdit, Request, RequestEdits};
 
 /// A request with the changes that are already decided.
 pub(crate) struct Outgoing<'a, 'r, 'c> {
     request: &'a Request<'r>,
-    changes: &'a HeaderEdits<'c>,
+    changes: &'a RequestEdits<'c>,
 }
 
 impl<'a, 'r, 'c> Outgoing<'a, 'r, 'c> {
-    pub(crate) const fn new(request: &'a Request<'r>, changes: &'a HeaderEdits<'c>) -> Self {
+    pub(crate) const fn new(request: &'a Request<'r>, changes: &'a RequestEdits<'c>) -> Self {
         Self { request, changes }
     }
 }
@@ -32,16 +32,11 @@ impl Message for Outgoing<'_, '_, '_> {
     }
 
     fn target(&self) -> &[u8] {
-        let targets = self.changes.as_slice().iter().rev();
-        let changed = targets.filter_map(|edit| match edit {
-            HeaderEdit::Target(target) => Some(target.as_slice()),
-            HeaderEdit::Set { .. } | HeaderEdit::Clear { .. } => None,
-        });
-        changed.into_iter().next().unwrap_or(self.request.target())
+        self.changes.target().unwrap_or(self.request.target())
     }
 
     fn lines(&self, name: &str) -> Vec<&[u8]> {
-        for edit in self.changes.as_slice().iter().rev() {
+        for edit in self.changes.headers().iter().rev() {
             match edit {
                 HeaderEdit::Set { name: set, value } if set.eq_ignore_ascii_case(name) => {
                     return vec![value];
@@ -50,7 +45,7 @@ impl Message for Outgoing<'_, '_, '_> {
                 HeaderEdit::Clear { name: cleared } if cleared.eq_ignore_ascii_case(name) => {
                     return Vec::new();
                 }
-                HeaderEdit::Set { .. } | HeaderEdit::Clear { .. } | HeaderEdit::Target(_) => {}
+                HeaderEdit::Set { .. } | HeaderEdit::Clear { .. } => {}
             }
         }
         self.request.headers().values(name).collect()

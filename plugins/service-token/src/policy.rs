@@ -4,8 +4,8 @@ use portcullis_policy::config::{
     ClaimPath, Claims, ConfigError, IfAmbiguous, Match, Mode, NonEmpty, OnError,
 };
 use portcullis_policy::{
-    Counter, HeaderEdits, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request, Setup,
-    Verdict,
+    Counter, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request, RequestEdits,
+    Setup, Verdict,
 };
 
 use crate::config::{Config, InjectConfig, Kind};
@@ -120,7 +120,7 @@ impl Policy for ServiceToken {
     }
 
     fn on_request<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> (Verdict<'a>, ()) {
-        let (verdict, injected) = self.decide(request, None, &HeaderEdits::none(), ports);
+        let (verdict, injected) = self.decide(request, None, &RequestEdits::none(), ports);
         if let Some(injected) = injected {
             ports.telemetry.count(injected);
         }
@@ -188,11 +188,11 @@ impl ServiceToken {
         &'a self,
         request: &'a Request<'a>,
         claims: Option<&dyn Claims>,
-        changes: &HeaderEdits<'_>,
+        changes: &RequestEdits<'_>,
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Option<Counter>) {
         if self.mode == Mode::Off {
-            return (Verdict::Continue(HeaderEdits::none()), None);
+            return (Verdict::Continue(RequestEdits::none()), None);
         }
         let sent = self.credential.sent(request);
         self.tell(sent, request, ports);
@@ -201,7 +201,7 @@ impl ServiceToken {
         } else {
             self.rule(request)
         };
-        let nothing = Verdict::Continue(HeaderEdits::none());
+        let nothing = Verdict::Continue(RequestEdits::none());
         match (self.mode, rule) {
             (Mode::Shadow, None) => return (nothing, None),
             _ if sent.is_refused() => {
@@ -210,7 +210,7 @@ impl ServiceToken {
                 return (Verdict::Refuse(reply.because(Self::NAME, why)), None);
             }
             (_, None) => {
-                let mut edits = HeaderEdits::none();
+                let mut edits = RequestEdits::none();
                 self.credential.clear(request, sent, &mut edits);
                 return (Verdict::Continue(edits), None);
             }
@@ -290,7 +290,7 @@ impl ServiceToken {
                 Verdict::Refuse(problem.reply(request).because(Self::NAME, failure.reason()))
             }
             OnError::Allow => {
-                let mut edits = HeaderEdits::none();
+                let mut edits = RequestEdits::none();
                 self.credential.clear(request, sent, &mut edits);
                 Verdict::Continue(edits)
             }

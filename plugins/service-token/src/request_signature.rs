@@ -7,7 +7,7 @@ use portcullis_message_signature::{
     without,
 };
 use portcullis_policy::config::{ConfigError, SecretUse};
-use portcullis_policy::{Environment, HeaderEdits, Headers, Ports, Request};
+use portcullis_policy::{Environment, Headers, Ports, Request, RequestEdits};
 
 use crate::config::CredentialConfig;
 use crate::failure::Failure;
@@ -170,7 +170,7 @@ impl Signer {
         if components.len() > MOST_COVERED {
             return false;
         }
-        let none = HeaderEdits::none();
+        let none = RequestEdits::none();
         let message = Outgoing::new(request, &none);
         // A component that is there twice has no base, so that none is longer than the headers are.
         signature_base(&message, &components, &signed.params())
@@ -183,7 +183,7 @@ impl Signer {
         message: &Outgoing<'_, '_, '_>,
         others: Others,
         ports: &Ports<'_>,
-        edits: &mut HeaderEdits<'_>,
+        edits: &mut RequestEdits<'_>,
     ) -> Result<(), Failure> {
         let created = ports.clock.now().map_err(|_| Failure::Clock)?.unix_secs();
         let is_there = |component: &&Component| match component {

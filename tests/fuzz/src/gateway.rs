@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_jwt_auth::JwtAuth;
-use portcullis_policy::{HeaderEdit, Headers, PeerAddress, Policy as _, Request, Verdict};
+use portcullis_policy::{HeaderEdit, RequestEdits, Headers, PeerAddress, Policy as _, Request, Verdict};
 use portcullis_sim::{Dialect, Worker, World};
 
 /// A request that passed.
@@ -66,30 +66,33 @@ pub(crate) fn ask(
             None
         }
         Verdict::Continue(edits) => Some(Passed {
-            headers: apply(all(), edits.as_slice()),
+            headers: passed(all(), &edits),
             provider: flow.provider().map(str::to_owned),
         }),
     }
 }
 
-fn apply<'a>(
+fn passed<'a>(
     sent: impl Iterator<Item = (&'a str, &'a [u8])>,
-    edits: &[HeaderEdit<'_>],
+    edits: &RequestEdits<'_>,
 ) -> Vec<(String, Vec<u8>)> {
     let mut headers: Vec<_> = sent
         .map(|(name, value)| (name.to_owned(), value.to_vec()))
         .collect();
-    for edit in edits {
+    for edit in edits.headers() {
         let (name, value) = match edit {
             HeaderEdit::Set { name, value } => {
                 assert!(is_one_line(value), "{name}: {}", value.escape_ascii());
                 (&**name, Some(value.to_vec()))
             }
             HeaderEdit::Clear { name } => (&**name, None),
-            HeaderEdit::Target(target) => (":path", Some(target.clone())),
         };
         headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         headers.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    if let Some(target) = edits.target() {
+        headers.retain(|(known, _)| known != ":path");
+        headers.push((":path".to_owned(), target.to_vec()));
     }
     headers
 }

@@ -199,7 +199,15 @@ impl<P: Policy> Worker<P> {
         let (verdict, flow) = self.policy.on_request(&request, &self.ports());
         let answer = match verdict {
             Verdict::Refuse(reply) => Answer::Refused(reply),
-            Verdict::Continue(edits) => Answer::Passed(apply(headers, edits.as_slice())),
+            Verdict::Continue(edits) => {
+                let mut passed = apply(headers, edits.headers());
+                if let Some(target) = edits.target() {
+                    passed.retain(|(name, _)| name != ":path");
+                    let target = String::from_utf8_lossy(target).into_owned();
+                    passed.push((":path".to_owned(), target));
+                }
+                Answer::Passed(passed)
+            }
         };
         (answer, flow)
     }
@@ -217,7 +225,7 @@ impl<P: Policy> Worker<P> {
             grpc: None,
         };
         let edits = self.policy.on_response(flow, &head, &self.ports());
-        apply(&[], edits.as_slice())
+        apply(&[], edits.headers())
     }
 
     /// The upstream's answer to a gRPC request, and its end: the status in the head, or in trailers.
@@ -230,7 +238,6 @@ impl<P: Policy> Worker<P> {
         self.policy.on_response(&mut flow, &head, &self.ports());
         let log = End {
             origin: Origin::Upstream,
-            dropped: false,
             grpc: trailers,
         };
         self.policy.on_end(&mut flow, &log, &self.ports());
@@ -239,11 +246,7 @@ impl<P: Policy> Worker<P> {
 
     /// The stream's end as Envoy tells it: the log, then the deletion.
     pub fn end(&self, mut flow: P::Flow, origin: Origin) {
-        let log = End {
-            origin,
-            dropped: false,
-            grpc: None,
-        };
+        let log = End { origin, grpc: None };
         self.policy.on_end(&mut flow, &log, &self.ports());
         self.drop_flow(flow);
     }
@@ -251,8 +254,7 @@ impl<P: Policy> Worker<P> {
     /// The stream's end where only its deletion tells.
     pub fn drop_flow(&self, mut flow: P::Flow) {
         let deletion = End {
-            origin: Origin::Unknown,
-            dropped: true,
+            origin: Origin::Lost,
             grpc: None,
         };
         self.policy.on_end(&mut flow, &deletion, &self.ports());
@@ -275,11 +277,6 @@ fn apply(headers: &[(&str, &str)], edits: &[HeaderEdit<'_>]) -> Vec<(String, Str
             }
             HeaderEdit::Clear { name } => {
                 result.retain(|(known, _)| !known.eq_ignore_ascii_case(name))
-            }
-            HeaderEdit::Target(target) => {
-                result.retain(|(known, _)| known != ":path");
-                let target = String::from_utf8_lossy(target).into_owned();
-                result.push((":path".to_owned(), target));
             }
         }
     }
@@ -312,15 +309,11 @@ impl Response for Head {
 
 struct End {
     origin: Origin,
-    dropped: bool,
     grpc: Option<u8>,
 }
 impl Ending for End {
     fn origin(&self) -> Origin {
         self.origin
-    }
-    fn is_dropped(&self) -> bool {
-        self.dropped
     }
     fn grpc_status(&self) -> Option<u8> {
         self.grpc

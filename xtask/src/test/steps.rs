@@ -26,6 +26,7 @@ const PRODUCT: &[&str] = &[
     "portcullis-service-token-verifier",
     "portcullis-edge",
     "portcullis-adapter",
+    "portcullis-driver",
 ];
 
 /// What is free of any host, and can therefore be tested as Wasm without one.

@@ -104,7 +104,7 @@ fn a_deadline_costs_a_clock_and_no_deadline_none() {
     };
     let mut flow = waiting(&worker, "grpc-timeout", "1H");
     // What can't be measured counts for nothing.
-    let end = End(Origin::TimedOut, false);
+    let end = End(Origin::TimedOut);
     worker.policy.on_end(&mut flow, &end, &ports);
     assert_eq!(metric(&worker, "ignored.breaker.a"), 1);
     assert_eq!(metric(&worker, "errors.reason.clock_unavailable"), 0);

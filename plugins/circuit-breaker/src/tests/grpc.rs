@@ -26,9 +26,6 @@ impl Ending for Grpc {
     fn origin(&self) -> Origin {
         self.end.0
     }
-    fn is_dropped(&self) -> bool {
-        false
-    }
     fn grpc_status(&self) -> Option<u8> {
         self.end.1
     }

@@ -101,13 +101,10 @@ fn header<'r>(reply: &'r LocalReply, name: &str) -> Option<&'r str> {
     found.map(|(_, value)| value.as_str())
 }
 
-struct End(Origin, bool);
+struct End(Origin);
 impl Ending for End {
     fn origin(&self) -> Origin {
         self.0
-    }
-    fn is_dropped(&self) -> bool {
-        self.1
     }
 }
 

@@ -193,29 +193,29 @@ fn end(worker: &Breaker, mut flow: Flow, how: How) {
     let last = match how {
         How::Good => {
             head(200, Origin::Upstream);
-            End(Origin::Unknown, false)
+            End(Origin::Unknown)
         }
         How::Bad => {
             head(503, Origin::Upstream);
-            End(Origin::Unknown, false)
+            End(Origin::Unknown)
         }
         How::GoodThenBroken => {
             head(200, Origin::Upstream);
-            End(Origin::BrokenOff, false)
+            End(Origin::BrokenOff)
         }
         How::RefusedByAnother => {
             head(429, Origin::Gateway);
-            End(Origin::Gateway, false)
+            End(Origin::Gateway)
         }
-        How::Unreachable => End(Origin::ConnectionFailed, false),
-        How::ClientGone => End(Origin::ClientGone, false),
-        How::Vanished => End(Origin::Unknown, true),
+        How::Unreachable => End(Origin::ConnectionFailed),
+        How::ClientGone => End(Origin::ClientGone),
+        How::Vanished => End(Origin::Lost),
         How::GivenBack => {
             worker.policy.give_back(&mut flow, &worker.ports());
-            End(Origin::Gateway, false)
+            End(Origin::Gateway)
         }
     };
-    let dropped = End(Origin::Unknown, true);
+    let dropped = End(Origin::Lost);
     worker.policy.on_end(&mut flow, &last, &worker.ports());
     worker.policy.on_end(&mut flow, &dropped, &worker.ports());
     assert!(all_settled(&flow));

@@ -285,7 +285,7 @@ impl Response for TellingLater {
     fn origin(&self) -> Origin {
         panic!("asked too early");
     }
-    fn end_tells_origin(&self) -> bool {
-        true
+    fn origin_if_last_chance(&self) -> Option<Origin> {
+        None
     }
 }

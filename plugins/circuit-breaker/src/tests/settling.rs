@@ -124,9 +124,6 @@ impl Ending for CountedEnd<'_> {
         self.0.set(self.0.get() + 1);
         Origin::BrokenOff
     }
-    fn is_dropped(&self) -> bool {
-        false
-    }
 }
 
 #[test]
@@ -159,10 +156,8 @@ fn a_head_that_could_not_be_read_is_left_to_the_end() {
         worker.policy.on_response(&mut flow, &head, &worker.ports());
         assert!(!all_settled(&flow));
         let ports = worker.ports();
-        worker.policy.on_end(&mut flow, &End(origin, false), &ports);
-        worker
-            .policy
-            .on_end(&mut flow, &End(Origin::Unknown, true), &ports);
+        worker.policy.on_end(&mut flow, &End(origin), &ports);
+        worker.policy.on_end(&mut flow, &End(Origin::Lost), &ports);
         assert!(all_settled(&flow));
         assert_eq!(
             metric(&worker, "failures.breaker.a"),
@@ -202,10 +197,8 @@ fn each_request_is_settled_once_however_often_it_ends() {
     worker.respond(&mut flow, 503, Origin::Upstream);
     worker
         .policy
-        .on_end(&mut flow, &End(Origin::BrokenOff, false), &ports);
-    worker
-        .policy
-        .on_end(&mut flow, &End(Origin::Unknown, true), &ports);
+        .on_end(&mut flow, &End(Origin::BrokenOff), &ports);
+    worker.policy.on_end(&mut flow, &End(Origin::Lost), &ports);
     worker.policy.give_back(&mut flow, &ports);
     assert_eq!(metric(&worker, "failures.breaker.a"), 1);
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);

@@ -126,7 +126,7 @@ fn settle(worker: &Breaker, mut flow: Flow, out: &Out, how: u64) {
         1 => drop(worker.respond(&mut flow, 200, Origin::Upstream)),
         _ => drop(worker.respond(&mut flow, 503, Origin::Upstream)),
     }
-    let log = End(Origin::Unknown, false);
+    let log = End(Origin::Unknown);
     worker.policy.on_end(&mut flow, &log, &worker.ports());
     assert!(all_settled(&flow));
 }

@@ -106,10 +106,10 @@ impl Rules {
     fn head(&self, status: u16, grpc: Option<u8>, origin: Origin, whole: bool) -> Outcome {
         match origin {
             Origin::Idle | Origin::MaxDuration => self.silence(whole),
-            Origin::Upstream | Origin::Unknown if self.status.contains(&status) => {
+            Origin::Upstream | Origin::Lost | Origin::Unknown if self.status.contains(&status) => {
                 Outcome::Failure("status")
             }
-            Origin::Upstream | Origin::Unknown => self.grpc(grpc),
+            Origin::Upstream | Origin::Lost | Origin::Unknown => self.grpc(grpc),
             Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => self.connection(),
             Origin::TimedOut => self.timeout(),
             Origin::Gateway | Origin::ClientGone => Outcome::Ignored,
@@ -121,7 +121,7 @@ impl Rules {
             Origin::ConnectionFailed | Origin::Reset | Origin::BrokenOff => self.connection(),
             Origin::TimedOut => self.timeout(),
             Origin::Gateway | Origin::Idle => Outcome::Ignored,
-            Origin::Upstream | Origin::Unknown => self.grpc(grpc),
+            Origin::Upstream | Origin::Lost | Origin::Unknown => self.grpc(grpc),
             Origin::ClientGone | Origin::MaxDuration => Outcome::Success,
         }
     }
@@ -135,6 +135,7 @@ impl Rules {
             | Origin::Idle
             | Origin::MaxDuration
             | Origin::ClientGone
+            | Origin::Lost
             | Origin::Unknown => Outcome::Ignored,
         }
     }
@@ -143,8 +144,8 @@ impl Rules {
         match end.origin {
             Origin::Idle | Origin::MaxDuration => self.silence(whole),
             // Kong's way of telling of a connection that failed: nothing but the end.
-            Origin::Unknown if end.dropped && whole => self.connection(),
-            Origin::Unknown if end.dropped => Outcome::Ignored,
+            Origin::Lost if whole => self.connection(),
+            Origin::Lost => Outcome::Ignored,
             other => self.end_without_status(other),
         }
     }

@@ -41,7 +41,6 @@ pub(crate) struct Head {
 #[derive(Clone, Debug)]
 pub(crate) struct End {
     pub(crate) origin: Origin,
-    pub(crate) dropped: bool,
     pub(crate) grpc: Option<u8>,
 }
 
@@ -52,8 +51,11 @@ impl Response for Head {
     fn origin(&self) -> Origin {
         self.origin
     }
-    fn end_tells_origin(&self) -> bool {
-        self.dialect == Dialect::Envoy
+    fn origin_if_last_chance(&self) -> Option<Origin> {
+        match self.dialect {
+            Dialect::Envoy => None,
+            Dialect::Kong => Some(self.origin),
+        }
     }
     fn grpc_status(&self) -> Option<u8> {
         self.grpc
@@ -64,15 +66,12 @@ impl Ending for End {
     fn origin(&self) -> Origin {
         self.origin
     }
-    fn is_dropped(&self) -> bool {
-        self.dropped
-    }
     fn grpc_status(&self) -> Option<u8> {
         self.grpc
     }
 }
 
-const ORIGINS: [Origin; 10] = [
+const ORIGINS: [Origin; 11] = [
     Origin::Upstream,
     Origin::ConnectionFailed,
     Origin::TimedOut,
@@ -82,6 +81,7 @@ const ORIGINS: [Origin; 10] = [
     Origin::BrokenOff,
     Origin::Gateway,
     Origin::ClientGone,
+    Origin::Lost,
     Origin::Unknown,
 ];
 const STATUSES: [u16; 10] = [200, 204, 302, 404, 408, 429, 500, 502, 503, 504];
@@ -143,13 +143,9 @@ pub(crate) fn steps(draw: &Draw, dialect: Dialect, sent: &Sent) -> VecDeque<Step
     if sent.has_body && draw.once_in(2) {
         steps.push_back(Step::Body);
     }
-    let end = |origin, dropped| {
+    let end = |origin| {
         let grpc = code(draw);
-        Step::End(End {
-            origin,
-            dropped,
-            grpc,
-        })
+        Step::End(End { origin, grpc })
     };
     let mut last = None;
     if !draw.once_in(4) {
@@ -176,12 +172,12 @@ pub(crate) fn steps(draw: &Draw, dialect: Dialect, sent: &Sent) -> VecDeque<Step
     // With its `error_page` Kong drops a request without a log; and a client may leave before all
     // of its request has come.
     if !draw.once_in(4) {
-        steps.push_back(end(logged, false));
+        steps.push_back(end(logged));
     }
     if draw.once_in(8) {
-        steps.push_back(end(draw.of(&ORIGINS), draw.once_in(2)));
+        steps.push_back(end(draw.of(&ORIGINS)));
     }
-    let dropped = draw.of(&[Origin::Unknown, Origin::Unknown, Origin::ClientGone]);
-    steps.push_back(end(dropped, true));
+    let dropped = draw.of(&[Origin::Lost, Origin::Lost, Origin::ClientGone]);
+    steps.push_back(end(dropped));
     steps
 }

@@ -5,7 +5,7 @@ mod header;
 mod query;
 
 use portcullis_policy::config::ConfigError;
-use portcullis_policy::{HeaderEdits, Request};
+use portcullis_policy::{Request, RequestEdits};
 
 use crate::config::{SourceConfig, TokenForward};
 
@@ -262,7 +262,7 @@ impl Place {
 pub(crate) fn strip<'a>(
     request: &'a Request<'a>,
     locations: &[Location<'a>],
-    edits: &mut HeaderEdits<'a>,
+    edits: &mut RequestEdits<'a>,
 ) {
     let (mut cookies, mut parameters) = (Vec::new(), Vec::new());
     for location in locations {
@@ -279,7 +279,7 @@ pub(crate) fn strip<'a>(
         }
     }
     if !parameters.is_empty() {
-        edits.target(query::without(request.target(), &parameters));
+        edits.set_target(query::without(request.target(), &parameters));
     }
 }
 

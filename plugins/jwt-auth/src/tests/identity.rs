@@ -330,7 +330,7 @@ fn a_gateway_without_all_keys_is_not_ready_and_says_whose_are_missing() {
             Verdict::Refuse(reply) => Some((reply.status, reply.body)),
             Verdict::Continue(edits) => {
                 let set = |edit: &HeaderEdit<'_>| matches!(edit, HeaderEdit::Set { .. });
-                assert!(!edits.as_slice().iter().any(set));
+                assert!(!edits.headers().iter().any(set));
                 None
             }
         }

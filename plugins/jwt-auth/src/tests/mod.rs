@@ -304,7 +304,7 @@ impl Gateway {
                     .iter()
                     .map(|(name, value)| (name.to_ascii_lowercase(), value.clone()))
                     .collect();
-                for edit in edits.as_slice() {
+                for edit in edits.headers() {
                     match edit {
                         HeaderEdit::Set { name, value } => {
                             lines.retain(|(known, _)| known != &name.to_ascii_lowercase());
@@ -316,11 +316,11 @@ impl Gateway {
                             lines.retain(|(known, _)| known != &name.to_ascii_lowercase());
                             assert!(lines.len() < sent, "{name} was cleared but not there");
                         }
-                        HeaderEdit::Target(target) => {
-                            let target = String::from_utf8(target.clone()).unwrap();
-                            lines.push((":path".to_owned(), target));
-                        }
                     }
+                }
+                if let Some(target) = edits.target() {
+                    let target = String::from_utf8(target.to_vec()).unwrap();
+                    lines.push((":path".to_owned(), target));
                 }
                 lines.sort();
                 Outcome::Passed(lines)

@@ -77,7 +77,7 @@ fn every_request_gets_the_first_secret_by_one_borrowed_edit() {
     let (Verdict::Continue(edits), ()) = gate.policy.on_request(&request, &gate.ports()) else {
         panic!("refused");
     };
-    let [HeaderEdit::Set { name, value }] = edits.as_slice() else {
+    let [HeaderEdit::Set { name, value }] = edits.headers() else {
         panic!("{edits:?}");
     };
     assert!(matches!(

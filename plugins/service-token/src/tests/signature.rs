@@ -1,7 +1,7 @@
 //! `kind: http_signature`.
 
 use portcullis_message_signature::{Key, members, signature_base};
-use portcullis_policy::HeaderEdits;
+use portcullis_policy::RequestEdits;
 
 use super::*;
 use crate::message::Outgoing;
@@ -53,7 +53,7 @@ fn covered(passed: &[(String, String)], label: &str, secret: &str) -> Option<Vec
     let headers = Headers::from_pairs(pairs);
     let request = Request::new(&headers, &Nobody);
     let components = signed.components().unwrap();
-    let none = HeaderEdits::none();
+    let none = RequestEdits::none();
     let message = Outgoing::new(&request, &none);
     let base = signature_base(&message, &components, &signed.params()).unwrap();
     let good = Key::new(secret.as_bytes()).verifies(&base, &signed.signature);
@@ -129,10 +129,10 @@ fn what_others_have_changed_is_signed_as_it_goes_on() {
         ("x-gone", "client"),
     ]);
     let request = Request::new(&headers, &Nobody);
-    let mut changes = HeaderEdits::none();
+    let mut changes = RequestEdits::none();
     changes.set("x-user-id", b"alice".as_slice());
     changes.clear("X-Gone");
-    changes.target(b"/a?b=1".to_vec());
+    changes.set_target(b"/a?b=1".to_vec());
     let ports = gate.ports();
     let (verdict, _) = gate.policy.decide(&request, None, &changes, &ports);
     let Verdict::Continue(edits) = verdict else {
@@ -143,7 +143,7 @@ fn what_others_have_changed_is_signed_as_it_goes_on() {
         (":path".to_owned(), "/a?b=1".to_owned()),
         ("x-user-id".to_owned(), "alice".to_owned()),
     ];
-    for edit in edits.as_slice() {
+    for edit in edits.headers() {
         let HeaderEdit::Set { name, value } = edit else {
             panic!("{edit:?}");
         };

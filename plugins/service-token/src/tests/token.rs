@@ -5,7 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{AlgorithmExt as _, UntrustedToken};
 use portcullis_policy::config::{ClaimPath, Claims};
-use portcullis_policy::{HeaderEdits, Span};
+use portcullis_policy::{RequestEdits, Span};
 use serde_json::{Value, json};
 
 use super::*;
@@ -123,7 +123,7 @@ impl Claims for Known {
 fn on_behalf_of(gate: &Gate, caller: Value) -> Value {
     let headers = Headers::from_pairs([(":method", "GET"), (":path", "/")]);
     let request = Request::new(&headers, &Nobody);
-    let none = HeaderEdits::none();
+    let none = RequestEdits::none();
     let known = Known(caller);
     let (verdict, _) = gate
         .policy
@@ -131,7 +131,7 @@ fn on_behalf_of(gate: &Gate, caller: Value) -> Value {
     let Verdict::Continue(edits) = verdict else {
         panic!("{verdict:?}");
     };
-    let [HeaderEdit::Set { value, .. }] = edits.as_slice() else {
+    let [HeaderEdit::Set { value, .. }] = edits.headers() else {
         panic!("{edits:?}");
     };
     claims(std::str::from_utf8(value).unwrap()).0
@@ -171,7 +171,7 @@ fn a_caller_that_was_verified_and_has_no_name_is_not_called_the_gateway() {
         let gate = issuer("", "");
         let headers = Headers::from_pairs([(":method", "GET"), (":path", "/")]);
         let request = Request::new(&headers, &Nobody);
-        let none = HeaderEdits::none();
+        let none = RequestEdits::none();
         let known = Known(caller);
         let ports = gate.ports();
         let (verdict, injected) = gate.policy.decide(&request, Some(&known), &none, &ports);
@@ -363,7 +363,7 @@ fn without_a_clock_on_error_decides() {
         let found = match gate.policy.on_request(&request, &ports).0 {
             Verdict::Refuse(reply) => Some(reply.status),
             Verdict::Continue(edits) => {
-                assert!(matches!(edits.as_slice(), [HeaderEdit::Clear { .. }]));
+                assert!(matches!(edits.headers(), [HeaderEdit::Clear { .. }]));
                 None
             }
         };

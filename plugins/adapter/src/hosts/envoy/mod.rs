@@ -1,0 +1,142 @@
+//! Envoy.
+
+mod details;
+mod response;
+
+use std::net::IpAddr;
+
+use portcullis_driver::{Exchange, Failed, Host, MetricId, RequestBody};
+use portcullis_policy::{
+    ClockUnavailable, EntropyUnavailable, HeaderEdit, Headers, HostFailure, HttpCall, LocalReply,
+    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, ResponseEdits, Sent,
+    SharedData, Timestamp,
+};
+
+use self::response::Head;
+use super::common;
+use crate::abi::{self, Map, Status};
+use crate::store::HostSharedData;
+
+/// Envoy's worker, and whatever stream is at hand in it.
+#[derive(Clone, Copy)]
+pub(super) struct Envoy;
+
+impl Host for Envoy {
+    type Store = SharedData<HostSharedData>;
+
+    const KEEPS_FORMER_CONFIGURATION: bool = true;
+    const SHARES_BEFORE_REQUESTS: bool = true;
+    const CALLS_FROM_ANSWERS: bool = true;
+
+    fn now(self) -> Result<Timestamp, ClockUnavailable> {
+        common::now()
+    }
+
+    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+        common::fill_random(bytes)
+    }
+
+    fn store(self) -> Self::Store {
+        SharedData(HostSharedData)
+    }
+
+    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId> {
+        common::define_metric(kind, name)
+    }
+
+    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed> {
+        Ok(abi::increment_metric(counter.0, by)?)
+    }
+
+    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed> {
+        Ok(abi::record_metric(gauge.0, value)?)
+    }
+
+    fn start_ticking(self, millis: u32) -> Result<(), Failed> {
+        Ok(abi::set_tick_period(millis)?)
+    }
+
+    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply> {
+        common::start_call(call)
+    }
+}
+
+impl PeerAddress for Envoy {
+    fn peer(&self) -> Option<IpAddr> {
+        common::peer()
+    }
+
+    fn route(&self) -> Option<String> {
+        common::route("xds\0route_name")
+    }
+}
+
+impl Exchange for Envoy {
+    type Head = Head;
+
+    fn request_headers(&self, count: usize) -> Result<Headers, HostFailure> {
+        let headers = common::request_headers()?;
+        // A client that sends more than are shown could hide one that it forged.
+        match headers.len() < count {
+            true => Err(HostFailure::HeadersCut),
+            false => Ok(headers),
+        }
+    }
+
+    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure> {
+        Ok(None)
+    }
+
+    /// Its log tells how a stream has ended.
+    fn body(&self, request: &Request<'_>, ends: bool, _: bool) -> RequestBody {
+        RequestBody {
+            sent: if ends { request.sent() } else { Sent::HeadOnly },
+            sent_at_deletion: Sent::Whole,
+            is_denied: false,
+        }
+    }
+
+    fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed> {
+        let target = edits.target();
+        let target = target.map(|target| abi::replace_header(Map::Request, ":path", target));
+        Ok(apply(Map::Request, edits.headers()).and(target.unwrap_or(Ok(())))?)
+    }
+
+    fn response(&self, writes: bool) -> Head {
+        Head::new(writes)
+    }
+
+    fn change_response(&self, head: &Head, edits: &ResponseEdits<'_>) -> Result<(), Failed> {
+        Ok(match head.edited(edits.headers()) {
+            Some(pairs) => abi::set_header_pairs(Map::Response, &pairs),
+            None => apply(Map::Response, edits.headers()),
+        }?)
+    }
+
+    /// What breaks off in mid-stream has its own details, in place of those of the head.
+    fn ending(&self, _: bool) -> Origin {
+        details::origin()
+    }
+
+    fn trailing_grpc_status(&self) -> Option<u8> {
+        common::number(abi::property("response\0trailers\0grpc-status").ok()?)
+    }
+
+    /// Envoy makes a gRPC answer of it by itself, with the body as its message. The cause goes into the access log's
+    /// response code details.
+    fn reply(&self, reply: &LocalReply) -> Result<(), Failed> {
+        let grpc = reply.grpc.map(|status| status.code());
+        common::send(reply, reply.status, &[], &reply.body, &reply.cause, grpc)
+    }
+}
+
+fn apply(map: Map, edits: &[HeaderEdit<'_>]) -> Result<(), Status> {
+    let mut outcome = Ok(());
+    for edit in edits {
+        outcome = outcome.and(match edit {
+            HeaderEdit::Set { name, value } => abi::replace_header(map, name, value),
+            HeaderEdit::Clear { name } => abi::remove_header(map, name),
+        });
+    }
+    outcome
+}

@@ -1,0 +1,123 @@
+//! What a host can do.
+
+use portcullis_policy::{
+    ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply, MetricKind,
+    NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, SharedStore,
+    Timestamp,
+};
+
+use crate::body::RequestBody;
+
+/// A gateway's worker, outside of any request. A handle: copies are the same worker.
+pub trait Host: Copy + 'static {
+    /// What its workers share.
+    type Store: SharedStore;
+
+    /// Whether a configuration that is refused leaves the one before it in force. Where it does not, a filter accepts any
+    /// configuration and refuses requests instead: the gateway would go on without it.
+    const KEEPS_FORMER_CONFIGURATION: bool;
+    /// Whether shared data can be used before the first request.
+    const SHARES_BEFORE_REQUESTS: bool;
+    /// Whether a call can be made while the answer to another is handed over.
+    const CALLS_FROM_ANSWERS: bool;
+
+    /// Wall-clock time.
+    ///
+    /// # Errors
+    /// [`ClockUnavailable`].
+    fn now(self) -> Result<Timestamp, ClockUnavailable>;
+
+    /// Fills `bytes` with random ones.
+    ///
+    /// # Errors
+    /// [`EntropyUnavailable`].
+    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
+
+    /// What its workers share.
+    fn store(self) -> Self::Store;
+
+    /// Defines a metric; `None` where the host does not take it.
+    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId>;
+
+    /// Adds to a counter.
+    ///
+    /// # Errors
+    /// [`Failed`]: nothing was added.
+    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed>;
+
+    /// Sets a gauge.
+    ///
+    /// # Errors
+    /// [`Failed`].
+    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed>;
+
+    /// Has the root's tick called so often from now on. Called once.
+    ///
+    /// # Errors
+    /// [`Failed`]: there is no tick.
+    fn start_ticking(self, millis: u32) -> Result<(), Failed>;
+
+    /// Makes a call; the number names it when its answer comes. No two that are under way in one worker have the same.
+    ///
+    /// # Errors
+    /// There will be no answer.
+    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply>;
+}
+
+/// One request and its response, within a callback of theirs.
+pub trait Exchange: PeerAddress {
+    /// A response's head.
+    type Head: Response;
+
+    /// The request's headers. `count`: how many the host says there are.
+    ///
+    /// # Errors
+    /// It did not show them, or not all.
+    fn request_headers(&self, count: usize) -> Result<Headers, HostFailure>;
+
+    /// The request target as the client sent it, where `:path` is something else.
+    ///
+    /// # Errors
+    /// It did not show it.
+    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure>;
+
+    /// What the head of a request tells of its body. `ends`: whether the host says that there is none. `observed`: whether
+    /// anybody asks how the stream ended.
+    fn body(&self, request: &Request<'_>, ends: bool, observed: bool) -> RequestBody;
+
+    /// Changes the request. All changes are tried, also those behind one that fails: if the request passes all the same,
+    /// nothing that was to be taken away passes with it.
+    ///
+    /// # Errors
+    /// [`Failed`]: a change was not made.
+    fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed>;
+
+    /// The response's head. `writes`: whether the policy changes headers as a rule.
+    fn response(&self, writes: bool) -> Self::Head;
+
+    /// Changes the response's headers.
+    ///
+    /// # Errors
+    /// [`Failed`]: a change was not made.
+    fn change_response(&self, head: &Self::Head, edits: &ResponseEdits<'_>) -> Result<(), Failed>;
+
+    /// How the stream ended, at its log. `answered`: whether a response was seen.
+    fn ending(&self, answered: bool) -> Origin;
+
+    /// The gRPC status in the trailers of a response that has ended.
+    fn trailing_grpc_status(&self) -> Option<u8>;
+
+    /// Answers the request in the upstream's stead.
+    ///
+    /// # Errors
+    /// [`Failed`]: nothing was sent.
+    fn reply(&self, reply: &LocalReply) -> Result<(), Failed>;
+}
+
+/// What a host calls a metric.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricId(pub u32);
+
+/// The host did not do it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failed;

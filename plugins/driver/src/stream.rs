@@ -1,0 +1,232 @@
+//! One request and its response, phase by phase.
+
+use std::mem;
+use std::rc::Rc;
+
+use portcullis_policy::{
+    Ending, HostFailure, LocalReply, LogLine, Origin, Policy, Problem, Request, Sent, Verdict,
+};
+
+use crate::body::RequestBody;
+use crate::filter::Filter;
+use crate::host::{Exchange, Host};
+
+/// What becomes of a request for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It goes on.
+    Continue,
+    /// It goes no further: it was answered.
+    Stop,
+}
+
+/// One request and its response. Dropping it ends it, if nothing else has.
+pub struct Stream<P: Policy, H: Host> {
+    filter: Option<Rc<Filter<P, H>>>,
+    phase: Phase<P::Flow>,
+}
+
+/// How far a stream has come, with what is remembered of it.
+enum Phase<F> {
+    /// The policy has seen no request: a neighbour answered it, or the host did not show it.
+    Unseen,
+    /// The request goes on, or waits for its body.
+    Requested(Passed<F>),
+    /// A response has come.
+    Responded(Passed<F>),
+    /// Answered here: what follows is not the upstream's.
+    Answered(Option<F>),
+}
+
+/// A request that was let pass.
+struct Passed<F> {
+    flow: F,
+    body: RequestBody,
+}
+
+impl<P: Policy, H: Host> Stream<P, H> {
+    pub(crate) const fn new(filter: Option<Rc<Filter<P, H>>>) -> Self {
+        Self {
+            filter,
+            phase: Phase::Unseen,
+        }
+    }
+
+    /// The request's head. `count`: how many headers the host says there are; `ends`: whether it says that there is no body.
+    pub fn on_request<X: Exchange>(&mut self, exchange: &X, count: usize, ends: bool) -> Step {
+        let Some(filter) = self.filter.clone() else {
+            let reply = Problem::UNAVAILABLE.reply_blind();
+            return self.answer(exchange, &reply.because(P::NAME, "not_configured"));
+        };
+        filter.prepare();
+        let shown = exchange
+            .request_headers(count)
+            .and_then(|headers| Ok((headers, exchange.target()?)));
+        let (headers, target) = match shown {
+            Ok(shown) => shown,
+            Err(failure) => return self.fail(exchange, &filter, failure),
+        };
+        let request = Request::new(&headers, exchange);
+        let request = match &target {
+            Some(target) => request.with_target(target),
+            None => request,
+        };
+        let body = exchange.body(&request, ends, filter.policy.observes_ends());
+        let request = request.with_sent(body.sent);
+        let (verdict, flow) = filter.with_ports(|ports| filter.policy.on_request(&request, ports));
+        self.phase = Phase::Requested(Passed { flow, body });
+        match verdict {
+            Verdict::Refuse(reply) => self.answer(exchange, &reply),
+            Verdict::Continue(edits) => match exchange.change_request(&edits) {
+                Ok(()) => Step::Continue,
+                Err(_) => self.fail(exchange, &filter, HostFailure::Edit),
+            },
+        }
+    }
+
+    /// A part of the request's body, so many bytes of it. `ends`: whether it is the last.
+    pub fn on_request_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) -> Step {
+        let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed)) =
+            (self.filter.clone(), &mut self.phase)
+        else {
+            return Step::Continue;
+        };
+        passed.body.sent_at_deletion = Sent::Whole;
+        if passed.body.is_denied && size > 0 {
+            const REASON: &str = "preflight_with_body";
+            let line = LogLine::new(P::NAME, "refused").with("reason", REASON);
+            filter.with_ports(|ports| ports.telemetry.log(line));
+            let reply = Problem::LENGTH_REQUIRED.reply_blind();
+            return self.answer(exchange, &reply.because(P::NAME, REASON));
+        }
+        if ends {
+            filter.with_ports(|ports| filter.policy.on_request_sent(&mut passed.flow, ports));
+        }
+        Step::Continue
+    }
+
+    /// The response's head.
+    pub fn on_response<X: Exchange>(&mut self, exchange: &X) {
+        let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
+            return;
+        };
+        let Phase::Requested(mut passed) = mem::replace(&mut self.phase, Phase::Unseen) else {
+            return;
+        };
+        let head = exchange.response(filter.policy.writes_response_headers());
+        let changed = filter.with_ports(|ports| {
+            let edits = filter.policy.on_response(&mut passed.flow, &head, ports);
+            exchange.change_response(&head, &edits)
+        });
+        if changed.is_err() {
+            // The answer is worth more than what was to be added to it.
+            log::warn!(
+                "{}: the gateway did not take changes to a response",
+                P::NAME
+            );
+        }
+        self.phase = Phase::Responded(passed);
+    }
+
+    /// The stream has ended, and the host can be asked how.
+    pub fn on_log<X: Exchange>(&mut self, exchange: &X) {
+        match &self.phase {
+            Phase::Unseen => {}
+            Phase::Answered(_) => self.end(&Told(Origin::Gateway)),
+            Phase::Requested(_) => self.end(&Logged {
+                exchange,
+                answered: false,
+            }),
+            Phase::Responded(_) => self.end(&Logged {
+                exchange,
+                answered: true,
+            }),
+        }
+    }
+
+    fn end(&mut self, ending: &dyn Ending) {
+        let (
+            Some(filter),
+            Phase::Requested(Passed { flow, .. })
+            | Phase::Responded(Passed { flow, .. })
+            | Phase::Answered(Some(flow)),
+        ) = (&self.filter, &mut self.phase)
+        else {
+            return;
+        };
+        filter.with_ports(|ports| filter.policy.on_end(flow, ending, ports));
+    }
+
+    fn fail<X: Exchange>(
+        &mut self,
+        exchange: &X,
+        filter: &Filter<P, H>,
+        failure: HostFailure,
+    ) -> Step {
+        match filter.with_ports(|ports| filter.policy.on_host_failure(failure, ports)) {
+            None => Step::Continue,
+            Some(reply) => self.answer(exchange, &reply),
+        }
+    }
+
+    fn answer<X: Exchange>(&mut self, exchange: &X, reply: &LocalReply) -> Step {
+        self.phase = match mem::replace(&mut self.phase, Phase::Unseen) {
+            Phase::Unseen => Phase::Answered(None),
+            Phase::Requested(passed) | Phase::Responded(passed) => {
+                Phase::Answered(Some(passed.flow))
+            }
+            Phase::Answered(flow) => Phase::Answered(flow),
+        };
+        if exchange.reply(reply).is_err() {
+            log::error!(
+                "{}: the gateway did not send the answer; the request is held",
+                P::NAME
+            );
+        }
+        // Also where it was not sent: a request that is refused does not go on.
+        Step::Stop
+    }
+}
+
+impl<P: Policy, H: Host> Drop for Stream<P, H> {
+    fn drop(&mut self) {
+        let origin = match &self.phase {
+            Phase::Unseen => return,
+            Phase::Answered(_) => Origin::Gateway,
+            Phase::Requested(passed) | Phase::Responded(passed) => {
+                match passed.body.sent_at_deletion {
+                    // Nothing has gone on to the upstream: the client left, or what it sent was refused.
+                    Sent::HeadOnly => Origin::ClientGone,
+                    Sent::Whole => Origin::Lost,
+                }
+            }
+        };
+        self.end(&Told(origin));
+    }
+}
+
+/// An end whose log is at hand.
+struct Logged<'a, X> {
+    exchange: &'a X,
+    /// Whether a response was seen.
+    answered: bool,
+}
+
+impl<X: Exchange> Ending for Logged<'_, X> {
+    fn origin(&self) -> Origin {
+        self.exchange.ending(self.answered)
+    }
+
+    fn grpc_status(&self) -> Option<u8> {
+        self.exchange.trailing_grpc_status()
+    }
+}
+
+/// An end of which nothing more can be asked.
+struct Told(Origin);
+
+impl Ending for Told {
+    fn origin(&self) -> Origin {
+        self.0
+    }
+}
