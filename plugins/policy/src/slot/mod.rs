@@ -8,72 +8,17 @@
 //! identity 16 | record LEN | checksum 8
 //! ```
 
-use std::collections::BTreeMap;
-use std::hash::Hasher as _;
-
-use siphasher::sip::SipHasher24;
-use siphasher::sip128::{Hasher128 as _, SipHasher24 as SipHasher24x128};
+mod in_place;
+mod key;
+mod layout;
+mod sealed;
 
 use crate::{Expected, SharedStore, StoreError, Stored};
 
-const IDENTITY: usize = 16;
-const CHECKSUM: usize = 8;
-
-/// A record of a fixed size.
-pub trait Layout: Sized + Clone {
-    /// Names the record's format: change it when the format changes, so that what an older release
-    /// left in shared data is not misread.
-    const FORMAT: &'static str;
-    /// Writes all fields, in order.
-    fn encode(&self, to: &mut Writer);
-    /// Reads what [`Layout::encode`] wrote; `None` when it can't have.
-    fn decode(from: &mut Reader<'_>) -> Option<Self>;
-}
-
-/// A slot's name and what follows from it.
-#[derive(Clone, Debug)]
-pub struct SlotKey {
-    name: String,
-    identity: [u8; IDENTITY],
-}
-
-impl SlotKey {
-    /// A slot of that name. Names come from configuration, never from a request.
-    #[must_use]
-    pub fn new<L: Layout>(name: impl Into<String>) -> Self {
-        let name = name.into();
-        let mut hasher = SipHasher24x128::new();
-        hasher.write(L::FORMAT.as_bytes());
-        hasher.write(&[0]);
-        hasher.write(name.as_bytes());
-        Self {
-            identity: hasher.finish128().as_bytes(),
-            name,
-        }
-    }
-
-    /// Its name: the key in shared data.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-/// The first two of these names that Kong would take for one another: equal CRC32, as they stand or
-/// behind their first slash. What stands before it may name a zone of its own, and is then no part
-/// of the key.
-pub fn colliding<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<(&'a str, &'a str)> {
-    let mut seen = BTreeMap::new();
-    for name in names {
-        let in_zone = name.split_once('/').map_or(name, |(_, key)| key);
-        for (kind, key) in [("whole", name), ("in zone", in_zone)] {
-            if let Some(other) = seen.insert((kind, crc32fast::hash(key.as_bytes())), name) {
-                return Some((other, name));
-            }
-        }
-    }
-    None
-}
+pub use in_place::{SeenBytes, SlotInPlace};
+pub use key::{SlotKey, colliding};
+pub use layout::{Layout, Reader, Writer};
+use sealed::{Opened, open, seal};
 
 /// Why a slot was not read or changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +55,9 @@ pub enum Step<L, R> {
 /// that with a handful of workers a second round is rare and a tenth is unheard of.
 const ATTEMPTS: usize = 64;
 
+/// Reads of the same broken bytes, one after the other, after which nobody is still writing them.
+const BROKEN_FOR_GOOD: usize = 3;
+
 /// A slot as it was read, which a change can start from.
 #[derive(Clone, Debug)]
 pub struct Seen<L> {
@@ -130,41 +78,7 @@ impl<L> Seen<L> {
 /// # Errors
 /// [`SlotError`].
 pub fn look<L: Layout>(store: &dyn SharedStore, key: &SlotKey) -> Result<Seen<L>, SlotError> {
-    let mut broken: Option<(Stored, usize)> = None;
-    for _ in 0..ATTEMPTS {
-        let stored = match store.get(&key.name) {
-            Ok(stored) => stored,
-            Err(StoreError::Conflict) => continue,
-            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
-        };
-        let Some(stored) = stored else {
-            return Ok(Seen {
-                record: None,
-                expected: Expected::Absent,
-            });
-        };
-        let expected = Expected::Version(stored.version);
-        match open(key, &stored.bytes) {
-            Opened::Record(record) => {
-                let record = Some(record);
-                return Ok(Seen { record, expected });
-            }
-            Opened::Foreign => return Err(SlotError::Foreign),
-            // Torn, or broken for good: that it stays the same tells.
-            Opened::Broken => {
-                let times = match &broken {
-                    Some((before, times)) if *before == stored => times.saturating_add(1),
-                    _ => 1,
-                };
-                if times == BROKEN_FOR_GOOD {
-                    let record = None;
-                    return Ok(Seen { record, expected });
-                }
-                broken = Some((stored, times));
-            }
-        }
-    }
-    Err(SlotError::Contended)
+    look_as(store, key, |bytes| open(key, bytes))
 }
 
 /// Reads a slot; `None` when it was never written.
@@ -184,10 +98,7 @@ pub fn create<L: Layout>(
     key: &SlotKey,
     record: &L,
 ) -> Result<(), SlotError> {
-    match store.set(&key.name, &seal(key, record), Expected::Absent) {
-        Ok(()) | Err(StoreError::Conflict) => Ok(()),
-        Err(StoreError::Unavailable) => Err(SlotError::Unavailable),
-    }
+    create_as(store, key, &seal(key, record))
 }
 
 /// Changes a slot. `change` is shown the record (`None` when it was never written) and may be
@@ -211,127 +122,87 @@ pub fn update<L: Layout, R>(
 pub fn update_from<L: Layout, R>(
     store: &dyn SharedStore,
     key: &SlotKey,
-    mut seen: Seen<L>,
+    seen: Seen<L>,
     mut change: impl FnMut(Option<&L>) -> Step<L, R>,
 ) -> Result<R, SlotError> {
-    for attempt in 1..=ATTEMPTS {
-        let (record, result) = match change(seen.record()) {
-            Step::Keep(result) => return Ok(result),
-            Step::Write(record, result) => (record, result),
-        };
-        match store.set(&key.name, &seal(key, &record), seen.expected) {
-            Ok(()) => return Ok(result),
-            Err(StoreError::Conflict) if attempt == ATTEMPTS => {}
-            Err(StoreError::Conflict) => seen = look(store, key)?,
+    let change = |record: Option<L>| match change(record.as_ref()) {
+        Step::Keep(result) => Step::Keep(result),
+        Step::Write(record, result) => Step::Write(seal(key, &record), result),
+    };
+    update_as(store, key, seen, |bytes| open(key, bytes), change)
+}
+
+/// Reads a slot until its bytes are whole. `open` may take them, where they are.
+fn look_as<T>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+    open: impl Fn(&mut Vec<u8>) -> Opened<T>,
+) -> Result<Seen<T>, SlotError> {
+    let mut broken: Option<(Stored, usize)> = None;
+    for _ in 0..ATTEMPTS {
+        let stored = match store.get(key.name()) {
+            Ok(stored) => stored,
+            Err(StoreError::Conflict) => continue,
             Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
+        };
+        let Some(mut stored) = stored else {
+            return Ok(Seen {
+                record: None,
+                expected: Expected::Absent,
+            });
+        };
+        let expected = Expected::Version(stored.version);
+        match open(&mut stored.bytes) {
+            Opened::Record(record) => {
+                let record = Some(record);
+                return Ok(Seen { record, expected });
+            }
+            Opened::Foreign => return Err(SlotError::Foreign),
+            // Torn, or broken for good: that it stays the same tells.
+            Opened::Broken => {
+                let times = match &broken {
+                    Some((before, times)) if *before == stored => times.saturating_add(1),
+                    _ => 1,
+                };
+                if times == BROKEN_FOR_GOOD {
+                    let record = None;
+                    return Ok(Seen { record, expected });
+                }
+                broken = Some((stored, times));
+            }
         }
     }
     Err(SlotError::Contended)
 }
 
-/// Reads of the same broken bytes, one after the other, after which nobody is still writing them.
-const BROKEN_FOR_GOOD: usize = 3;
-
-enum Opened<L> {
-    Record(L),
-    Foreign,
-    Broken,
-}
-
-fn seal<L: Layout>(key: &SlotKey, record: &L) -> Vec<u8> {
-    let mut writer = Writer(Vec::with_capacity(1024));
-    writer.bytes(&key.identity);
-    record.encode(&mut writer);
-    let checksum = checksum(&writer.0);
-    writer.u64(checksum);
-    writer.0
-}
-
-fn open<L: Layout>(key: &SlotKey, bytes: &[u8]) -> Opened<L> {
-    let Some((sealed, sum)) = bytes
-        .len()
-        .checked_sub(CHECKSUM)
-        .and_then(|at| bytes.split_at_checked(at))
-    else {
-        return Opened::Broken;
-    };
-    if Reader(sum).u64() != Some(checksum(sealed)) {
-        return Opened::Broken;
-    }
-    let mut reader = Reader(sealed);
-    match reader.take(IDENTITY) {
-        Some(identity) if identity == key.identity => {}
-        _ => return Opened::Foreign,
-    }
-    match L::decode(&mut reader) {
-        Some(record) if reader.0.is_empty() => Opened::Record(record),
-        _ => Opened::Broken,
+fn create_as(store: &dyn SharedStore, key: &SlotKey, sealed: &[u8]) -> Result<(), SlotError> {
+    match store.set(key.name(), sealed, Expected::Absent) {
+        Ok(()) | Err(StoreError::Conflict) => Ok(()),
+        Err(StoreError::Unavailable) => Err(SlotError::Unavailable),
     }
 }
 
-/// Against accidents, not against attackers: only filters write shared data.
-fn checksum(bytes: &[u8]) -> u64 {
-    let mut hasher = SipHasher24::new();
-    hasher.write(bytes);
-    hasher.finish()
-}
-
-/// Writes numbers, little-endian.
-pub struct Writer(Vec<u8>);
-
-impl Writer {
-    /// Writes bytes.
-    pub fn bytes(&mut self, bytes: &[u8]) {
-        self.0.extend_from_slice(bytes);
+/// The loop that writes. `change` makes a slot's bytes of what it held.
+fn update_as<T, R>(
+    store: &dyn SharedStore,
+    key: &SlotKey,
+    mut seen: Seen<T>,
+    open: impl Fn(&mut Vec<u8>) -> Opened<T>,
+    mut change: impl FnMut(Option<T>) -> Step<Vec<u8>, R>,
+) -> Result<R, SlotError> {
+    for attempt in 1..=ATTEMPTS {
+        let (sealed, result) = match change(seen.record) {
+            Step::Keep(result) => return Ok(result),
+            Step::Write(sealed, result) => (sealed, result),
+        };
+        match store.set(key.name(), &sealed, seen.expected) {
+            Ok(()) => return Ok(result),
+            Err(StoreError::Conflict) if attempt == ATTEMPTS => break,
+            Err(StoreError::Conflict) => seen = look_as(store, key, &open)?,
+            Err(StoreError::Unavailable) => return Err(SlotError::Unavailable),
+        }
     }
-    /// Writes a byte.
-    pub fn u8(&mut self, value: u8) {
-        self.0.push(value);
-    }
-    /// Writes two bytes.
-    pub fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_le_bytes());
-    }
-    /// Writes four bytes.
-    pub fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_le_bytes());
-    }
-    /// Writes eight bytes.
-    pub fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_le_bytes());
-    }
-}
-
-/// Reads what a [`Writer`] wrote.
-pub struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    /// Reads bytes.
-    pub fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (head, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(head)
-    }
-    /// Reads a fixed number of bytes.
-    pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-    /// Reads a byte.
-    pub fn u8(&mut self) -> Option<u8> {
-        self.array::<1>().map(u8::from_le_bytes)
-    }
-    /// Reads two bytes.
-    pub fn u16(&mut self) -> Option<u16> {
-        self.array().map(u16::from_le_bytes)
-    }
-    /// Reads four bytes.
-    pub fn u32(&mut self) -> Option<u32> {
-        self.array().map(u32::from_le_bytes)
-    }
-    /// Reads eight bytes.
-    pub fn u64(&mut self) -> Option<u64> {
-        self.array().map(u64::from_le_bytes)
-    }
+    Err(SlotError::Contended)
 }
 
 #[cfg(test)]
@@ -450,19 +321,5 @@ mod tests {
         });
         assert_eq!(result, Err(SlotError::Foreign));
         assert!(store.written.borrow().is_empty());
-    }
-
-    #[test]
-    fn names_that_kong_would_take_for_one_another_are_found() {
-        // Two words with one CRC32, long known: "plumless" and "buckeroo".
-        assert_eq!(
-            colliding(["a", "plumless", "buckeroo"]),
-            Some(("plumless", "buckeroo"))
-        );
-        assert_eq!(
-            colliding(["zone/plumless", "z/buckeroo"]),
-            Some(("zone/plumless", "z/buckeroo"))
-        );
-        assert_eq!(colliding(["a", "b"]), None);
     }
 }
