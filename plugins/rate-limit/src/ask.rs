@@ -1,7 +1,7 @@
 //! Asks the limits, all or nothing.
 //!
 //! First all limits are looked at, which writes nothing. If one refuses, that is the end of it: a
-//! request that is refused changes no count, takes no place and pushes nobody out, whatever the
+//! request that is refused changes no count, takes no room and pushes nobody out, whatever the
 //! limits' order. Only then each is charged, starting from what was read, so that a request costs
 //! one read and one write for each limit. Where another worker was faster in between, a limit may
 //! refuse after all; then what was charged before it is given back.
@@ -14,7 +14,7 @@ use portcullis_policy::{LocalReply, Ports, Problem, Request};
 use crate::NAME;
 use crate::failure::Failure;
 use crate::key::{Fingerprint, NoKey, Source};
-use crate::limit::{Charge, Keyed, Limit, Look};
+use crate::limit::{Charge, Demand, Keyed, Limit, Look};
 use crate::policy::{Flow, RateLimit, Stage, refused_line};
 
 const QUOTA_EXCEEDED: Problem = Problem {
@@ -33,7 +33,7 @@ const KEY_AMBIGUOUS: Problem = Problem {
     title: "The request says in several ways what it is counted by",
 };
 
-/// Something that stands for a limit, by its place.
+/// Something that stands for a limit, by its index.
 type At<'a, T> = (usize, &'a Limit, T);
 
 impl RateLimit {
@@ -47,32 +47,32 @@ impl RateLimit {
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
         let before = flow.charges.len();
-        let keys = self.keys(stage, request, claims, flow, ports);
-        let asked = keys
-            .and_then(|keys| self.look(&keys, request, ports))
+        let demands = self.demands(stage, request, claims, flow, ports);
+        let asked = demands
+            .and_then(|demands| self.look(&demands, request, ports))
             .and_then(|looks| self.charge(looks, request, flow, ports));
         if let Err(reply) = asked {
             self.give_back(flow, ports);
             flow.replied = true;
             return Err(reply);
         }
-        for (place, charge) in flow.charges.iter().skip(before) {
-            if let Some(limit) = self.limits.get(*place) {
+        for (index, charge) in flow.charges.iter().skip(before) {
+            if let Some(limit) = self.limits.get(*index) {
                 limit.count_allowed(charge, ports);
             }
         }
         Ok(())
     }
 
-    /// Under what each limit that counts the request counts it.
-    fn keys(
+    /// What the request asks of each limit that counts it.
+    fn demands(
         &self,
         stage: Stage,
         request: &Request<'_>,
         claims: Option<&dyn Claims>,
         flow: &Flow,
         ports: &Ports<'_>,
-    ) -> Result<Vec<At<'_, Fingerprint>>, LocalReply> {
+    ) -> Result<Vec<At<'_, Demand>>, LocalReply> {
         let was_found = flow.address.get().is_some();
         let source = Source {
             request,
@@ -81,9 +81,9 @@ impl RateLimit {
             claim_headers: &self.claim_headers,
             address: &flow.address,
         };
-        let mut keys = Vec::new();
+        let mut demands = Vec::new();
         let mut refusal = None;
-        for (place, limit) in self.limits.iter().enumerate() {
+        for (index, limit) in self.limits.iter().enumerate() {
             if limit.before_auth != (stage == Stage::BeforeAuth) || !limit.counts(request) {
                 continue;
             }
@@ -92,7 +92,7 @@ impl RateLimit {
                 .and_then(|hash_key| limit.key(&source, &hash_key, ports));
             match key {
                 Ok(Keyed::Skipped) => {}
-                Ok(Keyed::Under(key)) => keys.push((place, limit, key)),
+                Ok(Keyed::Under(demand)) => demands.push((index, limit, demand)),
                 Ok(Keyed::Refused(why)) => {
                     limit.count_refused(None, ports);
                     let (reason, problem) = match why {
@@ -114,26 +114,26 @@ impl RateLimit {
         if !was_found && found.is_some_and(|found| found.unreadable) {
             ports.telemetry.count(self.address_unreadable);
         }
-        refusal.map_or(Ok(keys), Err)
+        refusal.map_or(Ok(demands), Err)
     }
 
     /// Looks at all limits, without charging one.
     fn look<'a>(
         &self,
-        keys: &[At<'a, Fingerprint>],
+        demands: &[At<'a, Demand>],
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) -> Result<Vec<At<'a, Look>>, LocalReply> {
-        let mut looks = Vec::with_capacity(keys.len());
+        let mut looks = Vec::with_capacity(demands.len());
         let mut refusal = None;
-        for (place, limit, key) in keys {
+        for (index, limit, demand) in demands {
             let now = ports.clock.now().map_err(|_| Failure::Clock);
             let look = now.and_then(|now| {
-                let look = limit.look(*key, request, now, ports);
+                let look = limit.look(*demand, now, ports);
                 look.map_err(Failure::Slot)
             });
             match look {
-                Ok(look) => looks.push((*place, *limit, look)),
+                Ok(look) => looks.push((*index, *limit, look)),
                 Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
             }
         }
@@ -143,7 +143,7 @@ impl RateLimit {
     /// Charges all limits that were looked at, unless one of them refuses.
     fn charge(
         &self,
-        looks: Vec<At<'_, Look>>,
+        mut looks: Vec<At<'_, Look>>,
         request: &Request<'_>,
         flow: &mut Flow,
         ports: &Ports<'_>,
@@ -153,33 +153,22 @@ impl RateLimit {
         if looks.iter().any(refuses) {
             return Err(self.exhausted(looks, Vec::new(), request, flow, ports));
         }
-        let (enforced, shadow): (Vec<_>, Vec<_>) = looks
-            .into_iter()
-            .partition(|(_, limit, _)| limit.mode == Mode::Enforce);
+        // Those in shadow last, so that what is only tried out never has to be given back.
+        looks.sort_by_key(|(_, limit, _)| limit.mode != Mode::Enforce);
         let mut refusal = None;
-        let mut enforced = enforced.into_iter();
-        while let Some((place, limit, look)) = enforced.next() {
+        let mut looks = looks.into_iter();
+        while let Some((index, limit, look)) = looks.next() {
             match limit.charge(look, ports) {
-                Ok(charge) if charge.is_admitted() => flow.charges.push((place, charge)),
-                Ok(charge) => {
-                    let looks = enforced.chain(shadow).collect();
-                    let refused = vec![(place, limit, charge)];
-                    return Err(self.exhausted(looks, refused, request, flow, ports));
+                Ok(charge) if charge.is_admitted() => flow.charges.push((index, charge)),
+                Ok(charge) if limit.mode == Mode::Enforce => {
+                    let refused = vec![(index, limit, charge)];
+                    return Err(self.exhausted(looks.collect(), refused, request, flow, ports));
                 }
-                Err(error) => {
-                    self.note(Failure::Slot(error), limit, request, ports, &mut refusal);
-                    if let Some(reply) = refusal {
-                        return Err(reply);
-                    }
-                }
-            }
-        }
-        // Last, so that what is only tried out never has to be given back.
-        for (place, limit, look) in shadow {
-            match limit.charge(look, ports) {
-                Ok(charge) if charge.is_admitted() => flow.charges.push((place, charge)),
                 Ok(charge) => self.tell_shadow(limit, charge.key(), request, ports),
                 Err(error) => self.note(Failure::Slot(error), limit, request, ports, &mut refusal),
+            }
+            if let Some(reply) = refusal {
+                return Err(reply);
             }
         }
         Ok(())
@@ -196,16 +185,16 @@ impl RateLimit {
         ports: &Ports<'_>,
     ) -> LocalReply {
         let mut charges = refused;
-        for (place, limit, look) in looks {
+        for (index, limit, look) in looks {
             if limit.mode != Mode::Enforce && !look.is_admitted() {
                 self.tell_shadow(limit, look.key(), request, ports);
             }
-            charges.push((place, limit, look.uncharged()));
+            charges.push((index, limit, look.uncharged()));
             if look.is_refusal_to_write() {
                 self.write_refusal(limit, look, ports);
             }
         }
-        charges.sort_by_key(|(place, _, _)| *place);
+        charges.sort_by_key(|(index, _, _)| *index);
         let waits = charges.iter().filter_map(|(_, limit, charge)| {
             let wait = limit.wait(charge)?;
             limit.count_refused(Some(charge.key()), ports);
@@ -223,7 +212,7 @@ impl RateLimit {
         let earlier = flow
             .charges
             .iter()
-            .filter_map(|(place, charge)| Some((self.limits.get(*place)?, charge)));
+            .filter_map(|(index, charge)| Some((self.limits.get(*index)?, charge)));
         let of_stage = charges.iter().map(|(_, limit, charge)| (*limit, charge));
         let standings: Vec<_> = earlier
             .chain(of_stage)

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use crate::KeyPart;
 use crate::key::WhenKeyMissing;
-use crate::quota::{Algorithm, Form};
+use crate::quota::{Algorithm, Quota};
 use crate::range::{Range, ranges, shares};
 
 /// Configuration of `rate_limit`.
@@ -162,6 +162,14 @@ const SHORTEST_WINDOW_NANOS: u64 = 1_000_000_000;
 /// Most limits of one filter: each that matches is a write to shared data.
 const MOST_LIMITS: usize = 32;
 
+impl LimitConfig {
+    /// How much may be used, and how that is counted.
+    pub(crate) fn to_quota(&self) -> Quota {
+        let burst = self.burst.map(Bounded::get);
+        Quota::new(self.algorithm, self.quota.get(), self.window.span(), burst)
+    }
+}
+
 impl Config {
     /// Each claim that a limit counts by must be known: by a `jwt_auth` beside this plugin, or by a
     /// header.
@@ -185,12 +193,12 @@ impl Config {
             }
         }
         let is_known = |path: &ClaimPath| headers.iter().any(|(claim, _)| claim == path);
-        for (place, limit) in self.limits.as_slice().iter().enumerate() {
+        for (index, limit) in self.limits.as_slice().iter().enumerate() {
             for (part, key) in limit.key.as_slice().iter().enumerate() {
                 if let KeyPart::Claim(path) = key
                     && !is_known(path)
                 {
-                    let at = format!("limits[{place}].key[{part}]");
+                    let at = format!("limits[{index}].key[{part}]");
                     let rule = format!(
                         "nobody tells the claim {:?}; expected its header in `claim_headers`, or \
                          the filter `edge` with `jwt_auth`",
@@ -214,7 +222,7 @@ impl Config {
         let own: Vec<_> = limits.iter().map(own).collect();
         let slots = shares(self.capacity.get(), &own)?;
         let placed = limits.iter().zip(slots).map(|(limit, slots)| {
-            let form = Form::of(limit.algorithm);
+            let form = limit.to_quota().counting().form();
             (limit.name.as_str(), slots, form)
         });
         Ok(ranges(&placed.collect::<Vec<_>>()))
@@ -228,11 +236,11 @@ impl Config {
                 format!("{} limits; at most {MOST_LIMITS}", limits.len()),
             ));
         }
-        for (place, limit) in limits.iter().enumerate() {
-            let at = |field: &str| format!("limits[{place}].{field}");
+        for (index, limit) in limits.iter().enumerate() {
+            let at = |field: &str| format!("limits[{index}].{field}");
             if limits
                 .iter()
-                .take(place)
+                .take(index)
                 .any(|other| other.name == limit.name)
             {
                 return Err(ConfigError::at(
@@ -244,10 +252,10 @@ impl Config {
                 return Err(ConfigError::at(at("window"), "shorter than 1s"));
             }
         }
-        for (place, name) in self.before_auth.0.iter().enumerate() {
+        for (index, name) in self.before_auth.0.iter().enumerate() {
             if !limits.iter().any(|limit| limit.name == *name) {
                 let message = format!("{:?} is not the name of a limit", name.as_str());
-                return Err(ConfigError::at(format!("before_auth[{place}]"), message));
+                return Err(ConfigError::at(format!("before_auth[{index}]"), message));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use crate::NAME;
 use crate::busiest::Summary;
 use crate::failure::Failure;
 use crate::key::Fingerprint;
-use crate::limit::Limit;
+use crate::limit::{Found, Limit};
 use crate::policy::RateLimit;
 
 /// Keys that a line of the log names.
@@ -90,8 +90,9 @@ impl RateLimit {
         if matches!(key, KeyNamed::Values { limit: None, .. }) {
             let mut counted = Vec::new();
             for (limit, key) in keys {
-                let counts = limit.counts_now(key, self.now(ports)?, ports);
-                if counts.map_err(|error| self.store_failed(error, ports))? {
+                let found = limit.look_at(key, self.now(ports)?, ports);
+                let found = found.map_err(|error| self.store_failed(error, ports))?;
+                if found.is_counted {
                     counted.push((limit, key));
                 }
             }
@@ -245,10 +246,10 @@ impl Limit {
         ports: &Ports<'_>,
     ) -> Result<Map<String, Value>, SlotError> {
         let mut shown = self.settings();
-        let left = self.look_at(key, now, ports)?;
+        let Found { is_counted, left } = self.look_at(key, now, ports)?;
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("caller", key.caller().into());
-        show("counted", self.counts_now(key, now, ports)?.into());
+        show("counted", is_counted.into());
         show("remaining", left.remaining.into());
         show("reset", left.reset.as_secs_ceil().into());
         show("retry_after", left.retry_after.as_secs_ceil().into());

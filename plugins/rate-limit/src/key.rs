@@ -13,7 +13,7 @@ use portcullis_policy::{
 use serde::Deserialize;
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
-use crate::quota::{Algorithm, Quota};
+use crate::quota::Quota;
 use crate::value::{self, Comma, Value};
 
 /// A part of a limit's key.
@@ -59,7 +59,7 @@ pub enum WhenKeyMissing {
 }
 
 /// A key as it is held: a keyed hash of the limit's name and all parts, so that no client can aim
-/// at another's place in the table.
+/// at another's slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint(pub(crate) [u8; 16]);
 
@@ -69,9 +69,9 @@ pub(crate) type HashKey = [u8; 16];
 /// Why a request has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NoKey {
-    /// It lacks the part at this place of the key.
+    /// It lacks the part of the key with this index.
     Missing(usize),
-    /// It has several values there, and is to have one.
+    /// It has several values of it, and is to have one.
     Several(usize),
     /// The gateway does not tell the client's address.
     AddressUnknown,
@@ -194,15 +194,15 @@ impl Fingerprint {
         when_missing: WhenKeyMissing,
     ) -> Result<Self, NoKey> {
         let mut hasher = hasher_of(limit, quota, hash_key);
-        for (place, part) in parts.iter().enumerate() {
+        for (index, part) in parts.iter().enumerate() {
             let mark = match part.write(source, &mut hasher)? {
                 Part::Missing if when_missing != WhenKeyMissing::Share => {
-                    return Err(NoKey::Missing(place));
+                    return Err(NoKey::Missing(index));
                 }
                 Part::Missing => 0,
                 Part::Found => 1,
                 Part::Several if when_missing == WhenKeyMissing::Deny => {
-                    return Err(NoKey::Several(place));
+                    return Err(NoKey::Several(index));
                 }
                 Part::Several => 2,
             };
@@ -315,8 +315,8 @@ impl Fingerprint {
 fn hasher_of(limit: &str, quota: &Quota, hash_key: &HashKey) -> SipHasher24 {
     let mut hasher = SipHasher24::new_with_key(hash_key);
     field(&mut hasher, limit.as_bytes());
-    hasher.write_u64(quota.window.as_nanos());
-    hasher.write_u8(u8::from(quota.algorithm == Algorithm::TokenBucket));
+    hasher.write_u64(quota.counting().rate().window.as_nanos());
+    hasher.write_u8(u8::from(matches!(quota, Quota::TokenBucket(_))));
     hasher
 }
 

@@ -1,6 +1,7 @@
 //! What makes one key, and what makes two.
 
 use super::*;
+use crate::quota::Algorithm;
 use portcullis_policy::{Headers, PeerAddress, Span};
 
 struct Peer;
@@ -58,12 +59,7 @@ fn of(
         claim_headers,
         address: &OnceCell::new(),
     };
-    let quota = Quota {
-        algorithm: Algorithm::FixedWindow,
-        quota: 1,
-        window: Span::from_secs(60),
-        burst: 1,
-    };
+    let quota = Quota::new(Algorithm::FixedWindow, 1, Span::from_secs(60), None);
     Fingerprint::of(limit, &quota, parts, &source, &[7; 16], when_missing)
 }
 

@@ -15,7 +15,7 @@ use crate::config::{CostConfig, LimitConfig, WhenUnserved};
 use crate::failure::Failure;
 use crate::headers::Standing;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
-use crate::quota::{Algorithm, Decision, Quota};
+use crate::quota::{Decision, Quota, Rate};
 use crate::range::Range;
 use crate::table::{Asked, Plan, Table};
 
@@ -27,7 +27,6 @@ pub(crate) struct Limit {
     pub(crate) name: String,
     matches: Match,
     key: Vec<KeyPart>,
-    quota: Quota,
     /// The first that matches says what a request costs.
     costs: Vec<(Match, u32)>,
     cost: u32,
@@ -74,7 +73,23 @@ pub(crate) enum Keyed {
     Skipped,
     /// It refuses it, for this reason.
     Refused(NoKey),
-    Under(Fingerprint),
+    Under(Demand),
+}
+
+/// What a request asks of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Demand {
+    key: Fingerprint,
+    cost: u32,
+}
+
+/// What is counted under a key.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// Whether something is that still limits.
+    pub(crate) is_counted: bool,
+    /// What is left, and how long an ordinary request would have to wait.
+    pub(crate) left: Decision,
 }
 
 impl Charge {
@@ -123,25 +138,26 @@ impl Limit {
         keeps_busiest: bool,
         metrics: &mut MetricRegistry,
     ) -> Result<Self, ConfigError> {
+        let quota = config.to_quota();
         let key = config.key.into_vec();
         if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
             return Err(ConfigError::at("key", "a claim is not known before_auth"));
         }
-        let quota = Quota {
-            algorithm: config.algorithm,
-            quota: config.quota.get(),
-            window: config.window.span(),
-            burst: burst(config.algorithm, config.burst, config.quota.get())?,
-        };
-        let cost = check_cost(config.cost, &quota).map_err(|e| e.within("cost"))?;
+        if config.burst.is_some() && !matches!(quota, Quota::TokenBucket(_)) {
+            let rule = "it is for `algorithm: token_bucket`";
+            return Err(ConfigError::at("burst", rule));
+        }
+        let window = config.window.span();
+        let largest_cost = quota.counting().largest_cost();
+        let cost = check_cost(config.cost, largest_cost).map_err(|e| e.within("cost"))?;
         let mut costs: Vec<(Match, u32)> = Vec::new();
-        for (place, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
+        for (index, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
             let before = costs.iter().map(|(before, _)| before);
-            check_reached("costs", place, &r#match, before)?;
-            let at = format!("costs[{place}].cost");
+            check_reached("costs", index, &r#match, before)?;
+            let at = format!("costs[{index}].cost");
             costs.push((
                 r#match,
-                check_cost(cost, &quota).map_err(|e| e.within(&at))?,
+                check_cost(cost, largest_cost).map_err(|e| e.within(&at))?,
             ));
         }
         let name = config.name.as_str().to_owned();
@@ -159,12 +175,11 @@ impl Limit {
             name,
             matches: config.matches,
             key,
-            busiest: keeps_busiest.then(|| Busiest::new(config.name.as_str(), quota.window)),
-            table: Table::new(range, quota.longest()),
-            quota,
+            busiest: keeps_busiest.then(|| Busiest::new(config.name.as_str(), window)),
+            table: Table::new(quota, range),
             costs,
             cost,
-            window_secs: config.window.span().as_secs_ceil(),
+            window_secs: window.as_secs_ceil(),
             when_key_missing: config.when_key_missing,
             when_unserved: config.when_unserved,
             told_skipped: Cell::new(false),
@@ -187,7 +202,7 @@ impl Limit {
         let when_missing = self.when_key_missing;
         let key = Fingerprint::of(
             &self.name,
-            &self.quota,
+            &self.table.quota,
             &self.key,
             source,
             hash_key,
@@ -195,11 +210,11 @@ impl Limit {
         );
         match key {
             Ok(key) => {
+                let cost = self.cost_of(source.request);
                 if let (Some(busiest), Ok(now)) = (&self.busiest, ports.clock.now()) {
-                    let cost = self.cost_of(source.request);
                     busiest.asked(key, cost, now, || label(&self.key, source));
                 }
-                Ok(Keyed::Under(key))
+                Ok(Keyed::Under(Demand { key, cost }))
             }
             Err(NoKey::AddressUnknown) => Err(Failure::Address),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
@@ -213,21 +228,19 @@ impl Limit {
     /// Looks at what a request would be charged.
     pub(crate) fn look(
         &self,
-        key: Fingerprint,
-        request: &Request<'_>,
+        Demand { key, cost }: Demand,
         now: Timestamp,
         ports: &Ports<'_>,
     ) -> Result<Look, SlotError> {
-        let cost = self.cost_of(request);
         let asked = Asked { key, cost, now };
-        let plan = self.table.look(ports.store, &self.quota, asked)?;
+        let plan = self.table.look(ports.store, asked)?;
         Ok(Look { asked, plan })
     }
 
     /// Charges a request that was looked at. If another worker was faster it may be refused.
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look { asked, plan } = look;
-        let charged = self.table.commit(ports.store, &self.quota, asked, plan)?;
+        let charged = self.table.commit(ports.store, asked, plan)?;
         Ok(Charge {
             asked,
             charged,
@@ -250,8 +263,7 @@ impl Limit {
     /// Gives back what a request was charged.
     pub(crate) fn give_back(&self, charge: &Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
         let Charge { asked, charged, .. } = charge;
-        self.table
-            .give_back(ports.store, &self.quota, *asked, charged)
+        self.table.give_back(ports.store, *asked, charged)
     }
 
     /// Gives back what a request was charged that was not served, once, where that is configured.
@@ -312,14 +324,14 @@ impl Limit {
         });
     }
 
-    /// Counts a request that lacks the part at `place`. The log hears of the first one: a limit that
+    /// Counts a request that lacks the part with this index. The log hears of the first one: a limit that
     /// never counts anything is most likely a mistake.
-    fn tell_skipped(&self, place: usize, request: &Request<'_>, ports: &Ports<'_>) {
+    fn tell_skipped(&self, index: usize, request: &Request<'_>, ports: &Ports<'_>) {
         ports.telemetry.count(self.metrics.skipped);
         if self.told_skipped.replace(true) {
             return;
         }
-        let part = self.key.get(place).map(KeyPart::to_string);
+        let part = self.key.get(index).map(KeyPart::to_string);
         let line = LogLine::new(NAME, "skipped")
             .with("reason", "key_missing")
             .with("limit", &self.name)
@@ -333,10 +345,10 @@ impl Limit {
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("mode", self.mode.as_str().into());
         show("key", self.parts().into());
-        show("quota", self.quota.quota.into());
+        show("quota", self.rate().quota.into());
         show("window", self.window_secs.into());
-        if self.quota.algorithm == Algorithm::TokenBucket {
-            show("burst", self.quota.burst.into());
+        if let Quota::TokenBucket(bucket) = &self.table.quota {
+            show("burst", bucket.burst.into());
         }
         shown
     }
@@ -348,7 +360,7 @@ impl Limit {
         client_address: &ClientAddress,
         hash_key: &HashKey,
     ) -> Result<Fingerprint, String> {
-        let (name, quota) = (&self.name, &self.quota);
+        let (name, quota) = (&self.name, &self.table.quota);
         Fingerprint::of_values(name, quota, &self.key, values, client_address, hash_key)
     }
 
@@ -357,35 +369,27 @@ impl Limit {
         self.key.iter().map(KeyPart::to_string).collect()
     }
 
-    /// Whether something that is counted under a key still matters.
-    pub(crate) fn counts_now(
-        &self,
-        key: Fingerprint,
-        now: Timestamp,
-        ports: &Ports<'_>,
-    ) -> Result<bool, SlotError> {
-        let used = self.table.used(ports.store, key)?;
-        Ok(used.is_some_and(|used| self.quota.idle_at(&used) > now))
-    }
-
     /// Whether something is or was counted under a key.
     pub(crate) fn holds(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<bool, SlotError> {
         Ok(self.table.used(ports.store, key)?.is_some())
     }
 
-    /// What an ordinary request of a key would find, and what is left before it.
+    /// What an ordinary request of a key would find.
     pub(crate) fn look_at(
         &self,
         key: Fingerprint,
         now: Timestamp,
         ports: &Ports<'_>,
-    ) -> Result<Decision, SlotError> {
-        let used = self.table.used(ports.store, key)?.unwrap_or_default();
-        let (next, _) = self.quota.charge(used, self.cost, now);
-        let (left, _) = self.quota.charge(used, 0, now);
-        Ok(Decision {
-            retry_after: next.retry_after,
-            ..left
+    ) -> Result<Found, SlotError> {
+        let used = self.table.used(ports.store, key)?;
+        let counting = self.table.quota.counting();
+        let charged = |cost| counting.charge(&mut used.unwrap_or_default(), cost, now);
+        Ok(Found {
+            is_counted: used.is_some_and(|used| counting.idle_at(&used) > now),
+            left: Decision {
+                retry_after: charged(self.cost).retry_after,
+                ..charged(0)
+            },
         })
     }
 
@@ -399,6 +403,10 @@ impl Limit {
     pub(crate) fn wait(&self, charge: &Charge) -> Option<u64> {
         let refuses = self.mode == Mode::Enforce && !charge.is_admitted();
         refuses.then(|| charge.charged.decision.retry_after.as_secs_ceil().max(1))
+    }
+
+    fn rate(&self) -> &Rate {
+        self.table.quota.counting().rate()
     }
 
     /// Seconds in a window.
@@ -418,15 +426,14 @@ impl Limit {
     /// Where the client stands after a request that was refused, by this limit or by another, so
     /// that nothing is charged.
     pub(crate) fn standing_uncharged(&self, charge: &Charge) -> Option<Standing<'_>> {
-        let before = charge.charged.before;
-        let (decision, _) = self.quota.charge(before, 0, charge.asked.now);
+        let decision = self.table.uncharged(charge.asked, &charge.charged);
         self.standing_at(&decision, self.wait(charge).unwrap_or(0))
     }
 
     fn standing_at(&self, decision: &Decision, wait: u64) -> Option<Standing<'_>> {
         (self.mode == Mode::Enforce).then(|| Standing {
             name: &self.name,
-            quota: self.quota.quota,
+            quota: self.rate().quota,
             window: self.window_secs,
             remaining: decision.remaining,
             reset: decision.reset.as_secs_ceil(),
@@ -435,24 +442,8 @@ impl Limit {
     }
 }
 
-/// How many requests a bucket holds.
-fn burst(
-    algorithm: Algorithm,
-    burst: Option<Bounded<1, 1_000_000_000, u32>>,
-    quota: u32,
-) -> Result<u32, ConfigError> {
-    match (algorithm, burst) {
-        (Algorithm::TokenBucket, Some(burst)) => Ok(burst.get()),
-        (Algorithm::FixedWindow | Algorithm::SlidingWindow, Some(_)) => Err(ConfigError::at(
-            "burst",
-            "it is for `algorithm: token_bucket`",
-        )),
-        (_, None) => Ok(quota),
-    }
-}
-
-fn check_cost(cost: Bounded<0, 1_000_000_000, u32>, quota: &Quota) -> Result<u32, ConfigError> {
-    let (cost, most) = (cost.get(), quota.largest_cost());
+fn check_cost(cost: Bounded<0, 1_000_000_000, u32>, most: u32) -> Result<u32, ConfigError> {
+    let cost = cost.get();
     if cost <= most {
         return Ok(cost);
     }

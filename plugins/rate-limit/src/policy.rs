@@ -58,7 +58,7 @@ pub enum Stage {
     AfterAuth,
 }
 
-/// What one request was charged, each by the place of its limit.
+/// What one request was charged, each by its limit's index.
 #[derive(Debug, Default)]
 pub struct Flow {
     pub(crate) charges: Vec<(usize, Charge)>,
@@ -90,7 +90,7 @@ impl RateLimit {
         let is_controlled = beside.control || control.is_some();
         let mut limits = Vec::new();
         let placed = config.limits.into_vec().into_iter().zip(&ranges);
-        for (place, (limit, range)) in placed.enumerate() {
+        for (index, (limit, range)) in placed.enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
             let limit = Limit::new(
                 limit,
@@ -100,7 +100,7 @@ impl RateLimit {
                 is_controlled,
                 setup.metrics,
             );
-            limits.push(limit.map_err(|error| error.within(&format!("limits[{place}]")))?);
+            limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
         let claim_headers = config.claim_headers.into_vec().into_iter();
         Ok(Self {
@@ -169,8 +169,8 @@ impl RateLimit {
     /// Gives back what a request was charged that the gateway did not serve, for no fault of its
     /// client's: an open breaker refused it, say. Only what `when_unserved` does not keep.
     pub fn return_unserved(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (place, charge) in &mut flow.charges {
-            if let Some(limit) = self.limits.get(*place)
+        for (index, charge) in &mut flow.charges {
+            if let Some(limit) = self.limits.get(*index)
                 && let Err(error) = limit.return_unserved(charge, ports)
             {
                 self.errors.count(Failure::Slot(error), ports);
@@ -180,8 +180,8 @@ impl RateLimit {
 
     /// Whether the gateway says that it could not serve this request, in the upstream's stead.
     fn is_unserved(&self, flow: &Flow, response: &dyn Response) -> bool {
-        let returns = |(place, _): &(usize, Charge)| {
-            let limit = self.limits.get(*place);
+        let returns = |(index, _): &(usize, Charge)| {
+            let limit = self.limits.get(*index);
             limit.is_some_and(|limit| limit.when_unserved == WhenUnserved::GiveBack)
         };
         flow.charges.iter().any(returns)
@@ -220,8 +220,8 @@ impl RateLimit {
 
     /// Gives back all that a request was charged.
     pub(crate) fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (place, charge) in flow.charges.drain(..).rev() {
-            let Some(limit) = self.limits.get(place) else {
+        for (index, charge) in flow.charges.drain(..).rev() {
+            let Some(limit) = self.limits.get(index) else {
                 continue;
             };
             if let Err(error) = limit.give_back(&charge, ports) {
@@ -243,7 +243,7 @@ impl RateLimit {
 
     fn standings(&self, flow: &Flow) -> Vec<Standing<'_>> {
         let standing =
-            |(place, charge): &(usize, Charge)| self.limits.get(*place)?.standing(charge);
+            |(index, charge): &(usize, Charge)| self.limits.get(*index)?.standing(charge);
         flow.charges.iter().filter_map(standing).collect()
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! A slot's name is a number on a ring; those of another size are on a ring of their own, since on
 //! Kong a value that changes its size crashes workers. A limit's slots begin where its own name says,
-//! so that neither its place in the list nor another limit moves them. Should two limits meet, which
+//! so that neither its index in the list nor another limit moves them. Should two limits meet, which
 //! of some thousand slots in eight million few do, the one whose name comes later begins behind the
 //! other.
 
@@ -11,11 +11,11 @@ use std::hash::Hasher as _;
 
 use portcullis_policy::config::ConfigError;
 use portcullis_policy::{
-    Layout, Reader, SharedStore, SlotError, SlotKey, Step, Writer, create, read, update,
+    Layout, Reader, SharedStore, SlotError, SlotInPlace, SlotKey, Step, Writer, read, update,
 };
 use siphasher::sip::SipHasher24;
 
-use crate::bucket::{Bucket, WAYS};
+use crate::bucket::{FORMAT, WAYS, begin, length};
 use crate::quota::Form;
 
 /// Slots on a ring. Those of both rings are named by four characters of 64.
@@ -34,9 +34,13 @@ pub(crate) struct Range {
 }
 
 impl Range {
-    /// The name of its `place`th slot.
-    pub(crate) fn slot_name(&self, place: u32) -> String {
-        slot_name(self.ring() | (self.first.wrapping_add(place) & MASK))
+    /// One of its slots.
+    pub(crate) fn slot(&self, index: u32) -> SlotInPlace {
+        SlotInPlace::new(FORMAT, self.slot_name(index), length(self.form))
+    }
+
+    fn slot_name(&self, index: u32) -> String {
+        slot_name(self.ring() | (self.first.wrapping_add(index) & MASK))
     }
 
     const fn ring(&self) -> u32 {
@@ -48,7 +52,7 @@ impl Range {
 
     fn names(&self) -> impl Iterator<Item = String> {
         let range = *self;
-        (0..range.slots).map(move |place| range.slot_name(place))
+        (0..range.slots).map(move |index| range.slot_name(index))
     }
 
     fn overlaps(&self, other: &Self) -> bool {
@@ -88,7 +92,7 @@ pub(crate) fn ranges(limits: &[(&str, u32, Form)]) -> Vec<Range> {
     let mut by_name: Vec<_> = limits.iter().enumerate().collect();
     by_name.sort_by_key(|(_, (name, ..))| *name);
     let mut placed: Vec<(usize, Range)> = Vec::with_capacity(limits.len());
-    for (place, (name, slots, form)) in by_name {
+    for (index, (name, slots, form)) in by_name {
         let mut hasher = SipHasher24::new();
         hasher.write(name.as_bytes());
         let mut range = Range {
@@ -103,9 +107,9 @@ pub(crate) fn ranges(limits: &[(&str, u32, Form)]) -> Vec<Range> {
             };
             range.first = other.first.wrapping_add(other.slots) & MASK;
         }
-        placed.push((place, range));
+        placed.push((index, range));
     }
-    placed.sort_by_key(|(place, _)| *place);
+    placed.sort_by_key(|(index, _)| *index);
     placed.into_iter().map(|(_, range)| range).collect()
 }
 
@@ -124,9 +128,9 @@ pub(crate) fn lay_out(store: &dyn SharedStore, ranges: &[Range]) -> Result<(), S
         return Ok(());
     }
     for range in ranges {
-        let empty = Bucket::new(range.form);
-        for name in range.names() {
-            create(store, &SlotKey::new::<Bucket>(name), &empty)?;
+        for index in 0..range.slots {
+            let slot = range.slot(index);
+            slot.create(store, |record| begin(record, range.form))?;
         }
     }
     update(store, &mark, |done: Option<&LaidOut>| match done {

@@ -1,24 +1,23 @@
 //! One limit's keys: a fixed number of slots, each with room for a few keys.
 //!
 //! A key lives in the slot that its fingerprint names (a set-associative cache). When that slot is
-//! full, the key that stops to matter first makes room.
+//! full, the key that expires first makes room.
 //!
 //! A request is asked for in two steps: [`Table::look`] reads and decides, [`Table::commit`] writes.
 //! So all limits can be looked at before one is charged, and a request that is refused leaves
 //! nothing behind.
 
-use portcullis_policy::{
-    Seen, SharedStore, SlotError, SlotKey, Span, Step, Timestamp, look, read, update, update_from,
-};
+use portcullis_policy::{SeenBytes, SharedStore, SlotError, SlotInPlace, Span, Step, Timestamp};
 
-use crate::bucket::{Ask, Bucket, Charged};
+use crate::bucket::{Ask, Bucket, Change, Charged, write};
 use crate::key::Fingerprint;
-use crate::quota::{Quota, Used};
+use crate::quota::{Decision, Form, Quota, Used};
 use crate::range::Range;
 
-/// Where a limit's keys are kept.
+/// How a limit counts, and where its keys are kept.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Table {
+    pub(crate) quota: Quota,
     range: Range,
     /// No count matters for longer than this.
     longest: Span,
@@ -27,16 +26,15 @@ pub(crate) struct Table {
 /// A slot as it was read, and what it makes of a request.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    slot: SlotKey,
-    seen: Seen<Bucket>,
-    next: Option<Bucket>,
+    slot: SlotInPlace,
+    seen: SeenBytes,
     pub(crate) charged: Charged,
 }
 
 impl Plan {
     /// Whether it has something to write.
     pub(crate) const fn writes(&self) -> bool {
-        self.next.is_some()
+        !self.charged.changes.is_empty()
     }
 }
 
@@ -49,29 +47,23 @@ pub(crate) struct Asked {
 }
 
 impl Table {
-    /// The table of a limit whose counts matter for `longest` at most.
-    pub(crate) const fn new(range: Range, longest: Span) -> Self {
-        Self { range, longest }
+    /// The table of a limit with that quota.
+    pub(crate) fn new(quota: Quota, range: Range) -> Self {
+        Self {
+            longest: quota.counting().longest(),
+            quota,
+            range,
+        }
     }
 
     /// Reads a request's slot, and decides without writing.
-    pub(crate) fn look(
-        &self,
-        store: &dyn SharedStore,
-        quota: &Quota,
-        asked: Asked,
-    ) -> Result<Plan, SlotError> {
+    pub(crate) fn look(&self, store: &dyn SharedStore, asked: Asked) -> Result<Plan, SlotError> {
         let slot = self.slot_of(asked.key);
-        let seen = look::<Bucket>(store, &slot)?;
-        let ask = self.ask(quota, asked);
-        let (charged, next) = match seen.record() {
-            Some(bucket) => bucket.charge(&ask),
-            None => Bucket::new(quota.form()).charge(&ask),
-        };
+        let seen = slot.look(store)?;
+        let charged = self.bucket(seen.record()).charge(&self.ask(asked));
         Ok(Plan {
             slot,
             seen,
-            next,
             charged,
         })
     }
@@ -81,21 +73,18 @@ impl Table {
     pub(crate) fn commit(
         &self,
         store: &dyn SharedStore,
-        quota: &Quota,
         asked: Asked,
         plan: Plan,
     ) -> Result<Charged, SlotError> {
-        let ask = self.ask(quota, asked);
-        let mut planned = Some((plan.charged, plan.next));
-        update_from(store, &plan.slot, plan.seen, |stored: Option<&Bucket>| {
-            let charge = || match stored {
-                Some(bucket) => bucket.charge(&ask),
-                None => Bucket::new(quota.form()).charge(&ask),
-            };
-            match planned.take().unwrap_or_else(charge) {
-                (charged, Some(next)) => Step::Write(next, charged),
-                (charged, None) => Step::Keep(charged),
+        let mut planned = Some(plan.charged);
+        plan.slot.update_from(store, plan.seen, |record| {
+            let charge = || self.bucket(record).charge(&self.ask(asked));
+            let charged = planned.take().unwrap_or_else(charge);
+            if charged.changes.is_empty() {
+                return Step::Keep(charged);
             }
+            write(record, self.form(), &charged.changes);
+            Step::Write((), charged)
         })
     }
 
@@ -103,24 +92,19 @@ impl Table {
     pub(crate) fn give_back(
         &self,
         store: &dyn SharedStore,
-        quota: &Quota,
         asked: Asked,
         charged: &Charged,
     ) -> Result<(), SlotError> {
         if asked.cost == 0 || charged.decision.charged.is_none() {
             return Ok(());
         }
-        let ask = self.ask(quota, asked);
-        update(
-            store,
-            &self.slot_of(asked.key),
-            |stored: Option<&Bucket>| match stored
-                .and_then(|bucket| bucket.give_back(charged, &ask))
-            {
-                Some(bucket) => Step::Write(bucket, ()),
-                None => Step::Keep(()),
-            },
-        )
+        let ask = self.ask(asked);
+        self.change(store, asked.key, |bucket| bucket.give_back(charged, &ask))
+    }
+
+    /// What a request would have left of the quota that was charged so, had it cost nothing.
+    pub(crate) fn uncharged(&self, asked: Asked, charged: &Charged) -> Decision {
+        charged.uncharged(self.quota.counting(), asked.now)
     }
 
     /// What a key has used; `None` where it has used nothing.
@@ -129,8 +113,8 @@ impl Table {
         store: &dyn SharedStore,
         key: Fingerprint,
     ) -> Result<Option<Used>, SlotError> {
-        let bucket = read::<Bucket>(store, &self.slot_of(key))?;
-        Ok(bucket.and_then(|bucket| bucket.used(key)))
+        let seen = self.slot_of(key).look(store)?;
+        Ok(self.bucket(seen.record()).used(key))
     }
 
     /// Forgets what a key has used.
@@ -139,29 +123,46 @@ impl Table {
         store: &dyn SharedStore,
         key: Fingerprint,
     ) -> Result<(), SlotError> {
-        update(
-            store,
-            &self.slot_of(key),
-            |stored: Option<&Bucket>| match stored.and_then(|bucket| bucket.without(key)) {
-                Some(bucket) => Step::Write(bucket, ()),
-                None => Step::Keep(()),
-            },
-        )
+        self.change(store, key, |bucket| bucket.without(key))
     }
 
-    fn ask<'a>(&self, quota: &'a Quota, asked: Asked) -> Ask<'a> {
+    fn change(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+        changes: impl Fn(Bucket<'_>) -> Vec<Change>,
+    ) -> Result<(), SlotError> {
+        let slot = self.slot_of(key);
+        slot.update_from(store, slot.look(store)?, |record| {
+            let changes = changes(self.bucket(record));
+            if changes.is_empty() {
+                return Step::Keep(());
+            }
+            write(record, self.form(), &changes);
+            Step::Write((), ())
+        })
+    }
+
+    fn ask(&self, asked: Asked) -> Ask<'_> {
         Ask {
             key: asked.key,
-            quota,
+            quota: self.quota.counting(),
             cost: asked.cost,
             now: asked.now,
             horizon: asked.now.after(self.longest),
         }
     }
 
-    fn slot_of(&self, key: Fingerprint) -> SlotKey {
-        let place = key.slot(self.range.slots);
-        SlotKey::new::<Bucket>(self.range.slot_name(place))
+    fn bucket<'r>(&self, record: &'r [u8]) -> Bucket<'r> {
+        Bucket::of(record, self.form())
+    }
+
+    fn form(&self) -> Form {
+        self.quota.counting().form()
+    }
+
+    fn slot_of(&self, key: Fingerprint) -> SlotInPlace {
+        self.range.slot(key.slot(self.range.slots))
     }
 }
 
@@ -171,36 +172,29 @@ mod tests {
     use portcullis_sim::{Dialect, Zone, ZoneStore};
 
     use super::*;
-    use crate::quota::{Algorithm, Form};
+    use crate::quota::Algorithm;
     use crate::range::ranges;
 
     const NOW: Timestamp = Timestamp::from_unix_secs(1_767_254_400);
 
     struct Setting {
         table: Table,
-        quota: Quota,
         store: SharedData<ZoneStore>,
     }
 
     impl Setting {
         fn new() -> Self {
-            let quota = Quota {
-                algorithm: Algorithm::FixedWindow,
-                quota: 2,
-                window: Span::from_secs(60),
-                burst: 2,
-            };
+            let quota = Quota::new(Algorithm::FixedWindow, 2, Span::from_secs(60), None);
             Self {
-                table: Table::new(ranges(&[("a", 4, Form::Count)])[0], quota.longest()),
-                quota,
+                table: Table::new(quota, ranges(&[("a", 4, Form::Count)])[0]),
                 store: SharedData(ZoneStore::new(&Zone::new(Dialect::Envoy), None)),
             }
         }
 
         fn charge(&self, asked: Asked) -> (bool, Charged) {
-            let plan = self.table.look(&self.store, &self.quota, asked).unwrap();
+            let plan = self.table.look(&self.store, asked).unwrap();
             let writes = plan.writes();
-            let charged = self.table.commit(&self.store, &self.quota, asked, plan);
+            let charged = self.table.commit(&self.store, asked, plan);
             (writes, charged.unwrap())
         }
     }
@@ -224,10 +218,10 @@ mod tests {
         assert!(!writes && free.decision.charged.is_some());
         let give_back = |cost, charged: &Charged| {
             let before = (setting.store.0.reads(), setting.store.0.writes());
-            let (table, quota) = (&setting.table, &setting.quota);
-            table
-                .give_back(&setting.store, quota, asked(cost), charged)
-                .unwrap();
+            let given_back = setting
+                .table
+                .give_back(&setting.store, asked(cost), charged);
+            given_back.unwrap();
             (
                 setting.store.0.reads() - before.0,
                 setting.store.0.writes() - before.1,
@@ -251,5 +245,88 @@ mod tests {
         let writes = setting.store.0.writes();
         setting.table.forget(&setting.store, asked(0).key).unwrap();
         assert_eq!(setting.store.0.writes(), writes);
+    }
+
+    /// How each algorithm decides and what it writes, over a long run of requests, of which some are
+    /// given back, some are never written, and some come while the clock is set: as the first release
+    /// that kept such slots did, to the byte.
+    #[test]
+    fn what_slots_hold_and_what_is_made_of_it_is_what_was_released() {
+        use Algorithm::{FixedWindow, SlidingWindow, TokenBucket};
+        for (algorithm, quota, expected) in [
+            (FixedWindow, 5, 0x8280_050c_0778_e85c),
+            (FixedWindow, 40, 0x474e_929c_a5c3_2cda),
+            (SlidingWindow, 5, 0xb06a_0d43_1663_2e43),
+            (SlidingWindow, 40, 0x0fde_3218_ea73_67b2),
+            (TokenBucket, 5, 0xc07a_2dde_c39d_3790),
+            (TokenBucket, 40, 0xa63e_aa95_4d94_aafc),
+        ] {
+            assert_eq!(run(algorithm, quota), expected, "{algorithm:?} {quota}");
+        }
+    }
+
+    fn run(algorithm: Algorithm, quota: u32) -> u64 {
+        use std::hash::Hasher as _;
+
+        let quota = Quota::new(algorithm, quota, Span::from_secs(60), Some(7));
+        let zone = Zone::new(Dialect::Envoy);
+        let store = SharedData(ZoneStore::new(&zone, None));
+        let table = Table::new(quota, ranges(&[("a", 1, quota.counting().form())])[0]);
+        let mut random = 1_u64;
+        let mut draw = |below: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut hasher = siphasher::sip::SipHasher24::new();
+        let mut charges: Vec<(Asked, Charged)> = Vec::new();
+        let mut now = NOW.unix_nanos();
+        for _ in 0..5_000 {
+            now += draw(2) * draw(4_000_000_000);
+            if draw(60) == 0 {
+                now -= draw(200) * 1_000_000_000;
+            }
+            if draw(200) == 0 {
+                now += draw(2_000) * 1_000_000_000;
+            }
+            let mut key = [0; 16];
+            key[15] = u8::try_from(draw(11)).unwrap();
+            key[0] = 7;
+            let asked = Asked {
+                key: Fingerprint(key),
+                cost: [0, 1, 1, 2, 5][draw(5) as usize],
+                now: Timestamp::from_unix_nanos(now),
+            };
+            let plan = table.look(&store, asked).unwrap();
+            hasher.write_u8(u8::from(plan.writes()));
+            let charged = match draw(10) {
+                0 => plan.charged,
+                _ => table.commit(&store, asked, plan).unwrap(),
+            };
+            let decision = charged.decision;
+            hasher.write(format!("{decision:?} {}", charged.evicted).as_bytes());
+            let uncharged = table.uncharged(asked, &charged);
+            hasher.write_u32(uncharged.remaining);
+            hasher.write_u64(uncharged.reset.as_nanos());
+            if decision.charged.is_some() {
+                charges.push((asked, charged));
+            }
+            if draw(3) == 0 && !charges.is_empty() {
+                let index = draw(charges.len() as u64) as usize;
+                let (mut asked, charged) = charges.swap_remove(index);
+                if draw(2) == 0 {
+                    asked.now = Timestamp::from_unix_nanos(now);
+                }
+                table.give_back(&store, asked, &charged).unwrap();
+            }
+            if draw(100) == 0 {
+                table.forget(&store, Fingerprint(key)).unwrap();
+            }
+            for name in zone.keys() {
+                hasher.write(&zone.get(&name).unwrap().0);
+            }
+        }
+        hasher.finish()
     }
 }

@@ -1,16 +1,16 @@
 //! When requests came, in a record of a fixed size: the latest twelve parts of the time, each with
 //! what was used in it.
 
-use portcullis_policy::{Reader, Writer};
+use super::used::{Form, Kept, Used};
 
 /// Parts of a log. Twelve of them keep a slot of eight keys under a kilobyte, with what Kong's zone
 /// adds to it.
-pub(crate) const PARTS: usize = 12;
+pub(super) const PARTS: usize = 12;
 
 /// Parts that do not overlap, the latest first. Times are in ticks since 1970; how long a tick is,
 /// and how many of them a part may span, its user says.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Log {
+pub(super) struct Log {
     /// When the latest part begins.
     latest: u64,
     parts: [Part; PARTS],
@@ -86,15 +86,15 @@ impl Log {
     /// Takes off what was used in the part that begins at `tick`.
     pub(super) fn take(&mut self, tick: u64, cost: u32) {
         let found = self.parts.iter().position(|part| self.begin(part) == tick);
-        let Some(place) = found else { return };
-        let Some(part) = self.parts.get_mut(place) else {
+        let Some(index) = found else { return };
+        let Some(part) = self.parts.get_mut(index) else {
             return;
         };
         part.used = part.used.saturating_sub(cost);
         if part.used > 0 {
             return;
         }
-        if let Some(behind) = self.parts.get_mut(place..) {
+        if let Some(behind) = self.parts.get_mut(index..) {
             behind.rotate_left(1);
         }
         let [.., last] = &mut self.parts;
@@ -112,41 +112,55 @@ impl Log {
     fn begin(&self, part: &Part) -> u64 {
         self.latest.saturating_sub(u64::from(part.age))
     }
-
-    pub(crate) fn encode(&self, to: &mut Writer) {
-        to.u64(self.latest);
-        for part in &self.parts {
-            to.u16(part.age);
-            to.u32(part.used);
-        }
-    }
-
-    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        let mut log = Self {
-            latest: from.u64()?,
-            ..Self::default()
-        };
-        for part in &mut log.parts {
-            part.age = from.u16()?;
-            part.used = from.u32()?;
-        }
-        Some(log)
-    }
 }
 
-/// All parts as large and as old as can be read.
-#[cfg(test)]
-pub(super) fn worst() -> Log {
-    let (age, used) = (u16::MAX, u32::MAX);
-    Log {
-        latest: u64::MAX,
-        parts: [Part { age, used }; PARTS],
+/// `latest 8 | age 2, used 4 | …`
+impl Kept for Log {
+    const FORM: Form = Form::Log;
+
+    fn decode(used: &Used) -> Self {
+        let [a, b, c, d, e, f, g, h, parts @ ..] = &used.0;
+        let mut log = Self {
+            latest: u64::from_le_bytes([*a, *b, *c, *d, *e, *f, *g, *h]),
+            ..Self::default()
+        };
+        let (parts, _) = parts.as_chunks();
+        for (part, [a, b, c, d, e, f]) in log.parts.iter_mut().zip(parts) {
+            part.age = u16::from_le_bytes([*a, *b]);
+            part.used = u32::from_le_bytes([*c, *d, *e, *f]);
+        }
+        log
+    }
+
+    fn encode(&self) -> Used {
+        let mut used = Used::default();
+        if self.is_empty() {
+            return used;
+        }
+        if let Some((latest, parts)) = used.0.split_first_chunk_mut() {
+            *latest = self.latest.to_le_bytes();
+            let (parts, _) = parts.as_chunks_mut();
+            for (part, to) in self.parts.iter().zip(parts) {
+                let ([a, b], [c, d, e, f]) = (part.age.to_le_bytes(), part.used.to_le_bytes());
+                *to = [a, b, c, d, e, f];
+            }
+        }
+        used
+    }
+
+    fn amount(&self) -> u32 {
+        self.used()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// All parts as large and as old as can be read.
+    fn worst() -> Log {
+        Log::decode(&Used::read(&[u8::MAX; 80]))
+    }
 
     fn parts(log: &Log) -> Vec<(u64, u32)> {
         log.earliest_first().collect()

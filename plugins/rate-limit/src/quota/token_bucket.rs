@@ -8,103 +8,163 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::{Count, Decision, LATEST, Quota};
+use super::counting::{Decision, LATEST, Method, Rate};
+use super::used::{Form, Kept, Used};
 
-pub(super) fn charge(quota: &Quota, used: Count, cost: u32, now: Timestamp) -> (Decision, Count) {
-    let (now, full) = (point(quota, now), full_at(quota, &used));
-    let spent = full.saturating_sub(now);
-    let price = token(quota).saturating_mul(u128::from(cost));
-    let missing = spent.saturating_add(price).saturating_sub(capacity(quota));
-    let admitted = cost == 0 || missing == 0;
-    let spent = if admitted {
-        spent.saturating_add(price)
-    } else {
-        spent
-    };
-    let left = capacity(quota).saturating_sub(spent);
-    let remaining = left.checked_div(token(quota)).unwrap_or(0);
-    let next = stored(quota, now.saturating_add(spent));
-    let decision = Decision {
-        charged: admitted.then_some(next.at),
-        remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
-        reset: nanos(quota, spent),
-        retry_after: if admitted {
-            Span::ZERO
-        } else {
-            nanos(quota, missing)
-        },
-    };
-    let used = if admitted && cost > 0 { next } else { used };
-    (decision, used)
+/// A bucket.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TokenBucket {
+    pub(super) rate: Rate,
+    /// Requests that it holds; 1 to 10⁹.
+    pub(crate) burst: u32,
 }
 
-pub(super) fn precedes(quota: &Quota, now: Timestamp, used: &Count) -> bool {
-    let spent = full_at(quota, used).saturating_sub(point(quota, now));
-    let latest = u128::from(LATEST).saturating_mul(parts(quota));
-    spent > capacity(quota).saturating_add(latest)
+/// When a bucket is full again.
+#[derive(Default)]
+pub(super) struct FullAt {
+    /// Nanoseconds since 1970.
+    nanos: u64,
+    /// The part of a nanosecond that is missing there, one of `quota`. With another quota than it was
+    /// written with it is wrong by less than a nanosecond.
+    part: u32,
 }
 
-pub(super) fn exhausted(quota: &Quota, now: Timestamp) -> Count {
-    stored(quota, point(quota, now).saturating_add(capacity(quota)))
-}
+impl Kept for FullAt {
+    const FORM: Form = Form::Count;
 
-/// How long an empty bucket takes to be full, with the time by which a clock may be late.
-pub(super) fn longest(quota: &Quota) -> Span {
-    let latest = u128::from(LATEST).saturating_mul(parts(quota));
-    nanos(quota, capacity(quota).saturating_add(latest))
-}
-
-pub(super) fn idle_at(used: &Count) -> Timestamp {
-    Timestamp::from_unix_nanos(used.at.saturating_add(1))
-}
-
-/// `full`: when the bucket was to be full after that charge. If it has been, the charge has dripped
-/// in again, and what is missing now was taken by others.
-pub(super) fn give_back(quota: &Quota, used: Count, full: u64, cost: u32, now: Timestamp) -> Count {
-    if now.unix_nanos() >= full {
-        return used;
+    fn decode(used: &Used) -> Self {
+        let (nanos, part, _) = used.numbers();
+        Self { nanos, part }
     }
-    let price = token(quota).saturating_mul(u128::from(cost));
-    stored(quota, full_at(quota, &used).saturating_sub(price))
+
+    fn encode(&self) -> Used {
+        Used::from_numbers(self.nanos, self.part, 0)
+    }
+
+    /// Of those that are full in one nanosecond.
+    fn amount(&self) -> u32 {
+        self.part
+    }
 }
 
-/// Parts of a nanosecond.
-fn parts(quota: &Quota) -> u128 {
-    u128::from(quota.quota.max(1))
+impl Method for TokenBucket {
+    type Used = FullAt;
+
+    fn rate(&self) -> &Rate {
+        &self.rate
+    }
+
+    fn largest_cost(&self) -> u32 {
+        self.burst
+    }
+
+    fn charge(&self, used: &mut FullAt, cost: u32, now: Timestamp) -> Decision {
+        let now = self.point(now);
+        let spent = self.full_at(used).saturating_sub(now);
+        let price = self.price(cost);
+        let missing = spent.saturating_add(price).saturating_sub(self.capacity());
+        let admitted = cost == 0 || missing == 0;
+        let spent = if admitted {
+            spent.saturating_add(price)
+        } else {
+            spent
+        };
+        let left = self.capacity().saturating_sub(spent);
+        let remaining = left.checked_div(self.token()).unwrap_or(0);
+        let next = self.kept(now.saturating_add(spent));
+        let decision = Decision {
+            charged: admitted.then_some(next.nanos),
+            remaining: u32::try_from(remaining).unwrap_or(u32::MAX),
+            reset: self.nanos(spent),
+            retry_after: if admitted {
+                Span::ZERO
+            } else {
+                self.nanos(missing)
+            },
+        };
+        if admitted && cost > 0 {
+            *used = next;
+        }
+        decision
+    }
+
+    /// `full`: when the bucket was to be full after that charge. If it has been, the charge has dripped
+    /// in again, and what is missing now was taken by others.
+    fn give_back(&self, used: &mut FullAt, full: u64, cost: u32, now: Timestamp) {
+        if now.unix_nanos() < full {
+            let full_at = self.full_at(used).saturating_sub(self.price(cost));
+            *used = self.kept(full_at);
+        }
+    }
+
+    fn precedes(&self, now: Timestamp, used: &FullAt) -> bool {
+        let spent = self.full_at(used).saturating_sub(self.point(now));
+        spent > self.capacity().saturating_add(self.latest())
+    }
+
+    fn exhausted(&self, now: Timestamp) -> FullAt {
+        self.kept(self.point(now).saturating_add(self.capacity()))
+    }
+
+    /// How long an empty bucket takes to be full, with the time by which a clock may be late.
+    fn longest(&self) -> Span {
+        self.nanos(self.capacity().saturating_add(self.latest()))
+    }
+
+    fn idle_at(&self, used: &FullAt) -> Timestamp {
+        Timestamp::from_unix_nanos(used.nanos.saturating_add(1))
+    }
+
+    fn is_unused(&self, used: &FullAt, now: Timestamp) -> bool {
+        used.nanos <= now.unix_nanos()
+    }
 }
 
-/// What a token takes to drip in.
-fn token(quota: &Quota) -> u128 {
-    u128::from(quota.nanos())
-}
+impl TokenBucket {
+    /// Parts of a nanosecond.
+    fn parts(&self) -> u128 {
+        u128::from(self.rate.quota.max(1))
+    }
 
-/// What an empty bucket takes to be full.
-fn capacity(quota: &Quota) -> u128 {
-    token(quota).saturating_mul(u128::from(quota.burst))
-}
+    /// What a token takes to drip in.
+    fn token(&self) -> u128 {
+        u128::from(self.rate.nanos())
+    }
 
-fn point(quota: &Quota, now: Timestamp) -> u128 {
-    u128::from(now.unix_nanos()).saturating_mul(parts(quota))
-}
+    fn price(&self, cost: u32) -> u128 {
+        self.token().saturating_mul(u128::from(cost))
+    }
 
-/// Parts as whole nanoseconds, rounded up: nobody is told to come too early.
-fn nanos(quota: &Quota, span: u128) -> Span {
-    Span::from_nanos(u64::try_from(span.div_ceil(parts(quota))).unwrap_or(u64::MAX))
-}
+    /// What an empty bucket takes to be full.
+    fn capacity(&self) -> u128 {
+        self.price(self.burst)
+    }
 
-/// The part of a nanosecond is of `quota` parts; with another quota than it was written with it is
-/// wrong by less than a nanosecond.
-fn full_at(quota: &Quota, used: &Count) -> u128 {
-    let whole = u128::from(used.at).saturating_mul(parts(quota));
-    whole.saturating_add(u128::from(used.current).min(parts(quota)))
-}
+    /// By how much a clock may be late.
+    fn latest(&self) -> u128 {
+        u128::from(LATEST).saturating_mul(self.parts())
+    }
 
-fn stored(quota: &Quota, full_at: u128) -> Count {
-    let whole = full_at.checked_div(parts(quota)).unwrap_or(0);
-    let part = full_at.checked_rem(parts(quota)).unwrap_or(0);
-    Count {
-        at: u64::try_from(whole).unwrap_or(u64::MAX),
-        current: u32::try_from(part).unwrap_or(0),
-        previous: 0,
+    fn point(&self, now: Timestamp) -> u128 {
+        u128::from(now.unix_nanos()).saturating_mul(self.parts())
+    }
+
+    /// Parts as whole nanoseconds, rounded up: nobody is asked to come too early.
+    fn nanos(&self, span: u128) -> Span {
+        Span::from_nanos(u64::try_from(span.div_ceil(self.parts())).unwrap_or(u64::MAX))
+    }
+
+    fn full_at(&self, used: &FullAt) -> u128 {
+        let whole = u128::from(used.nanos).saturating_mul(self.parts());
+        whole.saturating_add(u128::from(used.part).min(self.parts()))
+    }
+
+    fn kept(&self, full_at: u128) -> FullAt {
+        let whole = full_at.checked_div(self.parts()).unwrap_or(0);
+        let part = full_at.checked_rem(self.parts()).unwrap_or(0);
+        FullAt {
+            nanos: u64::try_from(whole).unwrap_or(u64::MAX),
+            part: u32::try_from(part).unwrap_or(0),
+        }
     }
 }
