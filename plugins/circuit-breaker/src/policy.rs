@@ -233,7 +233,7 @@ impl Policy for CircuitBreaker {
                     if let Some(cause) = Classifier::breaks_off(origin(), client) {
                         circuit.tell_broken_off(cause, ports);
                     }
-                    (circuit.classifier.rest(ending.origin(), grpc, client), pace)
+                    (circuit.classifier.rest(origin(), grpc, client), pace)
                 }
                 Progress::Settled => continue,
             };
