@@ -3,6 +3,7 @@
 use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
+use twox_hash::XxHash64;
 
 use super::key::{IDENTITY, SlotKey};
 use super::layout::{Layout, Reader, Writer};
@@ -77,7 +78,10 @@ pub(super) fn check<'b>(key: &SlotKey, bytes: &'b [u8]) -> Opened<&'b [u8]> {
         return Opened::Broken;
     };
     if *sum != checksum(sealed).to_le_bytes() {
-        return Opened::Broken;
+        return match *sum == former_checksum(sealed).to_le_bytes() {
+            true => Opened::Foreign,
+            false => Opened::Broken,
+        };
     }
     match sealed.split_first_chunk::<IDENTITY>() {
         Some((identity, record)) if *identity == key.identity => Opened::Record(record),
@@ -85,9 +89,46 @@ pub(super) fn check<'b>(key: &SlotKey, bytes: &'b [u8]) -> Opened<&'b [u8]> {
     }
 }
 
-/// Against accidents, not against attackers: only filters write shared data.
+/// Against accidents, not against attackers: only filters write shared data (XXH64, xxHash specification 0.1.1).
 fn checksum(bytes: &[u8]) -> u64 {
+    XxHash64::oneshot(0, bytes)
+}
+
+/// That of releases before this one. What they wrote is whole: while both are at work in one process neither may take the
+/// other's slots for broken and begin them anew.
+fn former_checksum(bytes: &[u8]) -> u64 {
     let mut hasher = SipHasher24::new();
     hasher.write(bytes);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot() -> SlotKey {
+        SlotKey::of_format("f/1", "a".to_owned())
+    }
+
+    #[test]
+    fn a_single_bit_that_differs_is_noticed_wherever_it_is() {
+        let mut whole = zeroed(&slot(), 40);
+        renew(&mut whole);
+        assert!(matches!(check(&slot(), &whole), Opened::Record(_)));
+        for bit in 0..whole.len() * 8 {
+            let mut torn = whole.clone();
+            torn[bit / 8] ^= 1 << (bit % 8);
+            assert!(matches!(check(&slot(), &torn), Opened::Broken), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn what_a_former_release_wrote_is_foreign_and_not_broken() {
+        let mut theirs = zeroed(&slot(), 40);
+        let (sealed, sum) = theirs.split_last_chunk_mut::<CHECKSUM>().unwrap();
+        *sum = former_checksum(sealed).to_le_bytes();
+        assert!(matches!(check(&slot(), &theirs), Opened::Foreign));
+        theirs[20] ^= 1;
+        assert!(matches!(check(&slot(), &theirs), Opened::Broken));
+    }
 }
