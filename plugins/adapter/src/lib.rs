@@ -18,6 +18,11 @@ mod store;
 
 use portcullis_policy::Policy;
 
+/// Two-level segregated fit (Masmano et al., 2004): a request allocates and frees some dozen times.
+#[cfg(target_arch = "wasm32")]
+#[global_allocator]
+static ALLOCATOR: rlsf::SmallGlobalTlsf = rlsf::SmallGlobalTlsf::new();
+
 /// Makes a filter of a policy: the one line of a filter crate.
 #[macro_export]
 macro_rules! filter {
