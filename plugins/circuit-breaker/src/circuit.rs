@@ -5,7 +5,7 @@ use std::cell::Cell;
 
 use portcullis_policy::config::{IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, LogLine, MetricRegistry, Ports, Request, Sent, SlotKey, Span, Step,
+    ClockUnavailable, Failure, LogLine, MetricRegistry, Ports, Request, Sent, SlotKey, Span, Step,
     Timestamp, read, update,
 };
 
@@ -15,7 +15,6 @@ use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force};
-use crate::fault::Fault;
 use crate::metrics::Metrics;
 use crate::record::slot_name;
 use crate::run::{Heads, OnRecord};
@@ -94,7 +93,7 @@ impl Circuit {
 
     /// Decides on a request of which so much has come. A closed breaker costs one read, a refusal
     /// one read and the time; only a probe is written down.
-    pub(crate) fn admit(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Fault> {
+    pub(crate) fn admit(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Failure> {
         let answer = self.decide(sent, ports)?;
         if let Ok(ticket) = &answer {
             ports.telemetry.count(self.metrics.admitted);
@@ -107,7 +106,7 @@ impl Circuit {
         Ok(answer)
     }
 
-    fn decide(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Fault> {
+    fn decide(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Failure> {
         match self.force {
             Force::None => {}
             Force::Open => return Ok(Err(Refusal::Forced(self.settings.open_for.initial))),
@@ -162,7 +161,7 @@ impl Circuit {
 
     /// Hears that the request of a ticket has come whole. A probe that has lost its permit meanwhile
     /// says nothing any more.
-    pub(crate) fn confirm(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn confirm(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Failure> {
         let Standing::Probe(permit) = ticket.standing else {
             return Ok(());
         };
@@ -183,7 +182,7 @@ impl Circuit {
 
     /// Hears of the head of a success. Where failures are on record it ends them at once; else it is
     /// remembered, for there may be some of which this worker has not heard yet.
-    pub(crate) fn succeeded(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn succeeded(&self, ticket: &mut Ticket, ports: &Ports<'_>) -> Result<(), Failure> {
         if self.settings.consecutive_failures.is_none() || !ticket.is_of_closed() {
             return Ok(());
         }
@@ -215,7 +214,7 @@ impl Circuit {
         outcome: Outcome,
         pace: Pace,
         ports: &Ports<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Failure> {
         ports.telemetry.count(self.metrics.settled(outcome));
         let counts = Counts::of(outcome, pace);
         if counts.slow > 0 {
@@ -248,7 +247,7 @@ impl Circuit {
     }
 
     /// Tells the others what this worker has seen, and looks whether what is suspected is so.
-    pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Failure> {
         self.end_hold(ports)?;
         let news = News {
             counts: self.batch.take(),
@@ -267,7 +266,7 @@ impl Circuit {
         cause: Option<Cause>,
         ports: &Ports<'_>,
         change: impl Fn(&Record, Moment) -> Option<Change>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), Failure> {
         let moment = Moment {
             now: ports.clock.now()?,
             roll: self.roll(ports),
@@ -312,7 +311,7 @@ impl Circuit {
         }
     }
 
-    fn stored_phase(&self, ports: &Ports<'_>) -> Result<Option<Phase>, Fault> {
+    fn stored_phase(&self, ports: &Ports<'_>) -> Result<Option<Phase>, Failure> {
         Ok(match (self.mode, self.force) {
             (Mode::Off, _) => None,
             (_, Force::Open) => Some(Phase::Open),

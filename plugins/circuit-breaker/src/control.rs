@@ -2,7 +2,7 @@
 
 use portcullis_policy::config::Mode;
 use portcullis_policy::{
-    Answer, Command, Controlled, Failed, LogLine, Ports, Step, Timestamp, Turn, update,
+    Answer, Command, Controlled, Failed, Failure, LogLine, Ports, Step, Timestamp, Turn, update,
 };
 use serde_json::{Map, Value};
 
@@ -10,7 +10,6 @@ use crate::NAME;
 use crate::breaker::{Change, Moment, Record};
 use crate::circuit::Circuit;
 use crate::config::Force;
-use crate::fault::Fault;
 use crate::hold::{Hold, Side};
 use crate::policy::CircuitBreaker;
 use crate::status::Detail;
@@ -27,7 +26,7 @@ impl Controlled for CircuitBreaker {
             Command::Turn { breaker, turn } => self.find(breaker).and_then(|circuit| {
                 circuit.check_can_be_turned()?;
                 let turned = circuit.turn(*turn, ports);
-                turned.map_err(|fault| self.failed_at(fault, ports))?;
+                turned.map_err(|failure| self.failed_at(failure, ports))?;
                 self.describe(std::iter::once(circuit), ports)
             }),
             Command::Limit(_)
@@ -57,15 +56,15 @@ impl CircuitBreaker {
         let mut shown = Map::new();
         for circuit in circuits {
             let state = circuit.shown(Detail::All, ports);
-            let state = state.map_err(|fault| self.failed_at(fault, ports))?;
+            let state = state.map_err(|failure| self.failed_at(failure, ports))?;
             shown.insert(circuit.name.clone(), state);
         }
         Ok(Answer::of(NAME, Value::Object(shown)))
     }
 
-    fn failed_at(&self, fault: Fault, ports: &Ports<'_>) -> Failed {
-        ports.telemetry.count(self.errors.of(fault));
-        Failed::Unavailable(fault.reason())
+    fn failed_at(&self, failure: Failure, ports: &Ports<'_>) -> Failed {
+        self.errors.count(failure, ports);
+        Failed::Unavailable(failure.reason())
     }
 }
 
@@ -82,7 +81,7 @@ impl Circuit {
     }
 
     /// Turns it, on all workers at once: each reads its record for each request.
-    fn turn(&self, turn: Turn, ports: &Ports<'_>) -> Result<(), Fault> {
+    fn turn(&self, turn: Turn, ports: &Ports<'_>) -> Result<(), Failure> {
         let moment = Moment {
             now: ports.clock.now()?,
             roll: self.roll(ports),
@@ -97,7 +96,7 @@ impl Circuit {
         }
     }
 
-    fn tell(&self, ports: &Ports<'_>, told: impl Fn(&Record) -> Change) -> Result<(), Fault> {
+    fn tell(&self, ports: &Ports<'_>, told: impl Fn(&Record) -> Change) -> Result<(), Failure> {
         let transition = update(ports.store, &self.key, |record: Option<&Record>| {
             let change = told(&record.cloned().unwrap_or_default());
             Step::Write(change.record, change.transition)
@@ -108,7 +107,7 @@ impl Circuit {
         Ok(())
     }
 
-    fn hold(&self, hold: Option<Hold>, ports: &Ports<'_>) -> Result<(), Fault> {
+    fn hold(&self, hold: Option<Hold>, ports: &Ports<'_>) -> Result<(), Failure> {
         let changed = update(ports.store, &self.key, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
             match record.holding(hold) {
@@ -124,7 +123,7 @@ impl Circuit {
 
     /// Ends a hold that is over although no request has come since. Another may have been told meanwhile: that is seen
     /// when the gauge is set.
-    pub(crate) fn end_hold(&self, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn end_hold(&self, ports: &Ports<'_>) -> Result<(), Failure> {
         let Some(until) = self.hold_until.get() else {
             return Ok(());
         };
@@ -137,7 +136,7 @@ impl Circuit {
     }
 
     /// Forgets a hold that is over. Only who writes that down tells of it.
-    pub(crate) fn outlive(&self, now: Timestamp, ports: &Ports<'_>) -> Result<(), Fault> {
+    pub(crate) fn outlive(&self, now: Timestamp, ports: &Ports<'_>) -> Result<(), Failure> {
         let over = update(
             ports.store,
             &self.key,

@@ -26,7 +26,6 @@ mod classify;
 mod config;
 mod control;
 mod deadline;
-mod fault;
 mod flow;
 mod hold;
 mod metrics;

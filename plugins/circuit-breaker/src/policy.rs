@@ -2,10 +2,11 @@
 
 use std::cell::OnceCell;
 
-use portcullis_policy::config::{ConfigError, Mode, OnError};
+use portcullis_policy::config::{ConfigError, Mode};
 use portcullis_policy::{
-    Control, Ending, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request,
-    RequestEdits, Response, ResponseEdits, Sent, Setup, Span, Timestamp, Verdict, colliding,
+    Control, Ending, Failure, FailureLines, FailureSettings, Failures, HostFailure, LocalReply,
+    Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, Span,
+    Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
@@ -15,7 +16,6 @@ use crate::classify::{Classifier, Outcome, Pace};
 use crate::config::Config;
 use crate::deadline;
 use crate::flow::{Admitted, Flow, Progress, Protocol};
-use crate::metrics::Errors;
 use crate::status;
 
 /// Breakers, each known to all workers under its name.
@@ -28,11 +28,10 @@ use crate::status;
 #[derive(Debug)]
 pub struct CircuitBreaker {
     mode: Mode,
-    on_error: OnError,
     status_path: Option<String>,
     control: Option<Control>,
     pub(crate) circuits: Vec<Circuit>,
-    pub(crate) errors: Errors,
+    pub(crate) errors: Failures,
 }
 
 /// Switching Protocols.
@@ -71,13 +70,21 @@ impl Policy for CircuitBreaker {
                 format!("Kong takes {one:?} and {other:?} for one (equal CRC32); rename a breaker"),
             ));
         }
-        Ok(Self {
+        let settings = FailureSettings {
+            plugin: NAME,
+            metric: "circuit_breaker_errors",
             mode: config.mode,
             on_error: config.on_error,
+            lines: FailureLines::Refused,
+        };
+        let others = Failure::SLOT.into_iter().chain([Failure::Clock]);
+        let errors = Failures::announce(settings, others, setup.metrics);
+        Ok(Self {
+            mode: config.mode,
             status_path,
             control,
             circuits,
-            errors: Errors::new(setup.metrics),
+            errors,
         })
     }
 
@@ -95,8 +102,8 @@ impl Policy for CircuitBreaker {
 
     fn on_tick(&self, ports: &Ports<'_>) {
         for circuit in &self.circuits {
-            if let Err(fault) = circuit.merge(ports) {
-                ports.telemetry.count(self.errors.of(fault));
+            if let Err(failure) = circuit.merge(ports) {
+                self.errors.count(failure, ports);
             }
         }
     }
@@ -141,8 +148,8 @@ impl Policy for CircuitBreaker {
             if admitted.progress != Progress::Waiting {
                 continue;
             }
-            if let Err(fault) = circuit.confirm(&mut admitted.ticket, ports) {
-                ports.telemetry.count(self.errors.of(fault));
+            if let Err(failure) = circuit.confirm(&mut admitted.ticket, ports) {
+                self.errors.count(failure, ports);
             }
         }
     }
@@ -189,9 +196,9 @@ impl Policy for CircuitBreaker {
                 None => Outcome::Success,
             };
             if outcome == Outcome::Success
-                && let Err(fault) = circuit.succeeded(&mut admitted.ticket, ports)
+                && let Err(failure) = circuit.succeeded(&mut admitted.ticket, ports)
             {
-                ports.telemetry.count(self.errors.of(fault));
+                self.errors.count(failure, ports);
             }
             // A probe's head is enough: its permit must not be held for as long as a stream lasts. So
             // is that of an upgrade: Envoy says of one that the upstream ends that it broke off, in
@@ -242,20 +249,7 @@ impl Policy for CircuitBreaker {
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
-        if self.mode == Mode::Off {
-            return None;
-        }
-        ports.telemetry.count(self.errors.of_host(failure));
-        match (self.mode, failure.decided_by(self.on_error)) {
-            (Mode::Enforce, OnError::Deny) => {
-                // There is no request to be seen, and so no id.
-                ports.telemetry.log(failed(failure.reason()));
-                let reply = failure.problem().reply_blind();
-                Some(reply.because(NAME, failure.reason()))
-            }
-            (Mode::Enforce, OnError::Allow)
-            | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
-        }
+        self.errors.on_host_failure(failure, ports)
     }
 }
 
@@ -305,12 +299,9 @@ impl CircuitBreaker {
                         return Err(refused(refusal, &circuit.name, request));
                     }
                 }
-                Err(fault) => {
-                    ports.telemetry.count(self.errors.of(fault));
-                    if circuit.mode == Mode::Enforce && self.on_error == OnError::Deny {
-                        log_failure(fault.reason(), request, ports);
-                        let reply = Problem::UNAVAILABLE.reply(request);
-                        return Err(reply.because(NAME, fault.reason()));
+                Err(failure) => {
+                    if self.errors.is_refused(failure, circuit.mode, ports) {
+                        return Err(self.errors.refuse(failure, request, ports));
                     }
                 }
             }
@@ -337,8 +328,8 @@ impl CircuitBreaker {
         let Some(circuit) = self.circuits.get(admitted.circuit) else {
             return;
         };
-        if let Err(fault) = circuit.settle(&admitted.ticket, outcome, pace, ports) {
-            ports.telemetry.count(self.errors.of(fault));
+        if let Err(failure) = circuit.settle(&admitted.ticket, outcome, pace, ports) {
+            self.errors.count(failure, ports);
         }
     }
 
@@ -351,11 +342,11 @@ impl CircuitBreaker {
 
     /// Without a state that can be read the answer is 503, whatever `on_error` says.
     fn status(&self, request: &Request<'_>, ports: &Ports<'_>) -> LocalReply {
-        status::answer(&self.circuits, request, ports).unwrap_or_else(|fault| {
-            ports.telemetry.count(self.errors.of(fault));
+        status::answer(&self.circuits, request, ports).unwrap_or_else(|failure| {
+            self.errors.count(failure, ports);
             Problem::UNAVAILABLE
                 .reply(request)
-                .because(NAME, fault.reason())
+                .because(NAME, failure.reason())
         })
     }
 }
@@ -364,13 +355,4 @@ fn refused(refusal: Refusal, breaker: &str, request: &Request<'_>) -> LocalReply
     OPEN.reply(request)
         .because(NAME, breaker)
         .with("retry-after", refusal.retry_after_secs().to_string())
-}
-
-/// What a refusal by a failure says in the log.
-fn failed(reason: &str) -> LogLine {
-    LogLine::new(NAME, "refused").with("reason", reason)
-}
-
-fn log_failure(reason: &str, request: &Request<'_>, ports: &Ports<'_>) {
-    ports.telemetry.log(failed(reason).with_id_of(request));
 }

@@ -1,14 +1,15 @@
 //! The breakers' states, for people and their dashboards to look at.
 
 use portcullis_policy::config::Mode;
-use portcullis_policy::{LocalReply, Ports, Request, Timestamp, query_pairs, query_value, read};
+use portcullis_policy::{
+    Failure, LocalReply, Ports, Request, Timestamp, query_pairs, query_value, read,
+};
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::breaker::{Record, State};
 use crate::circuit::Circuit;
 use crate::config::Force;
-use crate::fault::Fault;
 use crate::permits::left;
 use crate::transition::Phase;
 
@@ -30,7 +31,7 @@ pub(crate) fn answer(
     circuits: &[Circuit],
     request: &Request<'_>,
     ports: &Ports<'_>,
-) -> Result<LocalReply, Fault> {
+) -> Result<LocalReply, Failure> {
     let verbose = query_pairs(request.target()).any(|pair| query_value(pair, "verbose").is_some());
     let detail = match verbose {
         true => Detail::All,
@@ -58,7 +59,7 @@ pub(crate) fn answer(
 }
 
 impl Circuit {
-    pub(crate) fn shown(&self, detail: Detail, ports: &Ports<'_>) -> Result<Value, Fault> {
+    pub(crate) fn shown(&self, detail: Detail, ports: &Ports<'_>) -> Result<Value, Failure> {
         // What was left in the slot of a breaker that is off or forced is of no effect.
         let set = match (self.mode, self.force) {
             (Mode::Off, _) | (_, Force::Closed) => Some(Phase::Closed),

@@ -7,11 +7,14 @@ use crate::provider::Providers;
 use crate::refusal::Reason;
 use crate::remote::FetchResult;
 
+/// What counts refusals, and requests at which the plugin failed, by their reason.
+pub(crate) const DENIED: &str = "jwt_auth_denied";
+
 pub(crate) struct Metrics {
     /// By the provider's place.
     allowed: Vec<Counter>,
-    /// By the reason's place in [`Reason::ALL`].
-    denied: Vec<Counter>,
+    /// Of [`Reason::ALL`].
+    denied: Vec<(Reason, Counter)>,
     pub(crate) cache_hits: Counter,
     pub(crate) cache_misses: Counter,
     /// Requests that passed with a header emptied whose claim did not fit, by the provider's place.
@@ -38,10 +41,11 @@ impl Metrics {
         let allowed =
             names().map(|name| registry.counter(format!("jwt_auth_allowed.provider.{name}")));
         let allowed = allowed.collect();
-        let denied = Reason::ALL.iter().map(|reason| reason.word());
-        let denied = denied
-            .map(|word| registry.counter(format!("jwt_auth_denied.reason.{word}")))
-            .collect();
+        let denied = Reason::ALL.iter().map(|reason| {
+            let name = format!("{DENIED}.reason.{}", reason.word());
+            (*reason, registry.counter(name))
+        });
+        let denied = denied.collect();
         let fetched = |place: usize| providers.remote_keys().any(|(of, _)| of == place);
         let jwks = names()
             .enumerate()
@@ -69,7 +73,8 @@ impl Metrics {
     }
 
     pub(crate) fn count_denied(&self, reason: Reason, telemetry: &dyn Telemetry) {
-        if let Some(counter) = self.denied.get(reason as usize) {
+        let mut denied = self.denied.iter();
+        if let Some((_, counter)) = denied.find(|(known, _)| *known == reason) {
             telemetry.count(*counter);
         }
     }

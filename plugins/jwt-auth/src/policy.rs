@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
+use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
-    CallId, CallReply, CallerNames, Control, HostFailure, HttpCall, LocalReply, LogLine, Policy,
-    Ports, Request, RequestEdits, Setup, Span, Verdict, colliding,
+    CallId, CallReply, CallerNames, Control, Failure, FailureLines, FailureSettings, Failures,
+    Fate, HostFailure, HttpCall, LocalReply, Policy, Ports, Request, RequestEdits, Setup, Span,
+    Verdict, colliding,
 };
 use serde_json::Value;
 
@@ -17,11 +18,11 @@ use crate::cache::TokenCache;
 use crate::caller::Caller;
 use crate::config::{Config, CorsPreflight, IfInvalid, Realm, TokenForward};
 use crate::extractor::{self, Candidate, Location, SeveralTokens};
-use crate::metrics::Metrics;
+use crate::metrics::{DENIED, Metrics};
 use crate::naming::{self, Naming};
 use crate::provider::{Provider, Providers};
 use crate::ready;
-use crate::refusal::{self, Reason, Refusal};
+use crate::refusal::{KEYS_STALE, KEYS_UNAVAILABLE, Reason, Refusal};
 use crate::rejected::RejectedTokens;
 use crate::rules::{Access, Requirement, Rules};
 use crate::verifier::{Occasion, Verifier};
@@ -38,7 +39,7 @@ pub struct JwtAuth {
     longest_token: usize,
     pub(crate) background: Background,
     mode: Mode,
-    on_error: OnError,
+    errors: Failures,
     ready_path: Option<String>,
     control: Option<Control>,
     pub(crate) naming: Naming,
@@ -184,7 +185,7 @@ impl JwtAuth {
                 if requirement.optional == Some(IfInvalid::Anonymous)
                     && refusal.reason.is_invalid_token() =>
             {
-                self.note(&refusal, Event::Anonymous, request, ports);
+                self.note(&refusal, ANONYMOUS, request, ports);
                 let tokens = candidates.iter().flatten();
                 return Ok(Passage::Anonymous(
                     tokens.map(|candidate| candidate.location).collect(),
@@ -218,7 +219,7 @@ impl JwtAuth {
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) -> Result<Verified<'a>, Refusal<'a>> {
-        let now = ports.clock.now().map_err(|_| Reason::ClockUnavailable)?;
+        let now = ports.clock.now().map_err(Reason::from)?;
         let (token, location) = (candidate.token, candidate.location);
         // Before anything is done with it whose price depends on its length.
         if token.len() > self.longest_token {
@@ -285,9 +286,9 @@ impl JwtAuth {
         refusal: Refusal<'a>,
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
-        let event = self.event(refusal.reason);
-        self.note(&refusal, event, request, ports);
-        if event == Event::Refused {
+        let fate = self.fate(refusal.reason);
+        self.note(&refusal, fate.as_str(), request, ports);
+        if fate == Fate::Refused {
             let reply = refusal.reply(self.realm.as_str(), request);
             return (Verdict::Refuse(reply), Flow::default());
         }
@@ -298,17 +299,20 @@ impl JwtAuth {
     }
 
     /// Counts and logs why a request is refused, or would be.
-    fn note(&self, refusal: &Refusal<'_>, event: Event, request: &Request<'_>, ports: &Ports<'_>) {
-        self.metrics.count_denied(refusal.reason, ports.telemetry);
-        let line = refusal.log_line(Self::NAME, event.word(), &self.naming, request);
+    fn note(&self, refusal: &Refusal<'_>, event: &str, request: &Request<'_>, ports: &Ports<'_>) {
+        match refusal.reason {
+            Reason::Failed(failure) => self.errors.count(failure, ports),
+            reason => self.metrics.count_denied(reason, ports.telemetry),
+        }
+        let line = refusal.log_line(Self::NAME, event, &self.naming, request);
         ports.telemetry.log(line);
     }
 
-    fn event(&self, reason: Reason) -> Event {
-        match (self.mode, reason.is_own_failure(), self.on_error) {
-            (Mode::Shadow | Mode::Off, _, _) => Event::ShadowRefused,
-            (Mode::Enforce, true, OnError::Allow) => Event::AllowedOnError,
-            (Mode::Enforce, true, OnError::Deny) | (Mode::Enforce, false, _) => Event::Refused,
+    fn fate(&self, reason: Reason) -> Fate {
+        match (reason, self.mode) {
+            (Reason::Failed(failure), mode) => self.errors.fate(failure, mode),
+            (_, Mode::Enforce) => Fate::Refused,
+            (_, Mode::Shadow | Mode::Off) => Fate::ShadowRefused,
         }
     }
 }
@@ -337,6 +341,15 @@ impl Policy for JwtAuth {
         if let (Some(control), Some(path)) = (&control, &ready_path) {
             control.check_apart("ready", path)?;
         }
+        let settings = FailureSettings {
+            plugin: NAME,
+            metric: DENIED,
+            mode: config.mode,
+            on_error: config.on_error,
+            lines: FailureLines::All,
+        };
+        let others = [KEYS_UNAVAILABLE, KEYS_STALE, Failure::Clock];
+        let errors = Failures::announce(settings, others, setup.metrics);
         Ok(Self {
             naming: Naming {
                 in_clear: config.log_subject,
@@ -357,7 +370,7 @@ impl Policy for JwtAuth {
             cache: TokenCache::new(config.cache.tokens.get()),
             longest_token: usize::try_from(config.max_token_bytes.get()).unwrap_or(usize::MAX),
             mode: config.mode,
-            on_error: config.on_error,
+            errors,
             ready_path,
         })
     }
@@ -433,35 +446,9 @@ impl Policy for JwtAuth {
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
-        if self.mode == Mode::Off {
-            return None;
-        }
-        let reason = Reason::from(failure);
-        let event = self.event(reason);
-        self.metrics.count_denied(reason, ports.telemetry);
-        let line = LogLine::new(Self::NAME, event.word()).with("reason", reason.word());
-        ports.telemetry.log(line);
-        (event == Event::Refused).then(|| refusal::reply_blind(reason))
+        self.errors.on_host_failure(failure, ports)
     }
 }
 
-/// What became of a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Event {
-    Refused,
-    ShadowRefused,
-    AllowedOnError,
-    /// It passes as nobody's.
-    Anonymous,
-}
-
-impl Event {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Refused => "refused",
-            Self::ShadowRefused => "shadow_refused",
-            Self::AllowedOnError => "allowed_on_error",
-            Self::Anonymous => "anonymous",
-        }
-    }
-}
+/// The event of a request that passes as nobody's.
+const ANONYMOUS: &str = "anonymous";

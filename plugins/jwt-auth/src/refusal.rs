@@ -3,7 +3,10 @@
 use std::rc::Rc;
 
 use portcullis_policy::config::scalar_text;
-use portcullis_policy::{HostFailure, LocalReply, LogLine, Problem, Request, Span};
+use portcullis_policy::{
+    ClockUnavailable, Failure, FailureBy, LocalReply, LogLine, Problem, Request, Span,
+    SpecialFailure,
+};
 
 use crate::NAME;
 use crate::caller::Caller;
@@ -15,15 +18,22 @@ macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $word:literal,)*) => {
         /// Why a request is refused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub(crate) enum Reason { $($(#[$doc])* $name,)* }
+        pub(crate) enum Reason {
+            $($(#[$doc])* $name,)*
+            /// The plugin itself failed.
+            Failed(Failure),
+        }
 
         impl Reason {
-            /// All of them, each at its place.
+            /// All that are the client's doing.
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// A fixed word for logs and metrics.
             pub(crate) const fn word(self) -> &'static str {
-                match self { $(Self::$name => $word,)* }
+                match self {
+                    $(Self::$name => $word,)*
+                    Self::Failed(failure) => failure.reason(),
+                }
             }
         }
     };
@@ -85,19 +95,20 @@ reasons! {
     ClaimMismatch = "claim_mismatch",
     /// Its client has sent too many tokens with a bad signature.
     VerifyBudget = "verify_budget",
-    /// Its provider's keys were never fetched yet.
-    KeysUnavailable = "keys_unavailable",
-    /// Its provider's keys are older than they may be.
-    KeysStale = "keys_stale",
-    /// The gateway would not tell the time.
-    ClockUnavailable = "clock_unavailable",
-    /// The gateway did not show the request's headers.
-    HeadersUnreadable = "headers_unreadable",
-    /// The client sent more headers than the gateway shows.
-    HeadersCut = "headers_cut",
-    /// The gateway did not carry out a change to the request.
-    EditFailed = "edit_failed",
 }
+
+/// Its provider's keys were never fetched yet.
+pub(crate) const KEYS_UNAVAILABLE: Failure = Failure::Special(&SpecialFailure {
+    reason: "keys_unavailable",
+    problem: Problem::UNAVAILABLE,
+    by: FailureBy::Gateway,
+});
+/// Its provider's keys are older than they may be.
+pub(crate) const KEYS_STALE: Failure = Failure::Special(&SpecialFailure {
+    reason: "keys_stale",
+    problem: Problem::UNAVAILABLE,
+    by: FailureBy::Gateway,
+});
 
 /// What a client is told, in RFC 6750's terms where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,18 +131,11 @@ enum Answer {
     Forbidden,
     /// 429: not now.
     TooManyRequests,
-    /// 431: not all of it could be read.
-    TooManyHeaders,
-    /// 503: the fault is ours.
-    Unavailable,
+    /// The fault is ours.
+    Failed(Failure),
 }
 
 impl Reason {
-    /// Whether the plugin itself failed, so that `on_error` decides.
-    pub(crate) const fn is_own_failure(self) -> bool {
-        matches!(self.answer(), Answer::Unavailable)
-    }
-
     /// Whether a token is at fault that is none, or not good, and not the request or what its caller
     /// may do.
     pub(crate) const fn is_invalid_token(self) -> bool {
@@ -169,23 +173,14 @@ impl Reason {
             | Self::ClaimUnsafe => Answer::InvalidToken,
             Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
             Self::VerifyBudget => Answer::TooManyRequests,
-            Self::HeadersCut => Answer::TooManyHeaders,
-            Self::KeysUnavailable
-            | Self::KeysStale
-            | Self::ClockUnavailable
-            | Self::HeadersUnreadable
-            | Self::EditFailed => Answer::Unavailable,
+            Self::Failed(failure) => Answer::Failed(failure),
         }
     }
 }
 
-impl From<HostFailure> for Reason {
-    fn from(failure: HostFailure) -> Self {
-        match failure {
-            HostFailure::Headers => Self::HeadersUnreadable,
-            HostFailure::HeadersCut => Self::HeadersCut,
-            HostFailure::Edit => Self::EditFailed,
-        }
+impl From<ClockUnavailable> for Reason {
+    fn from(error: ClockUnavailable) -> Self {
+        Self::Failed(error.into())
     }
 }
 
@@ -199,9 +194,8 @@ impl Answer {
             Self::InvalidToken => (401, "invalid-token", "Invalid token"),
             Self::InsufficientScope => (403, "insufficient-scope", "Insufficient scope"),
             Self::Forbidden => (403, "forbidden", "Forbidden"),
-            Self::TooManyHeaders => return Problem::HEADERS_CUT,
             Self::TooManyRequests => (429, "too-many-requests", "Too many requests"),
-            Self::Unavailable => (503, "unavailable", "Service unavailable"),
+            Self::Failed(failure) => return failure.problem(),
         };
         Problem {
             status,
@@ -218,8 +212,7 @@ impl Answer {
             | Self::BadRequest
             | Self::Forbidden
             | Self::TooManyRequests
-            | Self::TooManyHeaders
-            | Self::Unavailable => return None,
+            | Self::Failed(_) => return None,
             Self::Unauthenticated => "",
             Self::InvalidRequest => ", error=\"invalid_request\"",
             Self::InvalidToken => ", error=\"invalid_token\"",
@@ -315,12 +308,12 @@ impl<'a> Refusal<'a> {
 
     /// The refusal of a token whose provider's keys are not there.
     pub(crate) fn without_keys(why: NoKeys) -> Self {
-        let reason = match why {
-            NoKeys::Unavailable => Reason::KeysUnavailable,
-            NoKeys::Stale => Reason::KeysStale,
+        let failure = match why {
+            NoKeys::Unavailable => KEYS_UNAVAILABLE,
+            NoKeys::Stale => KEYS_STALE,
         };
         // Fetches that fail are repeated after 1 s, 2 s, 4 s and so on.
-        Self::from(reason).retry_after(Span::from_secs(5))
+        Self::from(Reason::Failed(failure)).retry_after(Span::from_secs(5))
     }
 
     pub(crate) fn of_caller(self, caller: Rc<Caller>) -> Self {
@@ -391,36 +384,30 @@ impl Refusal<'_> {
     }
 }
 
-/// The answer to a request that could not be read.
-pub(crate) fn reply_blind(reason: Reason) -> LocalReply {
-    let reply = reason.answer().problem().reply_blind();
-    reply.because(NAME, reason.word())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn each_reason_has_its_own_place_and_word() {
-        for (place, reason) in Reason::ALL.iter().enumerate() {
-            assert_eq!(*reason as usize, place);
-            let same = Reason::ALL.iter().filter(|r| r.word() == reason.word());
+    fn each_reason_has_its_own_word() {
+        let failures = [Failure::Clock, KEYS_UNAVAILABLE, KEYS_STALE].map(Reason::Failed);
+        let all: Vec<_> = Reason::ALL.iter().chain(&failures).collect();
+        for reason in &all {
+            let same = all.iter().filter(|r| r.word() == reason.word());
             assert_eq!(same.count(), 1, "{reason:?}");
         }
     }
 
     #[test]
-    fn only_the_plugins_own_failures_are_left_to_on_error() {
-        for reason in Reason::ALL {
-            let status = reason.answer().problem().status;
-            assert_eq!(reason.is_own_failure(), status == 503, "{reason:?}");
+    fn a_plugin_that_failed_answers_503_and_nothing_else_does() {
+        for failure in [Failure::Clock, KEYS_UNAVAILABLE, KEYS_STALE] {
+            let reason = Reason::Failed(failure);
+            assert_eq!(reason.answer().problem().status, 503, "{reason:?}");
+            assert!(failure.is_left_to_on_error(), "{reason:?}");
         }
-        // Whoever could have a request pass by sending more headers would always do so.
-        let cut = Reason::HeadersCut;
-        assert!(!cut.is_own_failure());
-        assert_eq!(cut.answer().problem().status, 431);
-        assert_eq!(reply_blind(cut).status, 431);
+        for reason in Reason::ALL {
+            assert_ne!(reason.answer().problem().status, 503, "{reason:?}");
+        }
     }
 
     #[test]
@@ -435,6 +422,6 @@ mod tests {
             Some("Bearer realm=\"rag\", error=\"insufficient_scope\", scope=\"rag:read\"")
         );
         assert_eq!(challenge(Reason::NoRule), None);
-        assert_eq!(challenge(Reason::ClockUnavailable), None);
+        assert_eq!(challenge(Reason::Failed(Failure::Clock)), None);
     }
 }

@@ -13,6 +13,7 @@ mod address;
 mod call;
 mod control;
 mod edits;
+mod failure;
 mod forwarded;
 mod headers;
 mod host;
@@ -36,6 +37,9 @@ pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
 pub use edits::{
     HeaderEdit, RequestEdits, ResponseEdits, clear_spellings, is_folded, spelled_like,
+};
+pub use failure::{
+    Failure, FailureBy, FailureLines, FailureSettings, Failures, Fate, SpecialFailure,
 };
 pub use headers::{Duplicated, Headers};
 pub use host::{AmbiguousHost, parse as parse_host};

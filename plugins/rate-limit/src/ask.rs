@@ -9,13 +9,12 @@
 use std::cmp::Reverse;
 
 use portcullis_policy::config::{Claims, Mode};
-use portcullis_policy::{LocalReply, Ports, Problem, Request};
+use portcullis_policy::{Failure, LocalReply, Ports, Problem, Request};
 
 use crate::NAME;
-use crate::failure::Failure;
 use crate::key::{Fingerprint, NoKey, Source};
 use crate::limit::{Charge, Demand, Keyed, Limit, Look};
-use crate::policy::{Flow, RateLimit, Stage, refused_line};
+use crate::policy::{Flow, RateLimit, Stage};
 
 const QUOTA_EXCEEDED: Problem = Problem {
     status: 429,
@@ -127,11 +126,8 @@ impl RateLimit {
         let mut looks = Vec::with_capacity(demands.len());
         let mut refusal = None;
         for (index, limit, demand) in demands {
-            let now = ports.clock.now().map_err(|_| Failure::Clock);
-            let look = now.and_then(|now| {
-                let look = limit.look(*demand, now, ports);
-                look.map_err(Failure::Slot)
-            });
+            let now = ports.clock.now().map_err(Failure::from);
+            let look = now.and_then(|now| Ok(limit.look(*demand, now, ports)?));
             match look {
                 Ok(look) => looks.push((*index, *limit, look)),
                 Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
@@ -165,7 +161,7 @@ impl RateLimit {
                     return Err(self.exhausted(looks.collect(), refused, request, flow, ports));
                 }
                 Ok(charge) => self.tell_shadow(limit, charge.key(), request, ports),
-                Err(error) => self.note(Failure::Slot(error), limit, request, ports, &mut refusal),
+                Err(error) => self.note(error.into(), limit, request, ports, &mut refusal),
             }
             if let Some(reply) = refusal {
                 return Err(reply);
@@ -228,7 +224,7 @@ impl RateLimit {
             limit.give_back(&charge, ports)
         });
         if let Err(error) = written {
-            self.errors.count(Failure::Slot(error), ports);
+            self.errors.count(error, ports);
         }
     }
 
@@ -252,13 +248,8 @@ impl RateLimit {
         ports: &Ports<'_>,
         refusal: &mut Option<LocalReply>,
     ) {
-        let Some(problem) = self.failed(failure, limit.mode, ports) else {
-            return;
-        };
-        if refusal.is_none() {
-            let line = refused_line(failure, problem);
-            ports.telemetry.log(line.with_id_of(request));
-            *refusal = Some(problem.reply(request).because(NAME, failure.reason()));
+        if self.errors.is_refused(failure, limit.mode, ports) && refusal.is_none() {
+            *refusal = Some(self.errors.refuse(failure, request, ports));
         }
     }
 }

@@ -1,13 +1,12 @@
 //! Limits as a person on call sees them, and gives a client a fresh start.
 
 use portcullis_policy::{
-    Answer, Command, Controlled, Failed, KeyNamed, Ports, SlotError, Timestamp,
+    Answer, Command, Controlled, Failed, Failure, KeyNamed, Ports, SlotError, Timestamp,
 };
 use serde_json::{Map, Value, json};
 
 use crate::NAME;
 use crate::busiest::Summary;
-use crate::failure::Failure;
 use crate::key::Fingerprint;
 use crate::limit::{Found, Limit};
 use crate::policy::RateLimit;
@@ -54,12 +53,12 @@ impl RateLimit {
         for limit in limits {
             let now = self.now(ports)?;
             let described = limit.described(now, ports);
-            let mut described = described.map_err(|error| self.store_failed(error, ports))?;
+            let mut described = described.map_err(|error| self.failed_at(error, ports))?;
             // A limit of one key has only that to be asked for.
             if let Ok(keys) = self.of_values(Some(&limit.name), &[], ports) {
                 for (limit, key) in keys {
                     let left = limit.left(key, now, ports);
-                    described.extend(left.map_err(|error| self.store_failed(error, ports))?);
+                    described.extend(left.map_err(|error| self.failed_at(error, ports))?);
                 }
             }
             shown.insert(limit.name.clone(), Value::Object(described));
@@ -91,7 +90,7 @@ impl RateLimit {
             let mut counted = Vec::new();
             for (limit, key) in keys {
                 let found = limit.look_at(key, self.now(ports)?, ports);
-                let found = found.map_err(|error| self.store_failed(error, ports))?;
+                let found = found.map_err(|error| self.failed_at(error, ports))?;
                 if found.is_counted {
                     counted.push((limit, key));
                 }
@@ -105,7 +104,7 @@ impl RateLimit {
         }
         for (limit, key) in &keys {
             let reset = limit.reset(*key, ports);
-            reset.map_err(|error| self.store_failed(error, ports))?;
+            reset.map_err(|error| self.failed_at(error, ports))?;
         }
         self.shown_keys(&keys, ports)
     }
@@ -119,7 +118,7 @@ impl RateLimit {
         let mut shown = Map::new();
         for (limit, key) in keys {
             let left = limit.left(*key, now, ports);
-            let left = left.map_err(|error| self.store_failed(error, ports))?;
+            let left = left.map_err(|error| self.failed_at(error, ports))?;
             shown.insert(limit.name.clone(), Value::Object(left));
         }
         // A line has room for a few.
@@ -152,7 +151,7 @@ impl RateLimit {
         let now = self.now(ports)?;
         for limit in &self.limits {
             let counts = limit.knows(key, now, ports);
-            if counts.map_err(|error| self.store_failed(error, ports))? {
+            if counts.map_err(|error| self.failed_at(error, ports))? {
                 return Ok((limit, key));
             }
         }
@@ -191,14 +190,11 @@ impl RateLimit {
 
     fn now(&self, ports: &Ports<'_>) -> Result<Timestamp, Failed> {
         let now = ports.clock.now();
-        now.map_err(|_| self.failed_at(Failure::Clock, ports))
+        now.map_err(|error| self.failed_at(error, ports))
     }
 
-    fn store_failed(&self, error: SlotError, ports: &Ports<'_>) -> Failed {
-        self.failed_at(Failure::Slot(error), ports)
-    }
-
-    fn failed_at(&self, failure: Failure, ports: &Ports<'_>) -> Failed {
+    fn failed_at(&self, failure: impl Into<Failure>, ports: &Ports<'_>) -> Failed {
+        let failure = failure.into();
         self.errors.count(failure, ports);
         Failed::Unavailable(failure.reason())
     }

@@ -4,7 +4,8 @@ use std::cell::Cell;
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
-    ClientAddress, Counter, LogLine, MetricRegistry, Ports, Problem, Request, SlotError, Timestamp,
+    ClientAddress, Counter, Failure, LogLine, MetricRegistry, Ports, Problem, Request, SlotError,
+    Timestamp,
 };
 use serde_json::{Map, Value};
 
@@ -12,7 +13,7 @@ use crate::NAME;
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, WhenUnserved};
-use crate::failure::Failure;
+use crate::failure::ADDRESS;
 use crate::headers::Standing;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
 use crate::quota::{Decision, Quota, Rate};
@@ -216,7 +217,7 @@ impl Limit {
                 }
                 Ok(Keyed::Under(Demand { key, cost }))
             }
-            Err(NoKey::AddressUnknown) => Err(Failure::Address),
+            Err(NoKey::AddressUnknown) => Err(ADDRESS),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
                 self.tell_skipped(part, source.request, ports);
                 Ok(Keyed::Skipped)

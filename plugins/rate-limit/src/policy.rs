@@ -2,17 +2,17 @@
 
 use std::cell::{Cell, OnceCell};
 
-use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode, OnError};
+use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
-    ClientAddress, Control, CountedConflicts, Counter, FoundAddress, GrpcStatus, HostFailure,
-    LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, RequestEdits, Response,
-    ResponseEdits, Setup, Span, Timestamp, Verdict, colliding,
+    ClientAddress, Control, CountedConflicts, Counter, Failure, FailureLines, FailureSettings,
+    Failures, FoundAddress, GrpcStatus, HostFailure, LocalReply, Origin, Policy, Ports, Request,
+    RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
 use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
-use crate::failure::{Errors, Failure};
+use crate::failure::ADDRESS;
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Standing, headers, is_of_a_limit};
 use crate::key::HashKey;
@@ -31,9 +31,8 @@ pub struct RateLimit {
     pub(crate) claim_headers: Vec<(ClaimPath, String)>,
     cors_preflight: CorsPreflight,
     mode: Mode,
-    on_error: OnError,
     hash_key: Cell<Option<HashKey>>,
-    pub(crate) errors: Errors,
+    pub(crate) errors: Failures,
     conflicts: Counter,
     control: Option<Control>,
     told_busiest: Cell<Timestamp>,
@@ -103,6 +102,15 @@ impl RateLimit {
             limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
         let claim_headers = config.claim_headers.into_vec().into_iter();
+        let settings = FailureSettings {
+            plugin: NAME,
+            metric: "rate_limit_errors",
+            mode: config.mode,
+            on_error: config.on_error,
+            lines: FailureLines::RefusedWithStatus,
+        };
+        let others = [Failure::Clock, ADDRESS].into_iter().chain(Failure::SLOT);
+        let errors = Failures::announce(settings, others, setup.metrics);
         Ok(Self {
             limits,
             ranges,
@@ -113,9 +121,8 @@ impl RateLimit {
                 .collect(),
             cors_preflight: config.cors_preflight,
             mode: config.mode,
-            on_error: config.on_error,
             hash_key: Cell::new(None),
-            errors: Errors::announce(setup.metrics),
+            errors,
             conflicts: setup.metrics.counter("rate_limit_conflicts"),
             control,
             told_busiest: Cell::default(),
@@ -173,7 +180,7 @@ impl RateLimit {
             if let Some(limit) = self.limits.get(*index)
                 && let Err(error) = limit.return_unserved(charge, ports)
             {
-                self.errors.count(Failure::Slot(error), ports);
+                self.errors.count(error, ports);
             }
         }
     }
@@ -206,18 +213,6 @@ impl RateLimit {
             .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 
-    /// Counts a failure; `Some` where the request is refused for it. `mode`: of whatever it failed at.
-    pub(crate) fn failed(
-        &self,
-        failure: Failure,
-        mode: Mode,
-        ports: &Ports<'_>,
-    ) -> Option<Problem> {
-        self.errors.count(failure, ports);
-        let allowed = self.on_error == OnError::Allow && failure.is_our_own();
-        (!allowed && mode == Mode::Enforce).then(|| failure.problem())
-    }
-
     /// Gives back all that a request was charged.
     pub(crate) fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
         for (index, charge) in flow.charges.drain(..).rev() {
@@ -226,7 +221,7 @@ impl RateLimit {
             };
             if let Err(error) = limit.give_back(&charge, ports) {
                 // Nothing more can be done: the client stays charged for a request that was refused.
-                self.errors.count(Failure::Slot(error), ports);
+                self.errors.count(error, ports);
             }
         }
     }
@@ -235,8 +230,8 @@ impl RateLimit {
         if let Some(key) = self.hash_key.get() {
             return Ok(key);
         }
-        let now = ports.clock.now().map_err(|_| Failure::Clock)?;
-        let key = shared_hash_key(ports.store, ports.entropy, now).map_err(Failure::Slot)?;
+        let now = ports.clock.now()?;
+        let key = shared_hash_key(ports.store, ports.entropy, now)?;
         self.hash_key.set(Some(key));
         Ok(key)
     }
@@ -296,7 +291,7 @@ impl Policy for RateLimit {
         self.told_busiest.set(now);
         for busiest in self.busiest() {
             if let Err(error) = busiest.tell(ports) {
-                self.errors.count(Failure::Slot(error), ports);
+                self.errors.count(error, ports);
             }
         }
     }
@@ -358,19 +353,6 @@ impl Policy for RateLimit {
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
-        if self.mode == Mode::Off {
-            return None;
-        }
-        let failure = Failure::Host(failure);
-        let problem = self.failed(failure, self.mode, ports)?;
-        ports.telemetry.log(refused_line(failure, problem));
-        Some(problem.reply_blind().because(NAME, failure.reason()))
+        self.errors.on_host_failure(failure, ports)
     }
-}
-
-/// The line of a request that is refused since the limiter failed.
-pub(crate) fn refused_line(failure: Failure, problem: Problem) -> LogLine {
-    LogLine::new(NAME, "refused")
-        .with("reason", failure.reason())
-        .with("status", problem.status.to_string())
 }

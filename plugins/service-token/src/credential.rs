@@ -1,10 +1,11 @@
 //! The kinds of credential, behind one front.
 
 use portcullis_policy::config::ConfigError;
-use portcullis_policy::{Environment, Ports, Request, RequestEdits, clear_spellings, spelled_like};
+use portcullis_policy::{
+    Environment, Failure, Ports, Request, RequestEdits, clear_spellings, spelled_like,
+};
 
 use crate::config::{CredentialConfig, Kind};
-use crate::failure::Failure;
 use crate::message::Outgoing;
 use crate::nonces;
 use crate::request_signature::{INPUT, Member, SIGNATURE, Signer, lines_of};

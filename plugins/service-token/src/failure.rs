@@ -1,20 +1,17 @@
-//! Why a request can't be given its credential.
+//! What only the injection of a credential can fail at.
 
-/// Why there is no credential for a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// The gateway does not tell the time.
-    Clock,
-    /// The request has something in it that can't be signed: the client's doing.
-    Unsignable,
-}
+use portcullis_policy::{Failure, FailureBy, Problem, SpecialFailure};
 
-impl Failure {
-    /// A fixed word for logs and metrics.
-    pub(crate) const fn reason(self) -> &'static str {
-        match self {
-            Self::Clock => "clock_unavailable",
-            Self::Unsignable => "unsignable",
-        }
-    }
-}
+/// A request that says in a wrong way what its credential depends on.
+pub(crate) const BAD_REQUEST: Problem = Problem {
+    status: 400,
+    kind: "bad-request",
+    title: "Bad request",
+};
+
+/// The request has something in it that can't be signed: the client's doing.
+pub(crate) const UNSIGNABLE: Failure = Failure::Special(&SpecialFailure {
+    reason: "unsignable",
+    problem: BAD_REQUEST,
+    by: FailureBy::Client,
+});

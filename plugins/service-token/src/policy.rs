@@ -1,16 +1,16 @@
 //! `service_token` as a [`Policy`].
 
 use portcullis_policy::config::{
-    ClaimPath, Claims, ConfigError, IfAmbiguous, Match, Mode, NonEmpty, OnError,
+    ClaimPath, Claims, ConfigError, IfAmbiguous, Match, Mode, NonEmpty,
 };
 use portcullis_policy::{
-    Counter, HostFailure, LocalReply, LogLine, Policy, Ports, Problem, Request, RequestEdits,
-    Setup, Verdict,
+    Counter, Failure, FailureLines, FailureSettings, Failures, HostFailure, LocalReply, LogLine,
+    Policy, Ports, Request, RequestEdits, Setup, Verdict,
 };
 
 use crate::config::{Config, InjectConfig, Kind};
 use crate::credential::{Credential, Purpose, Sent};
-use crate::failure::Failure;
+use crate::failure::{BAD_REQUEST, UNSIGNABLE};
 use crate::token::Caller;
 
 /// Injects the credential, and lets none of a client's pass.
@@ -28,7 +28,7 @@ pub struct ServiceToken {
     sub: ClaimPath,
     iss: ClaimPath,
     mode: Mode,
-    on_error: OnError,
+    errors: Failures,
     metrics: Metrics,
 }
 
@@ -44,18 +44,7 @@ struct Metrics {
     injected: Counter,
     shadow_injected: Counter,
     spoofed: Counter,
-    headers_unreadable: Counter,
-    headers_cut: Counter,
-    edit_failed: Counter,
-    clock_unavailable: Counter,
-    unsignable: Counter,
 }
-
-const BAD_REQUEST: Problem = Problem {
-    status: 400,
-    kind: "bad-request",
-    title: "Bad request",
-};
 
 impl Policy for ServiceToken {
     const NAME: &'static str = "service_token";
@@ -82,13 +71,13 @@ impl Policy for ServiceToken {
             Some(rules) => Some(Rule::all(rules, kind)?),
         };
         let metrics = &mut *setup.metrics;
-        let mut failed =
-            |reason: &str| metrics.counter(format!("service_token_errors.reason.{reason}"));
-        let headers_unreadable = failed(HostFailure::Headers.reason());
-        let headers_cut = failed(HostFailure::HeadersCut.reason());
-        let edit_failed = failed(HostFailure::Edit.reason());
-        let clock_unavailable = failed(Failure::Clock.reason());
-        let unsignable = failed(Failure::Unsignable.reason());
+        let settings = FailureSettings {
+            plugin: Self::NAME,
+            metric: "service_token_errors",
+            mode: config.mode,
+            on_error: config.on_error,
+            lines: FailureLines::Refused,
+        };
         Ok(Self {
             credential,
             inject,
@@ -96,16 +85,11 @@ impl Policy for ServiceToken {
             sub: ClaimPath::from_text("sub").map_err(|rule| ConfigError::at("", rule))?,
             iss: ClaimPath::from_text("iss").map_err(|rule| ConfigError::at("", rule))?,
             mode: config.mode,
-            on_error: config.on_error,
+            errors: Failures::announce(settings, [Failure::Clock, UNSIGNABLE], metrics),
             metrics: Metrics {
                 injected: metrics.counter("service_token_injected"),
                 shadow_injected: metrics.counter("service_token_shadow_injected"),
                 spoofed: metrics.counter("service_token_spoofed"),
-                headers_unreadable,
-                headers_cut,
-                edit_failed,
-                clock_unavailable,
-                unsignable,
             },
         })
     }
@@ -128,24 +112,7 @@ impl Policy for ServiceToken {
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
-        if self.mode == Mode::Off {
-            return None;
-        }
-        ports.telemetry.count(match failure {
-            HostFailure::Headers => self.metrics.headers_unreadable,
-            HostFailure::HeadersCut => self.metrics.headers_cut,
-            HostFailure::Edit => self.metrics.edit_failed,
-        });
-        match (self.mode, failure.decided_by(self.on_error)) {
-            (Mode::Enforce, OnError::Deny) => {
-                let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
-                ports.telemetry.log(line);
-                let reply = failure.problem().reply_blind();
-                Some(reply.because(Self::NAME, failure.reason()))
-            }
-            (Mode::Enforce, OnError::Allow)
-            | (Mode::Shadow | Mode::Off, OnError::Allow | OnError::Deny) => None,
-        }
+        self.errors.on_host_failure(failure, ports)
     }
 }
 
@@ -228,7 +195,7 @@ impl ServiceToken {
         match (self.mode, written) {
             (Mode::Shadow, Ok(_)) => (nothing, Some(self.metrics.shadow_injected)),
             (Mode::Shadow, Err(failure)) => {
-                ports.telemetry.count(self.failed(failure));
+                self.errors.count(failure, ports);
                 (nothing, None)
             }
             (_, Ok(edits)) => (Verdict::Continue(edits), Some(self.metrics.injected)),
@@ -251,7 +218,7 @@ impl ServiceToken {
             return match (text(&self.iss), text(&self.sub)) {
                 (None, _) => Ok(None),
                 // Somebody was verified: to call him the gateway would give him its rights.
-                (Some(_), None | Some("")) => Err(Failure::Unsignable),
+                (Some(_), None | Some("")) => Err(UNSIGNABLE),
                 (issuer, Some(subject)) => Ok(Some(Caller { subject, issuer })),
             };
         }
@@ -260,9 +227,9 @@ impl ServiceToken {
         };
         let subject = match request.headers().single(header) {
             Ok(subject) => subject.unwrap_or_default(),
-            Err(_) => return Err(Failure::Unsignable),
+            Err(_) => return Err(UNSIGNABLE),
         };
-        let subject = std::str::from_utf8(subject).map_err(|_| Failure::Unsignable)?;
+        let subject = std::str::from_utf8(subject).map_err(|_| UNSIGNABLE)?;
         Ok((!subject.is_empty()).then_some(Caller {
             subject,
             issuer: None,
@@ -278,30 +245,12 @@ impl ServiceToken {
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
-        let (problem, on_error) = match failure {
-            Failure::Clock => (Problem::UNAVAILABLE, self.on_error),
-            Failure::Unsignable => (BAD_REQUEST, OnError::Deny),
-        };
-        ports.telemetry.count(self.failed(failure));
-        match on_error {
-            OnError::Deny => {
-                let line = LogLine::new(Self::NAME, "refused").with("reason", failure.reason());
-                ports.telemetry.log(line.with_id_of(request));
-                Verdict::Refuse(problem.reply(request).because(Self::NAME, failure.reason()))
-            }
-            OnError::Allow => {
-                let mut edits = RequestEdits::none();
-                self.credential.clear(request, sent, &mut edits);
-                Verdict::Continue(edits)
-            }
+        if self.errors.is_refused(failure, self.mode, ports) {
+            return Verdict::Refuse(self.errors.refuse(failure, request, ports));
         }
-    }
-
-    const fn failed(&self, failure: Failure) -> Counter {
-        match failure {
-            Failure::Clock => self.metrics.clock_unavailable,
-            Failure::Unsignable => self.metrics.unsignable,
-        }
+        let mut edits = RequestEdits::none();
+        self.credential.clear(request, sent, &mut edits);
+        Verdict::Continue(edits)
     }
 
     /// Counts and logs a client that meddles with the credential; one line for each such request.

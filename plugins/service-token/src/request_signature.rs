@@ -7,10 +7,10 @@ use portcullis_message_signature::{
     without,
 };
 use portcullis_policy::config::{ConfigError, SecretUse};
-use portcullis_policy::{Environment, Headers, Ports, Request, RequestEdits};
+use portcullis_policy::{Environment, Failure, Headers, Ports, Request, RequestEdits};
 
 use crate::config::CredentialConfig;
-use crate::failure::Failure;
+use crate::failure::UNSIGNABLE;
 use crate::message::Outgoing;
 use crate::nonces::Nonces;
 use crate::secrets::resolve;
@@ -185,7 +185,7 @@ impl Signer {
         ports: &Ports<'_>,
         edits: &mut RequestEdits<'_>,
     ) -> Result<(), Failure> {
-        let created = ports.clock.now().map_err(|_| Failure::Clock)?.unix_secs();
+        let created = ports.clock.now()?.unix_secs();
         let is_there = |component: &&Component| match component {
             Component::Field(name) => !message.lines(name).is_empty(),
             Component::Method | Component::Authority | Component::Path | Component::Query => true,
@@ -199,9 +199,9 @@ impl Signer {
             keyid: &self.id,
             tag: Some(TAG),
         };
-        let params = signature_params(&covered, &params).map_err(|_| Failure::Unsignable)?;
-        let base = signature_base(message, &covered, &params).map_err(|_| Failure::Unsignable)?;
-        let (_, key) = self.keys.first().ok_or(Failure::Unsignable)?;
+        let params = signature_params(&covered, &params).map_err(|_| UNSIGNABLE)?;
+        let base = signature_base(message, &covered, &params).map_err(|_| UNSIGNABLE)?;
+        let (_, key) = self.keys.first().ok_or(UNSIGNABLE)?;
         let signature = STANDARD.encode(key.sign(&base));
         let label = &self.label;
         let input = joined(others.input, format!("{label}={params}"));

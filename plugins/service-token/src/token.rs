@@ -14,11 +14,11 @@ use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm, AlgorithmExt as _, AlgorithmSignature, Claims, Header};
 use portcullis_message_signature::Key;
 use portcullis_policy::config::{ConfigError, SecretUse};
-use portcullis_policy::{Environment, Ports, Timestamp};
+use portcullis_policy::{Environment, Failure, Ports, Timestamp};
 use serde::Serialize;
 
 use crate::config::{CredentialConfig, HmacAlgorithm};
-use crate::failure::Failure;
+use crate::failure::UNSIGNABLE;
 use crate::nonces::Nonces;
 use crate::secrets::resolve;
 use crate::static_secret::HEADER;
@@ -179,14 +179,14 @@ impl TokenIssuer {
         caller: Option<Caller<'_>>,
         ports: &Ports<'_>,
     ) -> Result<String, Failure> {
-        let now = ports.clock.now().map_err(|_| Failure::Clock)?;
+        let now = ports.clock.now()?;
         let audience = audience.or(self.audience.as_deref());
         let is_longer = |caller: Caller<'_>, most: usize| {
             let issuer = caller.issuer.unwrap_or_default();
             caller.subject.len() > most || issuer.len() > most
         };
         if caller.is_some_and(|caller| is_longer(caller, LONGEST_CALLER)) {
-            return Err(Failure::Unsignable);
+            return Err(UNSIGNABLE);
         }
         if caller.is_some_and(|caller| is_longer(caller, LONGEST_CACHED)) {
             return self.sign(audience, caller, now, ports);
@@ -252,9 +252,8 @@ impl TokenIssuer {
         let header = Header::empty()
             .with_token_type("JWT")
             .with_key_id(self.id.clone());
-        let key = self.keys.first().ok_or(Failure::Unsignable)?;
-        key.token(&header, &Claims::new(payload))
-            .ok_or(Failure::Unsignable)
+        let key = self.keys.first().ok_or(UNSIGNABLE)?;
+        key.token(&header, &Claims::new(payload)).ok_or(UNSIGNABLE)
     }
 }
 

@@ -72,6 +72,17 @@ fn a_client_that_is_reset_has_its_whole_quota_on_all_workers_and_nobody_else_has
 }
 
 #[test]
+fn a_key_that_is_looked_at_is_read_once_and_so_are_the_busiest() {
+    let world = World::new(Dialect::Envoy, 1);
+    let worker: Limits = world.worker(&per_ip("sliding_window")).unwrap();
+    assert_eq!(status(&worker, "192.0.2.1"), 200);
+    let before = worker.store.0.reads();
+    let left = shown(&worker, &Command::Key(values(None, &["192.0.2.1"])));
+    assert_eq!(left["per_ip"]["counted"], true);
+    assert_eq!(worker.store.0.reads() - before, 2);
+}
+
+#[test]
 fn the_line_of_a_refusal_names_a_caller_that_can_be_looked_up_and_reset() {
     let world = World::new(Dialect::Envoy, 1);
     let worker: Limits = world.worker(&per_ip("fixed_window")).unwrap();
