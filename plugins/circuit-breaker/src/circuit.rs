@@ -48,12 +48,12 @@ pub(crate) struct Circuit {
 pub(crate) type Answer = Result<Ticket, Refusal>;
 
 impl Circuit {
-    /// `plugin` is the mode of all breakers together: the milder of the two holds.
+    /// `plugin` is the mode of all breakers together: the weaker of the two holds.
     pub(crate) fn new(config: BreakerConfig, plugin: Mode, metrics: &mut MetricRegistry) -> Self {
         let name = config.name.as_str().to_owned();
         Self {
             key: SlotKey::new::<Record>(slot_name(&name)),
-            mode: plugin.milder(config.mode),
+            mode: plugin.weaker(config.mode),
             force: config.force,
             classifier: Classifier::new(&config.failures),
             slower_than: (config.trip.slow_ratio.as_ref()).map(|slow| slow.slower_than.span()),

@@ -160,7 +160,7 @@ impl RateLimit {
                     let refused = vec![(index, limit, charge)];
                     return Err(self.exhausted(looks.collect(), refused, request, flow, ports));
                 }
-                Ok(charge) => self.tell_shadow(limit, charge.key(), request, ports),
+                Ok(charge) => self.report_shadow(limit, charge.key(), request, ports),
                 Err(error) => self.note(error.into(), limit, request, ports, &mut refusal),
             }
             if let Some(reply) = refusal {
@@ -171,7 +171,7 @@ impl RateLimit {
     }
 
     /// The refusal of a request that limits refuse: those of `looks` that do, and of `refused`. It
-    /// tells of the one that refuses for longest.
+    /// is about the one that refuses for longest.
     fn exhausted(
         &self,
         looks: Vec<At<'_, Look>>,
@@ -183,7 +183,7 @@ impl RateLimit {
         let mut charges = refused;
         for (index, limit, look) in looks {
             if limit.mode != Mode::Enforce && !look.is_admitted() {
-                self.tell_shadow(limit, look.key(), request, ports);
+                self.report_shadow(limit, look.key(), request, ports);
             }
             charges.push((index, limit, look.uncharged()));
             if look.is_refusal_to_write() {
@@ -210,11 +210,11 @@ impl RateLimit {
             .iter()
             .filter_map(|(index, charge)| Some((self.limits.get(*index)?, charge)));
         let of_stage = charges.iter().map(|(_, limit, charge)| (*limit, charge));
-        let standings: Vec<_> = earlier
+        let allowances: Vec<_> = earlier
             .chain(of_stage)
-            .filter_map(|(limit, charge)| limit.standing_uncharged(charge))
+            .filter_map(|(limit, charge)| limit.allowance_uncharged(charge))
             .collect();
-        self.shown(reply, &standings)
+        self.shown(reply, &allowances)
     }
 
     /// After a clock was set back a refusal is written, too: from then on the counts of that time run.
@@ -228,7 +228,7 @@ impl RateLimit {
         }
     }
 
-    fn tell_shadow(
+    fn report_shadow(
         &self,
         limit: &Limit,
         key: Fingerprint,

@@ -100,7 +100,7 @@ fn a_full_slot_gives_up_the_key_that_expires_first() {
     assert!(!is_held(&slot, 1) && is_held(&slot, 9));
 }
 
-/// No count matters for longer than the horizon: what does is of a clock that was wrong.
+/// No count limits for longer than the horizon: what does is of a clock that was wrong.
 #[test]
 fn what_lies_beyond_the_horizon_makes_room_first_and_what_lies_at_it_does_not() {
     let quota = quota(Algorithm::FixedWindow);
@@ -193,7 +193,7 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
         assert!(first.evicted);
         let pushed_out = (1..=8).find(|key| !is_held(&slot, *key)).unwrap();
 
-        // Another of the same key: the place stays the newcomer's.
+        // Another of the same key: the entry stays the newcomer's.
         let mut shared = slot.clone();
         let second = charge(&mut shared, &newcomer);
         let left = shared.give_back(&first, &newcomer).unwrap();
@@ -203,7 +203,7 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
         );
         let used = |slot: &Slot| slot.find(9).unwrap();
         assert_eq!(used(&left), used(&slot), "{algorithm:?}");
-        // That one is given back, too: nothing is left that would take a place.
+        // That one is given back, too: nothing is left that would take an entry.
         let left = left.give_back(&second, &newcomer).unwrap();
         assert!(!is_held(&left, 9), "{algorithm:?}");
         // In the other order the one that pushed out goes last, and undoes it.
@@ -214,7 +214,7 @@ fn what_others_did_since_stays_when_a_charge_is_given_back() {
             "{algorithm:?}"
         );
 
-        // Another key in another place changes nothing of it.
+        // Another key in another entry changes nothing of it.
         let mut other = slot.clone();
         let held = (1..=8).find(|key| is_held(&other, *key)).unwrap();
         charge(&mut other, &ask(&quota, held, 1, START));

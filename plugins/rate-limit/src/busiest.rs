@@ -1,8 +1,8 @@
 //! Which keys ask for most, in a fixed amount of memory.
 //!
 //! Space-saving (Metwally, Agrawal and El Abbadi, *Efficient computation of frequent and top-k elements in data
-//! streams*, 2005): a key that finds no place takes over the smallest count, which is then its possible error. Each
-//! worker adds up for itself, and tells the others with its tick by merging summaries (Agarwal et al., *Mergeable
+//! streams*, 2005): a key that finds no room takes over the smallest count, which is then its possible error. Each
+//! worker adds up for itself, and reports to the others with its tick by merging summaries (Agarwal et al., *Mergeable
 //! summaries*, 2012). What is said of a key is never less than what it asked for, and never more than the `error` beside
 //! it; the error is at most a 32nd of what all keys asked for together, and whoever asked for more than that is there.
 
@@ -19,7 +19,7 @@ use crate::key::Fingerprint;
 pub(crate) const KEYS: usize = 32;
 /// What is kept of a key's text, in bytes.
 const LABEL: usize = 47;
-/// Periods of which a worker keeps what it has not told.
+/// Periods of which a worker keeps what it has not reported.
 const MOST_PERIODS: usize = 3;
 /// The shortest period that is added up, and the longest.
 const SHORTEST: Span = Span::from_secs(60);
@@ -135,7 +135,7 @@ fn cut(mut label: String) -> String {
     label
 }
 
-/// What all workers have told of a limit: in the period that runs, and in the one before.
+/// What all workers have reported of a limit: in the period that runs, and in the one before.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Record {
     /// When the period began that runs, as a number of periods since 1970.
@@ -182,8 +182,8 @@ impl Record {
 pub(crate) struct Busiest {
     slot: SlotKey,
     period: Span,
-    /// What the others have not been told, by periods: of one that has just ended something may be left.
-    untold: RefCell<Vec<(u64, Summary)>>,
+    /// What has not been reported to the others, by periods: of one that has just ended something may be left.
+    unreported: RefCell<Vec<(u64, Summary)>>,
 }
 
 /// Where those of a limit are.
@@ -197,7 +197,7 @@ impl Busiest {
         Self {
             slot: SlotKey::new::<Record>(slot_name(limit)),
             period: window.clamp(SHORTEST, LONGEST),
-            untold: RefCell::default(),
+            unreported: RefCell::default(),
         }
     }
 
@@ -220,46 +220,46 @@ impl Busiest {
         label: impl FnOnce() -> String,
     ) {
         let period = self.number(now);
-        let mut untold = self.untold.borrow_mut();
-        match untold.iter_mut().find(|(of, _)| *of == period) {
+        let mut unreported = self.unreported.borrow_mut();
+        match unreported.iter_mut().find(|(of, _)| *of == period) {
             Some((_, summary)) => summary.add(key, cost, label),
             None => {
-                // Ticks empty it: more than a few there are only where the clock leaps and nothing can be told.
-                if untold.len() >= MOST_PERIODS {
-                    untold.remove(0);
+                // Ticks empty it: more than a few there are only where the clock leaps and nothing can be reported.
+                if unreported.len() >= MOST_PERIODS {
+                    unreported.remove(0);
                 }
                 let mut summary = Summary::default();
                 summary.add(key, cost, label);
-                untold.push((period, summary));
+                unreported.push((period, summary));
             }
         }
     }
 
     /// It was refused.
     pub(crate) fn refused(&self, key: Fingerprint) {
-        if let Some((_, summary)) = self.untold.borrow_mut().last_mut() {
+        if let Some((_, summary)) = self.unreported.borrow_mut().last_mut() {
             summary.refuse(key);
         }
     }
 
-    /// Tells the others, where there is something to be told. What can't be told now is later.
-    pub(crate) fn tell(&self, ports: &Ports<'_>) -> Result<(), SlotError> {
+    /// Reports to the others, where there is something to report. What can't be reported now is later.
+    pub(crate) fn report(&self, ports: &Ports<'_>) -> Result<(), SlotError> {
         let Ok(now) = ports.clock.now() else {
             return Ok(());
         };
-        let mut untold = self.untold.borrow_mut();
-        if untold.is_empty() {
+        let mut unreported = self.unreported.borrow_mut();
+        if unreported.is_empty() {
             return Ok(());
         }
         update(ports.store, &self.slot, |record: Option<&Record>| {
             let record = record.cloned().unwrap_or_default();
             let mut record = record.in_period(self.number(now));
-            for (period, summary) in &*untold {
+            for (period, summary) in &*unreported {
                 record.add(*period, summary);
             }
             Step::Write(record, ())
         })?;
-        untold.clear();
+        unreported.clear();
         Ok(())
     }
 

@@ -75,18 +75,18 @@ fn what_is_said_of_a_key_is_within_the_error_that_is_said_however_workers_share_
             let worker = usize::try_from(draw(3)).unwrap();
             let now = clock.read();
             workers[worker].asked(key(number), cost, now, || format!("key {number}"));
-            let told = truth.entry(number).or_default();
-            told.0 += u64::from(cost);
+            let reported = truth.entry(number).or_default();
+            reported.0 += u64::from(cost);
             if draw(3) == 0 {
                 workers[worker].refused(key(number));
-                told.1 += 1;
+                reported.1 += 1;
             }
             if draw(50) == 0 {
-                workers[worker].tell(&nodes[worker].ports()).unwrap();
+                workers[worker].report(&nodes[worker].ports()).unwrap();
             }
         }
         for (worker, node) in workers.iter().zip(&nodes) {
-            worker.tell(&node.ports()).unwrap();
+            worker.report(&node.ports()).unwrap();
         }
         let (_, record) = workers[0].read(clock.read(), &nodes[0].ports()).unwrap();
         let all: u64 = truth.values().map(|(asked, _)| asked).sum();
@@ -144,26 +144,26 @@ fn a_period_is_a_window_of_at_least_a_minute_and_the_one_before_is_kept() {
     };
     busiest.asked(key(1), 3, clock.read(), String::new);
     assert_eq!(seen(&node), (6000, 0, 0));
-    busiest.tell(&node.ports()).unwrap();
+    busiest.report(&node.ports()).unwrap();
     assert_eq!(seen(&node), (6000, 3, 0));
     let writes = node.store.0.writes();
-    busiest.tell(&node.ports()).unwrap();
-    assert_eq!(node.store.0.writes(), writes, "there was nothing to tell");
+    busiest.report(&node.ports()).unwrap();
+    assert_eq!(node.store.0.writes(), writes, "there was nothing to report");
     clock.advance(Span::from_secs(60));
     assert_eq!(seen(&node), (6060, 0, 3));
     busiest.asked(key(1), 4, clock.read(), String::new);
-    busiest.tell(&node.ports()).unwrap();
+    busiest.report(&node.ports()).unwrap();
     assert_eq!(seen(&node), (6060, 4, 3));
-    // What is told late is of the period in which it was asked.
+    // What is reported late is of the period in which it was asked.
     clock.set(Timestamp::from_unix_secs(6119));
     busiest.asked(key(1), 2, clock.read(), String::new);
     clock.set(Timestamp::from_unix_secs(6120));
     busiest.asked(key(1), 1, clock.read(), String::new);
-    busiest.tell(&node.ports()).unwrap();
+    busiest.report(&node.ports()).unwrap();
     assert_eq!(seen(&node), (6120, 1, 6));
     clock.set(Timestamp::from_unix_secs(60));
     busiest.asked(key(1), 1, clock.read(), String::new);
-    busiest.tell(&node.ports()).unwrap();
+    busiest.report(&node.ports()).unwrap();
     assert_eq!(
         seen(&node),
         (6120, 2, 6),
@@ -175,22 +175,22 @@ fn a_period_is_a_window_of_at_least_a_minute_and_the_one_before_is_kept() {
         clock.set(Timestamp::from_unix_secs(60 * period));
         busiest.asked(key(1), 1, clock.read(), String::new);
     }
-    assert!(busiest.untold.borrow().len() <= MOST_PERIODS);
+    assert!(busiest.unreported.borrow().len() <= MOST_PERIODS);
     let day = Busiest::new("l", Span::from_secs(366 * 24 * 3600));
     assert_eq!(day.period, Span::from_secs(86_400));
 }
 
 #[test]
-fn what_could_not_be_told_is_told_later() {
+fn what_could_not_be_reported_is_reported_later() {
     let zone = Zone::new(Dialect::Envoy);
     let clock = VirtualClock::at(Timestamp::from_unix_secs(6000));
     let node = Node::new(&zone, &clock);
     let busiest = Busiest::new("l", HOUR);
     busiest.asked(key(1), 3, clock.read(), String::new);
     node.store.0.fail_after(Some(0));
-    assert!(busiest.tell(&node.ports()).is_err());
+    assert!(busiest.report(&node.ports()).is_err());
     node.store.0.fail_after(None);
-    busiest.tell(&node.ports()).unwrap();
+    busiest.report(&node.ports()).unwrap();
     let (_, record) = busiest.read(clock.read(), &node.ports()).unwrap();
     assert_eq!(record.now.asked, 3);
 }

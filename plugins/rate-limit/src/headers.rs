@@ -12,7 +12,7 @@ use crate::config::HeaderStyle;
 
 /// Where a client stands with one limit.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Standing<'a> {
+pub(crate) struct Allowance<'a> {
     /// The limit's name: `a-z`, `0-9`, `_`.
     pub(crate) name: &'a str,
     /// Requests in a window.
@@ -27,7 +27,7 @@ pub(crate) struct Standing<'a> {
     pub(crate) wait: u64,
 }
 
-impl Standing<'_> {
+impl Allowance<'_> {
     /// What is shown as the reset. Where a request was refused it is when such a one is admitted:
     /// `Retry-After` is the longest of these, and so not earlier than any.
     const fn shown_reset(&self) -> u64 {
@@ -47,23 +47,26 @@ impl Standing<'_> {
 pub(crate) type Header = (Cow<'static, str>, String);
 
 /// The headers for all limits that a request was counted by.
-pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Header> {
-    let Some(nearest) = standings.iter().min_by_key(|standing| standing.distance()) else {
+pub(crate) fn headers(style: HeaderStyle, allowances: &[Allowance<'_>]) -> Vec<Header> {
+    let Some(nearest) = allowances
+        .iter()
+        .min_by_key(|allowance| allowance.distance())
+    else {
         return Vec::new();
     };
     let mut headers = Vec::with_capacity(7);
     if matches!(style, HeaderStyle::Ietf | HeaderStyle::Both) {
         let mut policy = String::with_capacity(64);
         let mut state = String::with_capacity(64);
-        for standing in standings {
-            let Standing {
+        for allowance in allowances {
+            let Allowance {
                 name,
                 quota,
                 window,
                 remaining,
                 ..
-            } = standing;
-            let reset = standing.shown_reset();
+            } = allowance;
+            let reset = allowance.shown_reset();
             let comma = if policy.is_empty() { "" } else { ", " };
             // Writing into a String does not fail.
             let _ = write!(policy, "{comma}\"{name}\";q={quota};w={window}");
@@ -86,10 +89,10 @@ pub(crate) fn headers(style: HeaderStyle, standings: &[Standing<'_>]) -> Vec<Hea
             nearest.shown_reset().to_string(),
         ));
         for (window, limit, remaining) in NAMED_WINDOWS {
-            let of_window = standings
+            let of_window = allowances
                 .iter()
-                .filter(|standing| standing.window == window);
-            if let Some(nearest) = of_window.min_by_key(|standing| standing.distance()) {
+                .filter(|allowance| allowance.window == window);
+            if let Some(nearest) = of_window.min_by_key(|allowance| allowance.distance()) {
                 headers.push((Cow::Borrowed(limit), nearest.quota.to_string()));
                 headers.push((Cow::Borrowed(remaining), nearest.remaining.to_string()));
             }
@@ -132,7 +135,7 @@ const NAMED_WINDOWS: [(u64, &str, &str); 4] = [
 mod tests {
     use super::*;
 
-    const PER_IP: Standing<'_> = Standing {
+    const PER_IP: Allowance<'_> = Allowance {
         name: "per_ip",
         quota: 100,
         window: 60,
@@ -140,7 +143,7 @@ mod tests {
         reset: 30,
         wait: 0,
     };
-    const PER_USER: Standing<'_> = Standing {
+    const PER_USER: Allowance<'_> = Allowance {
         name: "per_user",
         quota: 20,
         window: 90,
@@ -197,24 +200,26 @@ mod tests {
     /// What is left of a quota that a dear request did not fit into is no matter then.
     #[test]
     fn of_limits_that_refuse_for_as_long_the_one_with_the_longer_window_is_the_nearest() {
-        let refusing = |window, remaining| Standing {
+        let refusing = |window, remaining| Allowance {
             window,
             remaining,
             wait: 30,
             ..PER_IP
         };
-        for standings in [
+        for allowances in [
             [refusing(60, 0), refusing(3_600, 5)],
             [refusing(3_600, 5), refusing(60, 0)],
         ] {
-            let nearest = standings.iter().min_by_key(|standing| standing.distance());
+            let nearest = allowances
+                .iter()
+                .min_by_key(|allowance| allowance.distance());
             assert_eq!(nearest.unwrap().window, 3_600);
         }
     }
 
     #[test]
     fn the_limit_that_refuses_for_longest_is_the_nearest_and_its_reset_is_the_wait() {
-        let short = Standing {
+        let short = Allowance {
             name: "short",
             quota: 1,
             window: 1,
@@ -223,7 +228,7 @@ mod tests {
             wait: 1,
         };
         let (long, free) = (
-            Standing {
+            Allowance {
                 name: "long",
                 quota: 2,
                 window: 3600,
@@ -231,22 +236,22 @@ mod tests {
                 wait: 1800,
                 ..short
             },
-            Standing {
+            Allowance {
                 name: "free",
                 wait: 0,
                 ..short
             },
         );
-        let tied = Standing { wait: 1, ..long };
-        for (standings, limit, reset) in [
+        let tied = Allowance { wait: 1, ..long };
+        for (allowances, limit, reset) in [
             ([short, long, free], "2", "1800"),
             ([free, long, short], "2", "1800"),
             ([short, tied, free], "2", "1"),
             ([tied, short, free], "2", "1"),
             (
                 [
-                    Standing { wait: 0, ..short },
-                    Standing { wait: 0, ..long },
+                    Allowance { wait: 0, ..short },
+                    Allowance { wait: 0, ..long },
                     free,
                 ],
                 "2",
@@ -255,7 +260,7 @@ mod tests {
             (
                 [
                     free,
-                    Standing {
+                    Allowance {
                         remaining: 9,
                         ..short
                     },
@@ -265,12 +270,12 @@ mod tests {
                 "1",
             ),
         ] {
-            let headers = headers(HeaderStyle::Both, &standings);
+            let headers = headers(HeaderStyle::Both, &allowances);
             let value = |name: &str| &headers.iter().find(|(known, _)| known == name).unwrap().1;
-            assert_eq!(value("x-ratelimit-limit"), limit, "{standings:?}");
-            assert_eq!(value("x-ratelimit-reset"), reset, "{standings:?}");
+            assert_eq!(value("x-ratelimit-limit"), limit, "{allowances:?}");
+            assert_eq!(value("x-ratelimit-reset"), reset, "{allowances:?}");
             let t = format!(";t={reset}");
-            assert!(value("ratelimit").contains(&t), "{standings:?}");
+            assert!(value("ratelimit").contains(&t), "{allowances:?}");
         }
     }
 }

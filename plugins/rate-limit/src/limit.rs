@@ -14,7 +14,7 @@ use crate::bucket::Charged;
 use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, WhenUnserved};
 use crate::failure::ADDRESS;
-use crate::headers::Standing;
+use crate::headers::Allowance;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
 use crate::quota::{Decision, Quota, Rate};
 use crate::range::Range;
@@ -38,8 +38,8 @@ pub(crate) struct Limit {
     /// Kept where there is somebody who can ask for it.
     pub(crate) busiest: Option<Busiest>,
     metrics: Metrics,
-    /// Whether the log has been told that requests are skipped.
-    told_skipped: Cell<bool>,
+    /// Whether the log has said that requests are skipped.
+    reported_skipped: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -130,7 +130,7 @@ impl Look {
 }
 
 impl Limit {
-    /// `plugin` is the mode of all limits together: the milder of the two holds.
+    /// `plugin` is the mode of all limits together: the weaker of the two holds.
     pub(crate) fn new(
         config: LimitConfig,
         plugin: Mode,
@@ -164,7 +164,7 @@ impl Limit {
         let name = config.name.as_str().to_owned();
         let mut counter = |what: &str| metrics.counter(format!("rate_limit_{what}.limit.{name}"));
         Ok(Self {
-            mode: plugin.milder(config.mode),
+            mode: plugin.weaker(config.mode),
             before_auth,
             metrics: Metrics {
                 allowed: counter("allowed"),
@@ -183,7 +183,7 @@ impl Limit {
             window_secs: window.as_secs_ceil(),
             when_key_missing: config.when_key_missing,
             when_unserved: config.when_unserved,
-            told_skipped: Cell::new(false),
+            reported_skipped: Cell::new(false),
         })
     }
 
@@ -219,7 +219,7 @@ impl Limit {
             }
             Err(NoKey::AddressUnknown) => Err(ADDRESS),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
-                self.tell_skipped(part, source.request, ports);
+                self.report_skipped(part, source.request, ports);
                 Ok(Keyed::Skipped)
             }
             Err(missing) => Ok(Keyed::Refused(missing)),
@@ -325,11 +325,11 @@ impl Limit {
         });
     }
 
-    /// Counts a request that lacks the part with this index. The log hears of the first one: a limit that
+    /// Counts a request that lacks the part with this index. The log says so of the first one: a limit that
     /// never counts anything is most likely a mistake.
-    fn tell_skipped(&self, index: usize, request: &Request<'_>, ports: &Ports<'_>) {
+    fn report_skipped(&self, index: usize, request: &Request<'_>, ports: &Ports<'_>) {
         ports.telemetry.count(self.metrics.skipped);
-        if self.told_skipped.replace(true) {
+        if self.reported_skipped.replace(true) {
             return;
         }
         let part = self.key.get(index).map(KeyPart::to_string);
@@ -417,22 +417,22 @@ impl Limit {
 
     /// Where the client stands after a request that passed; `None` in shadow, of which it is not to
     /// know.
-    pub(crate) fn standing(&self, charge: &Charge) -> Option<Standing<'_>> {
+    pub(crate) fn allowance(&self, charge: &Charge) -> Option<Allowance<'_>> {
         match charge.returned {
-            true => self.standing_uncharged(charge),
-            false => self.standing_at(&charge.charged.decision, 0),
+            true => self.allowance_uncharged(charge),
+            false => self.allowance_at(&charge.charged.decision, 0),
         }
     }
 
     /// Where the client stands after a request that was refused, by this limit or by another, so
     /// that nothing is charged.
-    pub(crate) fn standing_uncharged(&self, charge: &Charge) -> Option<Standing<'_>> {
+    pub(crate) fn allowance_uncharged(&self, charge: &Charge) -> Option<Allowance<'_>> {
         let decision = self.table.uncharged(charge.asked, &charge.charged);
-        self.standing_at(&decision, self.wait(charge).unwrap_or(0))
+        self.allowance_at(&decision, self.wait(charge).unwrap_or(0))
     }
 
-    fn standing_at(&self, decision: &Decision, wait: u64) -> Option<Standing<'_>> {
-        (self.mode == Mode::Enforce).then(|| Standing {
+    fn allowance_at(&self, decision: &Decision, wait: u64) -> Option<Allowance<'_>> {
+        (self.mode == Mode::Enforce).then(|| Allowance {
             name: &self.name,
             quota: self.rate().quota,
             window: self.window_secs,

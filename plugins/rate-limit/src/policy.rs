@@ -14,7 +14,7 @@ use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::ADDRESS;
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
-use crate::headers::{Standing, headers, is_of_a_limit};
+use crate::headers::{Allowance, headers, is_of_a_limit};
 use crate::key::HashKey;
 use crate::limit::{Charge, Limit};
 use crate::range::{Range, lay_out, slot_names};
@@ -35,7 +35,7 @@ pub struct RateLimit {
     pub(crate) errors: Failures,
     conflicts: Counter,
     control: Option<Control>,
-    told_busiest: Cell<Timestamp>,
+    reported_busiest: Cell<Timestamp>,
     pub(crate) address_unreadable: Counter,
 }
 
@@ -125,7 +125,7 @@ impl RateLimit {
             errors,
             conflicts: setup.metrics.counter("rate_limit_conflicts"),
             control,
-            told_busiest: Cell::default(),
+            reported_busiest: Cell::default(),
             address_unreadable: setup.metrics.counter("rate_limit_address_unreadable"),
         })
     }
@@ -204,11 +204,11 @@ impl RateLimit {
     #[must_use]
     pub fn show(&self, flow: &mut Flow, reply: LocalReply) -> LocalReply {
         flow.replied = true;
-        self.shown(reply, &self.standings(flow))
+        self.shown(reply, &self.allowances(flow))
     }
 
-    pub(crate) fn shown(&self, reply: LocalReply, standings: &[Standing<'_>]) -> LocalReply {
-        headers(self.headers, standings)
+    pub(crate) fn shown(&self, reply: LocalReply, allowances: &[Allowance<'_>]) -> LocalReply {
+        headers(self.headers, allowances)
             .into_iter()
             .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
@@ -236,10 +236,10 @@ impl RateLimit {
         Ok(key)
     }
 
-    fn standings(&self, flow: &Flow) -> Vec<Standing<'_>> {
-        let standing =
-            |(index, charge): &(usize, Charge)| self.limits.get(*index)?.standing(charge);
-        flow.charges.iter().filter_map(standing).collect()
+    fn allowances(&self, flow: &Flow) -> Vec<Allowance<'_>> {
+        let allowance =
+            |(index, charge): &(usize, Charge)| self.limits.get(*index)?.allowance(charge);
+        flow.charges.iter().filter_map(allowance).collect()
     }
 }
 
@@ -276,7 +276,7 @@ impl Policy for RateLimit {
         }
     }
 
-    /// Tells other workers which keys are the busiest, once a second.
+    /// Reports to other workers which keys are the busiest, once a second.
     fn on_tick(&self, ports: &Ports<'_>) {
         // Without a control path there are none, and a tick asks the host for nothing.
         if self.busiest().next().is_none() {
@@ -285,12 +285,12 @@ impl Policy for RateLimit {
         let Ok(now) = ports.clock.now() else {
             return;
         };
-        if now.since(self.told_busiest.get()) < Span::from_secs(1) {
+        if now.since(self.reported_busiest.get()) < Span::from_secs(1) {
             return;
         }
-        self.told_busiest.set(now);
+        self.reported_busiest.set(now);
         for busiest in self.busiest() {
-            if let Err(error) = busiest.tell(ports) {
+            if let Err(error) = busiest.report(ports) {
                 self.errors.count(error, ports);
             }
         }
@@ -332,7 +332,7 @@ impl Policy for RateLimit {
         if self.is_unserved(flow, response) {
             self.return_unserved(flow, ports);
         }
-        let ours = headers(self.headers, &self.standings(flow));
+        let ours = headers(self.headers, &self.allowances(flow));
         if let (Some(theirs), false) = (response.headers(), ours.is_empty()) {
             // What the upstream says of limits of its own would be read as a part of ours.
             for (name, _) in theirs.iter() {

@@ -171,7 +171,7 @@ fn slots_are_laid_out_once_and_anew_where_they_are_others() {
 }
 
 #[test]
-fn what_is_laid_out_is_told_by_forms_places_and_numbers_and_is_no_number_of_old() {
+fn what_is_laid_out_differs_by_forms_beginnings_and_numbers_and_is_no_number_of_old() {
     let of = |form: Form, first: u32, slots: u32| LaidOut::of(&[Range { first, slots, form }]);
     let all = [
         of(Form::Log, 1, 2),
@@ -179,9 +179,9 @@ fn what_is_laid_out_is_told_by_forms_places_and_numbers_and_is_no_number_of_old(
         of(Form::Log, 2, 2),
         of(Form::Log, 1, 3),
     ];
-    for (place, one) in all.iter().enumerate() {
+    for (index, one) in all.iter().enumerate() {
         assert!(one.0 >= 0x8000_0000 && one.0 != u32::MAX, "{one:?}");
-        assert!(all.iter().skip(place + 1).all(|other| other != one));
+        assert!(all.iter().skip(index + 1).all(|other| other != one));
     }
     let (a, b) = (
         Range {

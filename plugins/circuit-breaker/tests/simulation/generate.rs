@@ -9,7 +9,7 @@ pub(crate) const MILLI: u64 = 1_000_000;
 /// Of all windows that are drawn.
 pub(crate) const LONGEST_WINDOW: u64 = 10_000 * MILLI;
 
-/// What is done with decisions; the milder is the greater.
+/// What is done with decisions; the weaker is the greater.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Mode {
     Enforce,
@@ -30,7 +30,7 @@ pub(crate) struct Guard {
     pub(crate) name: String,
     /// Requests below it; all, if there is none.
     pub(crate) prefix: Option<&'static str>,
-    /// What holds: the milder of the plugin's and its own.
+    /// What holds: the weaker of the plugin's and its own.
     pub(crate) mode: Mode,
     own_mode: Mode,
     pub(crate) force: Force,

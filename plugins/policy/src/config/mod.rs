@@ -60,9 +60,9 @@ impl Mode {
         }
     }
 
-    /// What a part does within a plugin: the milder of the two modes holds.
+    /// What a part does within a plugin: the weaker of the two modes holds.
     #[must_use]
-    pub const fn milder(self, other: Self) -> Self {
+    pub const fn weaker(self, other: Self) -> Self {
         match (self, other) {
             (Self::Off, _) | (_, Self::Off) => Self::Off,
             (Self::Shadow, _) | (_, Self::Shadow) => Self::Shadow,

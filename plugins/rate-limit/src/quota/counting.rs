@@ -87,7 +87,7 @@ pub(crate) trait Counting {
     /// What is taken to have been used at a time of which nothing is known any more: everything.
     fn exhausted(&self, now: Timestamp) -> Used;
 
-    /// How long a count can matter.
+    /// How long a count can limit.
     fn longest(&self) -> Span;
 
     /// From when on `used` limits nobody.

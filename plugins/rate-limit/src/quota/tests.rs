@@ -391,7 +391,7 @@ fn in_no_span_does_a_bucket_admit_more_than_its_burst_and_what_drips_in() {
 }
 
 #[test]
-fn whoever_finds_the_bucket_empty_is_told_to_the_nanosecond_when_to_come() {
+fn whoever_finds_the_bucket_empty_is_shown_to_the_nanosecond_when_to_come() {
     for (count, window, cost) in [
         (10, 60_000_000_000, 1),
         (7, 1_000_000_007, 2),
@@ -464,7 +464,7 @@ fn a_clock_set_back_by_a_day_leaves_a_bucket_empty_and_not_shut() {
 }
 
 #[test]
-fn a_request_may_cost_what_is_there_at_most_and_no_count_matters_for_longer_than_is_said() {
+fn a_request_may_cost_what_is_there_at_most_and_no_count_limits_for_longer_than_is_said() {
     for (algorithm, largest) in [
         (Algorithm::FixedWindow, 5),
         (Algorithm::SlidingWindow, 5),

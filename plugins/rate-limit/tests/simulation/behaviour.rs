@@ -479,7 +479,7 @@ fn whoever_waits_for_the_longest_of_all_limits_that_refuse_is_admitted() {
     {
         let config = format!(
             r#"{{"capacity":16,"limits":[{}]}}"#,
-            order.map(|place| limits[place]).join(",")
+            order.map(|index| limits[index]).join(",")
         );
         let world = World::new(dialect, 1);
         let worker: Worker<RateLimit> = world.worker(&config).unwrap();

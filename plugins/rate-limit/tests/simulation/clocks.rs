@@ -136,9 +136,9 @@ fn a_clock_that_is_set_admits_nothing_beyond_the_bound_of_real_time() {
             }
         }
         let quota = &scene.quota;
-        for (place, first) in admitted.iter().enumerate() {
+        for (index, first) in admitted.iter().enumerate() {
             let mut sum = 0;
-            for last in &admitted[place..] {
+            for last in &admitted[index..] {
                 sum += scene.cost;
                 let ahead = last.ahead - first.ahead;
                 let fits = match quota.algorithm {

@@ -66,13 +66,13 @@ impl Scene {
             .collect();
         let least = quotas.iter().map(Quota::most).min().unwrap() as u64;
         let post = draw.between(1, least.min(3));
-        let limits: Vec<String> = quotas.iter().enumerate().map(|(place, quota)| {
+        let limits: Vec<String> = quotas.iter().enumerate().map(|(index, quota)| {
             let burst = match quota.algorithm {
                 Algorithm::Bucket => format!(r#""burst":{},"#, quota.burst),
                 Algorithm::Fixed | Algorithm::Sliding => String::new(),
             };
             format!(
-                r#"{{"name":"limit_{place}","key":["client_address"],"quota":{},"window":"{}s",{burst}"algorithm":"{}","costs":[{{"match":{{"methods":["POST"]}},"cost":{post}}},{{"match":{{"methods":["HEAD"]}},"cost":0}}]}}"#,
+                r#"{{"name":"limit_{index}","key":["client_address"],"quota":{},"window":"{}s",{burst}"algorithm":"{}","costs":[{{"match":{{"methods":["POST"]}},"cost":{post}}},{{"match":{{"methods":["HEAD"]}},"cost":0}}]}}"#,
                 quota.quota,
                 quota.window / SECOND,
                 quota.algorithm.name()
@@ -234,9 +234,9 @@ fn late_readings_of_the_clock_admit_nothing_beyond_the_bound() {
 
 /// By the clock's readings: per window, or in each span that begins and ends with a request.
 fn within_bound(quota: &Quota, admitted: &[Admitted], scene: &Scene) {
-    for (place, first) in admitted.iter().enumerate() {
+    for (index, first) in admitted.iter().enumerate() {
         let mut sum = 0;
-        for last in &admitted[place..] {
+        for last in &admitted[index..] {
             sum += i128::from(last.cost);
             let (from, to) = (i128::from(first.at), i128::from(last.at));
             let fits = match quota.algorithm {

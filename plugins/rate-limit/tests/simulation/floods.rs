@@ -84,9 +84,9 @@ impl Scene {
         let limits: Vec<(By, Limit)> = by
             .into_iter()
             .enumerate()
-            .map(|(place, by)| {
+            .map(|(index, by)| {
                 let limit = Limit {
-                    name: format!("limit_{}", (place as u64 + seed) % 7),
+                    name: format!("limit_{}", (index as u64 + seed) % 7),
                     quota: quota(draw),
                     shadow: draw.once_in(6),
                 };
@@ -261,7 +261,7 @@ fn one_address_with_random_keys_gets_its_quota_and_nobody_elses_counts() {
                     ("per_ip", "client_address", 100, "1h"),
                 ];
                 let limits: Vec<String> = order
-                    .map(|place| limits[place])
+                    .map(|index| limits[index])
                     .iter()
                     .map(|(name, key, quota, window)| {
                         let algorithm = algorithm.name();

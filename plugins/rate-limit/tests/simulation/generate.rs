@@ -142,8 +142,8 @@ pub(crate) fn quota(draw: &Draw) -> Quota {
 }
 
 impl Generated {
-    /// The `place`th limit of a configuration.
-    pub(crate) fn draw(draw: &Draw, place: usize) -> Self {
+    /// The `index`th limit of a configuration.
+    pub(crate) fn draw(draw: &Draw, index: usize) -> Self {
         let quota = quota(draw);
         let cost = |one_in: u64| {
             let most = quota.most() as u64;
@@ -178,7 +178,7 @@ impl Generated {
             missing: draw.of(&[Missing::Skip, Missing::Deny, Missing::Share]),
             key,
             limit: Limit {
-                name: format!("limit_{place}"),
+                name: format!("limit_{index}"),
                 quota,
                 shadow: draw.once_in(8),
             },

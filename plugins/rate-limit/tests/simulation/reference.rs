@@ -183,8 +183,8 @@ pub(crate) struct Limit {
 }
 
 impl Limit {
-    fn standing(&self, remaining: i128, reset: i128, refuses: bool) -> Standing {
-        Standing {
+    fn allowance(&self, remaining: i128, reset: i128, refuses: bool) -> Allowance {
+        Allowance {
             name: self.name.clone(),
             window: (self.quota.window + SECOND - 1) / SECOND,
             remaining,
@@ -196,7 +196,7 @@ impl Limit {
 
 /// Where a client stands with a limit, in requests and whole seconds.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Standing {
+pub(crate) struct Allowance {
     pub(crate) name: String,
     pub(crate) window: i128,
     pub(crate) remaining: i128,
@@ -208,10 +208,10 @@ pub(crate) struct Standing {
 /// What becomes of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
-    Passed(Vec<Standing>),
+    Passed(Vec<Allowance>),
     Exhausted {
         retry_after: i128,
-        standings: Vec<Standing>,
+        allowances: Vec<Allowance>,
     },
     KeyMissing,
 }
@@ -246,10 +246,10 @@ impl Reference {
         }
         let mut charges = Vec::new();
         let mut before = Vec::new();
-        for (place, (limit, asked)) in self.limits.iter().zip(asked).enumerate() {
+        for (index, (limit, asked)) in self.limits.iter().zip(asked).enumerate() {
             let (key, cost) = match asked {
                 None | Some(Asked::KeyMissing) => continue,
-                Some(Asked::Of { key, cost }) => ((place, key.clone()), *cost),
+                Some(Asked::Of { key, cost }) => ((index, key.clone()), *cost),
             };
             let none = History::default();
             let history = self.histories.get(&key).unwrap_or(&none);
@@ -261,21 +261,21 @@ impl Reference {
                 } else {
                     limit.quota.retry_after(history, cost, now)
                 };
-                before.push(limit.standing(remaining, reset, !admitted));
+                before.push(limit.allowance(remaining, reset, !admitted));
             }
             if admitted {
                 charges.push((key, cost));
             }
         }
-        let waits = before.iter().filter(|standing| standing.refuses);
-        if let Some(retry_after) = waits.map(|standing| standing.reset).max() {
-            let standings = before;
+        let waits = before.iter().filter(|allowance| allowance.refuses);
+        if let Some(retry_after) = waits.map(|allowance| allowance.reset).max() {
+            let allowances = before;
             return Outcome::Exhausted {
                 retry_after,
-                standings,
+                allowances,
             };
         }
-        let mut standings = Vec::new();
+        let mut allowances = Vec::new();
         for (key, cost) in charges {
             let limit = &self.limits[key.0];
             let history = self.histories.entry(key).or_default();
@@ -285,9 +285,9 @@ impl Reference {
             if !limit.shadow {
                 let remaining = limit.quota.remaining(history, now);
                 let reset = limit.quota.reset(history, now);
-                standings.push(limit.standing(remaining, reset, false));
+                allowances.push(limit.allowance(remaining, reset, false));
             }
         }
-        Outcome::Passed(standings)
+        Outcome::Passed(allowances)
     }
 }

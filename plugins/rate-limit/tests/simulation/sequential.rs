@@ -7,14 +7,14 @@ use portcullis_rate_limit::RateLimit;
 use portcullis_sim::{Answer, Dialect, Worker, World, Zone};
 
 use crate::generate::{Generated, Sent, config};
-use crate::reference::{Outcome, Reference, SECOND, Standing};
+use crate::reference::{Allowance, Outcome, Reference, SECOND};
 use crate::schedules::{Draw, SEQUENTIAL};
 
 /// Room for far more keys than there are, so that none makes room for another.
 const CAPACITY: u32 = 64;
 const REQUESTS: usize = 24;
 
-/// What is shown of standings: of all, and of the nearest.
+/// What is shown of allowances: of all, and of the nearest.
 #[derive(Debug, PartialEq)]
 struct Shown {
     all: String,
@@ -36,25 +36,25 @@ fn shown(headers: &[(String, String)]) -> Shown {
 
 /// The nearest is the one that refuses for longest, else the one with the fewest left; of equals the
 /// one that takes longer.
-fn expected(standings: &[Standing]) -> Shown {
-    let all = standings.iter().map(|standing| {
-        let Standing {
+fn expected(allowances: &[Allowance]) -> Shown {
+    let all = allowances.iter().map(|allowance| {
+        let Allowance {
             name,
             remaining,
             reset,
             ..
-        } = standing;
+        } = allowance;
         format!("\"{name}\";r={remaining};t={reset}")
     });
     // Of equals the first: the last one that is found from the end on.
-    let longest = |standing: &&Standing| (standing.reset, standing.window);
-    let refusing = standings.iter().filter(|standing| standing.refuses);
-    let fewest = standings.iter().map(|standing| standing.remaining).min();
+    let longest = |allowance: &&Allowance| (allowance.reset, allowance.window);
+    let refusing = allowances.iter().filter(|allowance| allowance.refuses);
+    let fewest = allowances.iter().map(|allowance| allowance.remaining).min();
     let nearest = refusing.rev().max_by_key(longest).or_else(|| {
-        let nearest = standings.iter().filter(|s| Some(s.remaining) == fewest);
+        let nearest = allowances.iter().filter(|s| Some(s.remaining) == fewest);
         nearest.rev().max_by_key(longest)
     });
-    let of = |of: fn(&Standing) -> i128| nearest.map_or(String::new(), |n| of(n).to_string());
+    let of = |of: fn(&Allowance) -> i128| nearest.map_or(String::new(), |n| of(n).to_string());
     Shown {
         all: all.collect::<Vec<_>>().join(", "),
         remaining: of(|nearest| nearest.remaining),
@@ -70,15 +70,15 @@ pub(crate) fn check(
 ) -> Result<(), String> {
     let (answer, mut flow) = worker.request(sent.0, sent.1);
     let (found, wanted) = match (&answer, &outcome) {
-        (Answer::Passed(_), Outcome::Passed(standings)) => {
+        (Answer::Passed(_), Outcome::Passed(allowances)) => {
             let headers = worker.respond(&mut flow, 200, Origin::Upstream);
-            (shown(&headers), expected(standings))
+            (shown(&headers), expected(allowances))
         }
         (
             Answer::Refused(reply),
             Outcome::Exhausted {
                 retry_after,
-                standings,
+                allowances,
             },
         ) if reply.status == 429 => {
             let headers: Vec<(String, String)> = reply
@@ -91,7 +91,7 @@ pub(crate) fn check(
             if told != Some(retry_after.to_string()) {
                 return Err(format!("retry-after {told:?}, not {retry_after}"));
             }
-            (shown(&headers), expected(standings))
+            (shown(&headers), expected(allowances))
         }
         (Answer::Refused(reply), Outcome::KeyMissing) if reply.status == 400 => return Ok(()),
         _ => return Err(format!("{answer:?}, not {outcome:?}")),
@@ -131,7 +131,7 @@ fn every_answer_is_the_one_of_the_reference() {
         let dialect = draw.of(&Dialect::BOTH);
         let world = World::new(dialect, seed);
         let limits: Vec<Generated> = (0..draw.between(1, 3) as usize)
-            .map(|place| Generated::draw(&draw, place))
+            .map(|index| Generated::draw(&draw, index))
             .collect();
         let config = config(CAPACITY, &limits);
         let workers: Vec<Worker<RateLimit>> = (0..draw.between(1, 4))
