@@ -86,12 +86,12 @@ fn what_is_forgotten_was_never_used() {
 fn what_slots_hold_and_what_is_made_of_it_is_what_was_released() {
     use Algorithm::{FixedWindow, SlidingWindow, TokenBucket};
     for (algorithm, quota, expected) in [
-        (FixedWindow, 5, 0x8280_050c_0778_e85c),
-        (FixedWindow, 40, 0x474e_929c_a5c3_2cda),
-        (SlidingWindow, 5, 0xb06a_0d43_1663_2e43),
-        (SlidingWindow, 40, 0x0fde_3218_ea73_67b2),
-        (TokenBucket, 5, 0xc07a_2dde_c39d_3790),
-        (TokenBucket, 40, 0xa63e_aa95_4d94_aafc),
+        (FixedWindow, 5, 0x85e3_af5b_9655_7df3),
+        (FixedWindow, 40, 0xce2b_c5f7_dcf5_538f),
+        (SlidingWindow, 5, 0x8e52_49aa_f040_75b8),
+        (SlidingWindow, 40, 0x0818_e61f_5996_4dd0),
+        (TokenBucket, 5, 0x9bd4_3ef2_b043_81d0),
+        (TokenBucket, 40, 0x2231_97ca_356e_7fb2),
     ] {
         assert_eq!(run(algorithm, quota), expected, "{algorithm:?} {quota}");
     }
@@ -156,7 +156,9 @@ fn run(algorithm: Algorithm, quota: u32) -> u64 {
             table.forget(&store, Fingerprint(key)).unwrap();
         }
         for name in zone.keys() {
-            hasher.write(&zone.get(&name).unwrap().0);
+            // Without the seal around it.
+            let (sealed, _) = zone.get(&name).unwrap();
+            hasher.write(&sealed[16..sealed.len() - 8]);
         }
     }
     hasher.finish()
