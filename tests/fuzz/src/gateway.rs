@@ -3,7 +3,9 @@
 use std::net::IpAddr;
 
 use portcullis_jwt_auth::JwtAuth;
-use portcullis_policy::{HeaderEdit, RequestEdits, Headers, PeerAddress, Policy as _, Request, Verdict};
+use portcullis_policy::{
+    HeaderEdit, Headers, PeerAddress, Policy as _, Request, RequestEdits, Verdict,
+};
 use portcullis_sim::{Dialect, Worker, World};
 
 /// A request that passed.
