@@ -168,7 +168,7 @@ impl Policy for CircuitBreaker {
             Protocol::Http => None,
             Protocol::Grpc => response.grpc_status(),
         };
-        let (origin, at_last) = (OnceCell::new(), OnceCell::new());
+        let origin = OnceCell::new();
         let client = &flow.client(ports.clock);
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
@@ -185,15 +185,13 @@ impl Policy for CircuitBreaker {
             // Asking who made a response costs a host call, and for nearly all it does not matter.
             let matters = circuit.classifier.suspects(status)
                 || grpc.is_some_and(|code| code != 0)
-                || circuit.ends_something(&admitted.ticket);
-            let origin = match (matters, circuit.has_ratio()) {
-                (true, _) => Some(*origin.get_or_init(|| response.origin())),
-                (false, true) => *at_last.get_or_init(|| response.origin_if_last_chance()),
-                (false, false) => None,
-            };
-            let outcome = match origin {
-                Some(origin) => circuit.classifier.head(status, grpc, origin, client),
-                None => Outcome::Success,
+                || circuit.ends_something(&admitted.ticket)
+                || (circuit.has_ratio() && !response.origin_is_told_later());
+            let outcome = if matters {
+                let origin = *origin.get_or_init(|| response.origin());
+                circuit.classifier.head(status, grpc, origin, client)
+            } else {
+                Outcome::Success
             };
             if outcome == Outcome::Success
                 && let Err(failure) = circuit.succeeded(&mut admitted.ticket, ports)

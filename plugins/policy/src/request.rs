@@ -55,10 +55,9 @@ pub trait Response {
     fn status(&self) -> Option<u16>;
     /// Who made this response.
     fn origin(&self) -> Origin;
-    /// Who made this response, where nothing that comes later tells; `None` where the stream's end does, so that it need
-    /// not be asked now.
-    fn origin_if_last_chance(&self) -> Option<Origin> {
-        Some(self.origin())
+    /// Whether what comes later tells who made this response, too, so that it need not be asked now.
+    fn origin_is_told_later(&self) -> bool {
+        false
     }
     /// Whether some of the request may have gone on to the upstream, whoever made this response: another attempt may have
     /// been made before the one that this is about.

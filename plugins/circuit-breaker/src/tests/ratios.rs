@@ -285,7 +285,7 @@ impl Response for TellingLater {
     fn origin(&self) -> Origin {
         panic!("asked too early");
     }
-    fn origin_if_last_chance(&self) -> Option<Origin> {
-        None
+    fn origin_is_told_later(&self) -> bool {
+        true
     }
 }

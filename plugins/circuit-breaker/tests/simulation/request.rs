@@ -51,11 +51,8 @@ impl Response for Head {
     fn origin(&self) -> Origin {
         self.origin
     }
-    fn origin_if_last_chance(&self) -> Option<Origin> {
-        match self.dialect {
-            Dialect::Envoy => None,
-            Dialect::Kong => Some(self.origin),
-        }
+    fn origin_is_told_later(&self) -> bool {
+        self.dialect == Dialect::Envoy
     }
     fn grpc_status(&self) -> Option<u8> {
         self.grpc

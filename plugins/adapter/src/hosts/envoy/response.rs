@@ -50,9 +50,8 @@ impl Response for Head {
         details::origin()
     }
 
-    /// The end tells it, too.
-    fn origin_if_last_chance(&self) -> Option<Origin> {
-        None
+    fn origin_is_told_later(&self) -> bool {
+        true
     }
 
     /// An attempt that is held back has no address, whatever the one before it had.
