@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::config::{ConfigError, OnError};
+use crate::config::ConfigError;
 use crate::{
     CallId, CallReply, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
     RequestEdits, Response, ResponseEdits, SharedStore, Span, Telemetry, Timestamp,
@@ -137,16 +137,6 @@ impl HostFailure {
         match self {
             Self::Headers | Self::Edit => true,
             Self::HeadersCut => false,
-        }
-    }
-
-    /// What becomes of the request where this is configured.
-    #[must_use]
-    pub const fn decided_by(self, on_error: OnError) -> OnError {
-        if self.is_the_gateways() {
-            on_error
-        } else {
-            OnError::Deny
         }
     }
 
