@@ -12,6 +12,7 @@ use portcullis_driver::{Filter, Host};
 use portcullis_policy::{BodyError, CallReply, Policy};
 
 use crate::abi::{self, Map};
+use crate::headers::number;
 
 /// Who may have made a call.
 trait Caller {
@@ -70,8 +71,7 @@ struct HostReply {
 
 impl CallReply for HostReply {
     fn status(&self) -> Option<u16> {
-        let status = abi::header(Map::CallResponse, ":status").ok()?;
-        std::str::from_utf8(&status).ok()?.parse().ok()
+        number(abi::header(Map::CallResponse, ":status").ok()?)
     }
 
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {

@@ -1,25 +1,26 @@
 //! The SDK's callbacks, handed to the driver.
 
-use portcullis_driver::{Accepted, Exchange, Host, Step};
+use portcullis_driver::{Accepted, Step};
 use portcullis_policy::{Environment, Policy};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
 
+use crate::worker::{Nature, Worker};
 use crate::{abi, answers, configuration};
 
 /// One filter of a worker.
-pub(crate) struct Root<P, H: Host> {
+pub(crate) struct Root<P, X: Nature> {
     id: u32,
-    host: H,
-    driven: portcullis_driver::Root<P, H>,
+    exchange: X,
+    driven: portcullis_driver::Root<P, Worker<X>>,
 }
 
-impl<P: Policy + 'static, H: Host + Exchange> Root<P, H> {
-    pub(crate) fn new(id: u32, host: H) -> Self {
+impl<P: Policy + 'static, X: Nature> Root<P, X> {
+    pub(crate) fn new(id: u32, exchange: X) -> Self {
         Self {
             id,
-            host,
-            driven: portcullis_driver::Root::new(host),
+            exchange,
+            driven: portcullis_driver::Root::new(Worker(exchange)),
         }
     }
 
@@ -30,9 +31,9 @@ impl<P: Policy + 'static, H: Host + Exchange> Root<P, H> {
     }
 }
 
-impl<P: Policy + 'static, H: Host + Exchange> Context for Root<P, H> {}
+impl<P: Policy + 'static, X: Nature> Context for Root<P, X> {}
 
-impl<P: Policy + 'static, H: Host + Exchange> RootContext for Root<P, H> {
+impl<P: Policy + 'static, X: Nature> RootContext for Root<P, X> {
     fn on_configure(&mut self, size: usize) -> bool {
         let accepted = self.driven.configure(Self::read(size), &Variables);
         if let Some(filter) = self.driven.filter() {
@@ -47,7 +48,7 @@ impl<P: Policy + 'static, H: Host + Exchange> RootContext for Root<P, H> {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
-            host: self.host,
+            exchange: self.exchange,
             driven: self.driven.stream(),
         }))
     }
@@ -58,29 +59,29 @@ impl<P: Policy + 'static, H: Host + Exchange> RootContext for Root<P, H> {
 }
 
 /// One request and its response.
-struct Stream<P: Policy, H: Host> {
-    host: H,
-    driven: portcullis_driver::Stream<P, H>,
+struct Stream<P: Policy, X: Nature> {
+    exchange: X,
+    driven: portcullis_driver::Stream<P, Worker<X>>,
 }
 
-impl<P: Policy, H: Host> Context for Stream<P, H> {}
+impl<P: Policy, X: Nature> Context for Stream<P, X> {}
 
-impl<P: Policy, H: Host + Exchange> HttpContext for Stream<P, H> {
+impl<P: Policy, X: Nature> HttpContext for Stream<P, X> {
     fn on_http_request_headers(&mut self, count: usize, ends: bool) -> Action {
-        action(self.driven.on_request(&self.host, count, ends))
+        action(self.driven.on_request(&self.exchange, count, ends))
     }
 
     fn on_http_request_body(&mut self, size: usize, ends: bool) -> Action {
-        action(self.driven.on_request_body(&self.host, size, ends))
+        action(self.driven.on_request_body(&self.exchange, size, ends))
     }
 
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.driven.on_response(&self.host);
+        self.driven.on_response(&self.exchange);
         Action::Continue
     }
 
     fn on_log(&mut self) {
-        self.driven.on_log(&self.host);
+        self.driven.on_log(&self.exchange);
     }
 }
 

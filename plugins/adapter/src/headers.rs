@@ -8,7 +8,7 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<Headers> {
     if bytes.is_empty() {
         return Some(Headers::default());
     }
-    let count = number(&bytes, 0)?;
+    let count = length(&bytes, 0)?;
     let mut lengths = 4_usize;
     let mut at = count.checked_mul(8)?.checked_add(4)?;
     // Each pair takes eight bytes at least, so that a wrong count can't ask for much memory.
@@ -16,24 +16,29 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<Headers> {
         return None;
     }
     let mut ranges = Vec::with_capacity(count);
-    let mut part = |length: usize| {
-        let end = at.checked_add(length)?;
+    let mut part = |size: usize| {
+        let end = at.checked_add(size)?;
         let range = (at, end);
         at = end.checked_add(1)?;
         (at <= bytes.len()).then_some(range)
     };
     for _ in 0..count {
-        let name = part(number(&bytes, lengths)?)?;
-        let value = part(number(&bytes, lengths.checked_add(4)?)?)?;
+        let name = part(length(&bytes, lengths)?)?;
+        let value = part(length(&bytes, lengths.checked_add(4)?)?)?;
         lengths = lengths.checked_add(8)?;
         ranges.push((name, value));
     }
     Some(Headers::from_buffer(bytes, ranges))
 }
 
-fn number(bytes: &[u8], at: usize) -> Option<usize> {
+fn length(bytes: &[u8], at: usize) -> Option<usize> {
     let four = bytes.get(at..at.checked_add(4)?)?;
     usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
+}
+
+/// A header's value that is a number in decimal digits.
+pub(crate) fn number<N: std::str::FromStr>(digits: impl AsRef<[u8]>) -> Option<N> {
+    std::str::from_utf8(digits.as_ref()).ok()?.parse().ok()
 }
 
 /// Writes a list. `None` when it does not fit into 32 bits.

@@ -15,6 +15,7 @@ mod headers;
 mod hosts;
 mod logger;
 mod store;
+mod worker;
 
 use portcullis_policy::Policy;
 

@@ -14,7 +14,7 @@ use crate::context::Root;
 /// one ends Kong's worker.)
 pub(crate) fn install<P: Policy + 'static>() {
     proxy_wasm::set_root_context(|id| match abi::knows_stdout() {
-        true => Box::new(Root::<P, envoy::Envoy>::new(id, envoy::Envoy)),
-        false => Box::new(Root::<P, kong::Kong>::new(id, kong::Kong)),
+        true => Box::new(Root::<P, _>::new(id, envoy::Envoy)),
+        false => Box::new(Root::<P, _>::new(id, kong::Kong)),
     });
 }

@@ -5,60 +5,26 @@ mod response;
 
 use std::net::IpAddr;
 
-use portcullis_driver::{Exchange, Failed, Host, MetricId, RequestBody};
+use portcullis_driver::{Exchange, Failed, RequestBody};
 use portcullis_policy::{
-    ClockUnavailable, EntropyUnavailable, HeaderEdit, Headers, HostFailure, HttpCall, LocalReply,
-    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, ResponseEdits, Sent,
-    SharedData, Timestamp,
+    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
+    ResponseEdits, Sent,
 };
 
 use self::response::Head;
 use super::common;
 use crate::abi::{self, Map, Status};
-use crate::store::HostSharedData;
+use crate::headers::number;
+use crate::worker::Nature;
 
-/// Envoy's worker, and whatever stream is at hand in it.
+/// Whatever stream is at hand in Envoy's worker.
 #[derive(Clone, Copy)]
 pub(super) struct Envoy;
 
-impl Host for Envoy {
-    type Store = SharedData<HostSharedData>;
-
+impl Nature for Envoy {
     const KEEPS_FORMER_CONFIGURATION: bool = true;
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
-
-    fn now(self) -> Result<Timestamp, ClockUnavailable> {
-        common::now()
-    }
-
-    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        common::fill_random(bytes)
-    }
-
-    fn store(self) -> Self::Store {
-        SharedData(HostSharedData)
-    }
-
-    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        common::define_metric(kind, name)
-    }
-
-    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed> {
-        Ok(abi::increment_metric(counter.0, by)?)
-    }
-
-    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed> {
-        Ok(abi::record_metric(gauge.0, value)?)
-    }
-
-    fn start_ticking(self, millis: u32) -> Result<(), Failed> {
-        Ok(abi::set_tick_period(millis)?)
-    }
-
-    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply> {
-        common::start_call(call)
-    }
 }
 
 impl PeerAddress for Envoy {
@@ -119,7 +85,7 @@ impl Exchange for Envoy {
     }
 
     fn trailing_grpc_status(&self) -> Option<u8> {
-        common::number(abi::property("response\0trailers\0grpc-status").ok()?)
+        number(abi::property("response\0trailers\0grpc-status").ok()?)
     }
 
     /// Envoy makes a gRPC answer of it by itself, with the body as its message. The cause goes into the access log's

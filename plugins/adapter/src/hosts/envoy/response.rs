@@ -7,7 +7,7 @@ use portcullis_policy::{HeaderEdit, Headers, Origin, Response};
 use super::super::common;
 use super::details;
 use crate::abi::{self, Map, Status};
-use crate::headers::{decode, encode_edited};
+use crate::headers::{decode, encode_edited, number};
 
 /// From so many changes on, one call that puts all headers back is cheaper than one for each.
 const PUT_BACK_ALL_FROM: usize = 4;
@@ -41,7 +41,7 @@ impl Head {
 impl Response for Head {
     fn status(&self) -> Option<u16> {
         match self.headers() {
-            Some(headers) => common::number(headers.get(":status")?),
+            Some(headers) => number(headers.get(":status")?),
             None => *self.status.get_or_init(common::status),
         }
     }
@@ -63,7 +63,7 @@ impl Response for Head {
 
     fn grpc_status(&self) -> Option<u8> {
         match self.headers() {
-            Some(headers) => common::number(headers.get("grpc-status")?),
+            Some(headers) => number(headers.get("grpc-status")?),
             None => common::grpc_status(),
         }
     }

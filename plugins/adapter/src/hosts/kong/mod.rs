@@ -5,25 +5,22 @@ mod response;
 
 use std::net::IpAddr;
 
-use portcullis_driver::{Exchange, Failed, Host, MetricId, RequestBody};
+use portcullis_driver::{Exchange, Failed, RequestBody};
 use portcullis_policy::{
-    ClockUnavailable, EntropyUnavailable, HeaderEdit, Headers, HostFailure, HttpCall, LocalReply,
-    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, ResponseEdits, SharedData,
-    Timestamp, is_folded,
+    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
+    ResponseEdits, is_folded,
 };
 
 use self::response::Head;
 use super::common;
 use crate::abi::{self, Map};
-use crate::store::HostSharedData;
+use crate::worker::Nature;
 
-/// Kong's worker, and whatever stream is at hand in it.
+/// Whatever stream is at hand in Kong's worker.
 #[derive(Clone, Copy)]
 pub(super) struct Kong;
 
-impl Host for Kong {
-    type Store = SharedData<HostSharedData>;
-
+impl Nature for Kong {
     /// Kong would go on without any filter, for all of its services.
     const KEEPS_FORMER_CONFIGURATION: bool = false;
     /// Without a zone of shared memory reading it traps. A trap while a filter is configured leaves the gateway open, one in
@@ -31,38 +28,6 @@ impl Host for Kong {
     const SHARES_BEFORE_REQUESTS: bool = false;
     /// The worker dies of such a call.
     const CALLS_FROM_ANSWERS: bool = false;
-
-    fn now(self) -> Result<Timestamp, ClockUnavailable> {
-        common::now()
-    }
-
-    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        common::fill_random(bytes)
-    }
-
-    fn store(self) -> Self::Store {
-        SharedData(HostSharedData)
-    }
-
-    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        common::define_metric(kind, name)
-    }
-
-    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed> {
-        Ok(abi::increment_metric(counter.0, by)?)
-    }
-
-    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed> {
-        Ok(abi::record_metric(gauge.0, value)?)
-    }
-
-    fn start_ticking(self, millis: u32) -> Result<(), Failed> {
-        Ok(abi::set_tick_period(millis)?)
-    }
-
-    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply> {
-        common::start_call(call)
-    }
 }
 
 impl PeerAddress for Kong {
