@@ -33,8 +33,7 @@ fn compile(workspace: &Workspace, paths: &MachinePaths) -> Result<()> {
         command.args(["-p", filter.name]);
     }
     // Only these flags, whatever the environment holds: everyone's filters are the same bytes.
-    let mut flags = paths.rustflags();
-    flags.push("\u{1f}-Ctarget-feature=+simd128");
+    let flags = paths.rustflags(&["-Ctarget-feature=+simd128"]);
     command
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env_remove("RUSTFLAGS");

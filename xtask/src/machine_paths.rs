@@ -41,10 +41,10 @@ impl MachinePaths {
         Ok(Self(paths))
     }
 
-    /// The compiler's arguments that replace the paths, as `CARGO_ENCODED_RUSTFLAGS` takes them:
-    /// with a separator that no path holds. Of several that fit, the compiler takes the last.
-    pub(crate) fn rustflags(&self) -> OsString {
-        let mut flags = OsString::new();
+    /// The compiler's arguments that replace the paths, and `others`, as `CARGO_ENCODED_RUSTFLAGS` takes them: with a
+    /// separator that no path holds. Of several replacements that fit, the compiler takes the last.
+    pub(crate) fn rustflags(&self, others: &[&str]) -> OsString {
+        let mut flags = OsString::from(others.join("\u{1f}"));
         for (path, stands_for) in &self.0 {
             if !flags.is_empty() {
                 flags.push("\u{1f}");
@@ -113,7 +113,7 @@ mod tests {
     fn the_workspace_and_the_registries_are_replaced() {
         let paths = MachinePaths(vec![("/a b".into(), "cargo"), ("/a b/c".into(), "crates")]);
         assert_eq!(
-            paths.rustflags(),
+            paths.rustflags(&[]),
             "--remap-path-prefix=/a b=cargo\u{1f}--remap-path-prefix=/a b/c=crates"
         );
     }
