@@ -1,12 +1,8 @@
 //! What becomes of requests at which a plugin fails.
 
-use std::cell::RefCell;
-
 use super::*;
-use crate::{
-    Clock, Entropy, EntropyUnavailable, Expected, Gauge, Headers, PeerAddress, SharedStore,
-    StoreError, Stored, Telemetry, Timestamp,
-};
+use crate::test_ports::{Nothing, Recorded};
+use crate::{Headers, PeerAddress};
 
 const ODD: Failure = Failure::Special(&SpecialFailure {
     reason: "odd",
@@ -14,43 +10,10 @@ const ODD: Failure = Failure::Special(&SpecialFailure {
     by: FailureBy::Client,
 });
 
-struct Nothing;
-impl Clock for Nothing {
-    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
-        Err(ClockUnavailable)
-    }
-}
-impl Entropy for Nothing {
-    fn fill(&self, _: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        Err(EntropyUnavailable)
-    }
-}
-impl SharedStore for Nothing {
-    fn get(&self, _: &str) -> Result<Option<Stored>, StoreError> {
-        Err(StoreError::Unavailable)
-    }
-    fn set(&self, _: &str, _: &[u8], _: Expected) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable)
-    }
-}
-impl PeerAddress for Nothing {
+struct Nobody;
+impl PeerAddress for Nobody {
     fn peer(&self) -> Option<std::net::IpAddr> {
         None
-    }
-}
-
-#[derive(Default)]
-struct Recorded {
-    counted: RefCell<Vec<Counter>>,
-    lines: RefCell<Vec<String>>,
-}
-impl Telemetry for Recorded {
-    fn count(&self, counter: Counter) {
-        self.counted.borrow_mut().push(counter);
-    }
-    fn set(&self, _: Gauge, _: u64) {}
-    fn log(&self, line: LogLine) {
-        self.lines.borrow_mut().push(line.as_str().to_owned());
     }
 }
 
@@ -90,7 +53,7 @@ impl Setting {
 
     fn counted(&self) -> Vec<&str> {
         let counted = self.recorded.counted.borrow();
-        let name = |counter: &Counter| &*self.metrics.metrics()[counter.index()].1;
+        let name = |counter: &usize| &*self.metrics.metrics()[*counter].1;
         counted.iter().map(name).collect()
     }
 }
@@ -228,7 +191,7 @@ fn a_failure_of_the_gateway_is_counted_and_refuses_what_on_error_refuses() {
 #[test]
 fn a_refusal_says_who_failed_at_what_and_the_log_knows_the_request() {
     let headers = Headers::from_pairs([("x-request-id", "id-1")]);
-    let request = Request::new(&headers, &Nothing);
+    let request = Request::new(&headers, &Nobody);
     let setting = Setting::new(Mode::Enforce, OnError::Deny, FailureLines::Refused);
     let reply = setting.failures.refuse(ODD, &request, &setting.ports());
     assert_eq!((reply.status, &*reply.cause), (411, "p{odd}"));

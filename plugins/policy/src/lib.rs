@@ -28,6 +28,8 @@ mod request;
 mod slot;
 mod store;
 mod telemetry;
+#[cfg(test)]
+mod test_ports;
 mod time;
 
 pub mod config;

@@ -22,6 +22,8 @@ mod key;
 mod limit;
 mod policy;
 mod quota;
+#[cfg(test)]
+mod random;
 mod range;
 mod table;
 mod value;

@@ -104,13 +104,7 @@ fn run(algorithm: Algorithm, quota: u32) -> u64 {
     let zone = Zone::new(Dialect::Envoy);
     let store = SharedData(ZoneStore::new(&zone, None));
     let table = Table::new(quota, ranges(&[("a", 1, quota.counting().form())])[0]);
-    let mut random = 1_u64;
-    let mut draw = |below: u64| {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (random >> 33) % below
-    };
+    let mut draw = crate::random::draw(1);
     let mut hasher = siphasher::sip::SipHasher24::new();
     let mut charges: Vec<(Asked, Charged)> = Vec::new();
     let mut now = NOW.unix_nanos();

@@ -1,57 +1,22 @@
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::net::IpAddr;
 
 use super::*;
 use crate::config::parse_text;
-use crate::{
-    Clock, ClockUnavailable, Entropy, EntropyUnavailable, Environment, Expected, Gauge, Headers,
-    MetricRegistry, PeerAddress, SharedStore, Span, StoreError, Stored, Telemetry, Timestamp,
-};
+use crate::test_ports::{Nothing, Recorded};
+use crate::{Environment, Headers, MetricRegistry, PeerAddress, Span};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-struct Nothing;
-impl Clock for Nothing {
-    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
-        Err(ClockUnavailable)
-    }
-}
-impl Entropy for Nothing {
-    fn fill(&self, _: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        Err(EntropyUnavailable)
-    }
-}
-impl SharedStore for Nothing {
-    fn get(&self, _: &str) -> Result<Option<Stored>, StoreError> {
-        Err(StoreError::Unavailable)
-    }
-    fn set(&self, _: &str, _: &[u8], _: Expected) -> Result<(), StoreError> {
-        Err(StoreError::Unavailable)
-    }
-}
-impl Environment for Nothing {
+struct Client;
+impl Environment for Client {
     fn var(&self, name: &str) -> Option<String> {
         (name == "TOKEN").then(|| format!("{TOKEN}\n"))
     }
 }
-impl PeerAddress for Nothing {
+impl PeerAddress for Client {
     fn peer(&self) -> Option<IpAddr> {
         "192.0.2.7".parse().ok()
-    }
-}
-
-#[derive(Default)]
-struct Told {
-    counted: RefCell<Vec<usize>>,
-    lines: RefCell<Vec<String>>,
-}
-impl Telemetry for Told {
-    fn count(&self, counter: Counter) {
-        self.counted.borrow_mut().push(counter.index());
-    }
-    fn set(&self, _: Gauge, _: u64) {}
-    fn log(&self, line: LogLine) {
-        self.lines.borrow_mut().push(line.as_str().to_owned());
     }
 }
 
@@ -78,7 +43,7 @@ fn control() -> Control {
 
 fn build(config: &str) -> Result<Control, ConfigError> {
     let mut setup = Setup {
-        environment: &Nothing,
+        environment: &Client,
         metrics: &mut MetricRegistry::default(),
     };
     Control::new(parse_text(config.as_bytes())?, "edge", &mut setup)
@@ -92,7 +57,7 @@ struct Seen {
 }
 
 fn ask(headers: &[(&str, &str)]) -> Seen {
-    let (telemetry, echo) = (Told::default(), Echo(Cell::new(false)));
+    let (telemetry, echo) = (Recorded::default(), Echo(Cell::new(false)));
     let ports = Ports {
         clock: &Nothing,
         entropy: &Nothing,
@@ -100,7 +65,7 @@ fn ask(headers: &[(&str, &str)]) -> Seen {
         telemetry: &telemetry,
     };
     let headers = Headers::from_pairs(headers.iter().copied());
-    let reply = control().answer(&Request::new(&headers, &Nothing), &echo, &ports);
+    let reply = control().answer(&Request::new(&headers, &Client), &echo, &ports);
     Seen {
         reply,
         carried_out: echo.0.get(),
@@ -450,5 +415,5 @@ fn a_caller_has_one_name_that_only_the_same_token_reads() {
 fn secret(text: &str) -> Secret {
     let config = format!(r#"{{"value": "{text}"}}"#);
     let config: crate::config::SecretConfig = serde_json::from_str(&config).unwrap();
-    config.resolve(SecretUse::HeaderValue, &Nothing).unwrap()
+    config.resolve(SecretUse::HeaderValue, &Client).unwrap()
 }

@@ -238,13 +238,7 @@ fn whoever_sends_the_quota_on_the_beat_of_the_window_is_never_refused_by_a_slidi
 /// What the module says of its errors.
 #[test]
 fn a_sliding_window_refuses_nobody_who_keeps_to_the_quota_and_admits_no_more_in_a_span() {
-    let mut random = 1_u64;
-    let mut draw = |below: u64| {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (random >> 33) % below
-    };
+    let mut draw = crate::random::draw(1);
     let (mut most, mut refusals) = (0, 0);
     for _ in 0..600 {
         let largest = [1 + draw(12), 1 + draw(60), 13 + draw(2_000)][draw(3) as usize];
@@ -353,13 +347,7 @@ fn a_cost_is_taken_as_a_whole_or_not_at_all() {
 
 #[test]
 fn in_no_span_does_a_bucket_admit_more_than_its_burst_and_what_drips_in() {
-    let mut random = 7_u64;
-    let mut draw = |below: u64| {
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        (random >> 33) % below
-    };
+    let mut draw = crate::random::draw(7);
     for _ in 0..200 {
         let drips = 1 + draw(50);
         let window = 1_000_000_000 + draw(60_000_000_000);
