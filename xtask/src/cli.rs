@@ -33,7 +33,7 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Change the code, one place after another, and see whether a test notices; it takes hours.
     Mutants(mutants::Args),
-    /// Measure what it costs to check a token, native and in Envoy.
+    /// Measure what a request costs, beside what Envoy has itself.
     Bench(bench::Args),
     /// Load a gateway with fifty users, and show where its limits are.
     Load(load::Args),

@@ -1,17 +1,20 @@
-//! What it costs to check a token: by the policy on this machine, and by the built filter in a real
-//! Envoy, for every signature algorithm.
+//! What a request costs: chains of filters in real Envoys, ours beside Envoy's own, and the policies as native code.
 //!
-//! All figures are CPU time, so that whatever else runs on the machine is not counted, though it
-//! does slow things down. Every figure is a difference: a request whose token is checked, less the
-//! same request where `allow: anyone` lets it pass unseen. The two take turns, and so do all the
-//! subjects, round after round; what is shown is the median of the rounds.
+//! All figures are CPU time, so that whatever else runs on the machine is not counted, though it does slow things down.
+//! Every figure is a difference: a gateway with a filter, less one without. All that is compared runs side by side and
+//! is loaded in turn, round after round; and each gateway is started several times, since every process has a bias of
+//! its own.
 
-pub mod credentials;
-pub mod envoy;
-pub mod measure;
+pub mod gateway;
+pub mod launch;
+pub mod machine;
 pub mod native;
+pub mod parts;
 pub mod report;
+pub mod run;
 pub mod scene;
+pub mod stats;
+pub mod traffic;
 
-mod bootstrap;
-mod client;
+mod config;
+mod progress;

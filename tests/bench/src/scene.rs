@@ -11,6 +11,9 @@ pub const OPEN_PATH: &str = "/open";
 /// A path whose requests need a token.
 pub const GUARDED_PATH: &str = "/guarded";
 
+/// A path of the service behind the gateway.
+pub(crate) const SEARCH_PATH: &str = "/api/v1/rag/search?q=circuit+breaker&limit=5";
+
 /// Who issues the tokens.
 pub(crate) const ISSUER: &str = "https://id.example.com";
 
@@ -57,20 +60,47 @@ impl Scene {
         self.signed(algorithm, self.now.saturating_sub(LIFETIME * 2))
     }
 
+    /// A good token of EdDSA, whose signature is short, of about so many bytes: a directory's groups make it long.
+    #[must_use]
+    pub fn token_of_bytes(&self, bytes: usize) -> String {
+        let mut claims = json!({
+            "iss": ISSUER,
+            "aud": AUDIENCE,
+            "sub": "alice",
+            "scope": "rag:read",
+            "exp": (self.now + LIFETIME).as_secs(),
+        });
+        let least = Self::sign("EdDSA", &claims).len();
+        let group = |n| format!("CN=group-{n:04},OU=search,DC=example");
+        // Three bytes are four in the token; a group has quotes and a comma.
+        let groups = bytes.saturating_sub(least) * 3 / 4 / (group(0).len() + 3);
+        if groups > 0 {
+            claims["groups"] = (0..groups).map(group).collect();
+        }
+        Self::sign("EdDSA", &claims)
+    }
+
     fn signed(&self, algorithm: &str, issued: Duration) -> String {
-        let claims = json!({
+        Self::sign(algorithm, &Self::claims(issued))
+    }
+
+    fn claims(issued: Duration) -> Value {
+        json!({
             "iss": ISSUER,
             "aud": AUDIENCE,
             "sub": "3f1c2a9e-6a53-4b0e-9d3a-7c1f5f0f8f52",
             "scope": "rag:read rag:write",
             "iat": issued.as_secs(),
             "exp": (issued + LIFETIME).as_secs(),
-        });
+        })
+    }
+
+    fn sign(algorithm: &str, claims: &Value) -> String {
         let header = json!({ "typ": "JWT", "kid": kid(algorithm) });
         if is_symmetric(algorithm) {
-            return Key::secret(SECRET.as_bytes()).token(algorithm, header, &claims);
+            return Key::secret(SECRET.as_bytes()).token(algorithm, header, claims);
         }
-        Key::of(algorithm).token(algorithm, header, &claims)
+        Key::of(algorithm).token(algorithm, header, claims)
     }
 
     /// The configuration of `jwt_auth`, which remembers so many tokens.
@@ -116,4 +146,17 @@ fn kid(algorithm: &str) -> &str {
 
 fn is_symmetric(algorithm: &str) -> bool {
     algorithm.starts_with("HS")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_about_as_long_as_asked_for() {
+        for bytes in [300, 6_000] {
+            let length = Scene::now().token_of_bytes(bytes).len();
+            assert!(length.abs_diff(bytes) < 60, "{length} instead of {bytes}");
+        }
+    }
 }

@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use portcullis_bench::credentials::CREDENTIALS;
-use portcullis_bench::measure::{Plan, measure};
-use portcullis_bench::native;
+use portcullis_bench::native::credentials::CREDENTIALS;
+use portcullis_bench::native::measure::{Plan, measure};
+use portcullis_bench::native::{self, tokens};
 use portcullis_bench::scene::{GUARDED_PATH, OPEN_PATH, Scene};
 use portcullis_issuer::ALGORITHMS;
 
 /// The status of a request.
-fn status(cached_tokens: u32, scene: &Scene, path: &str, tokens: &[&str]) -> Result<u16> {
-    let worker = native::worker(scene, cached_tokens)?;
+fn status(cached_tokens: u32, scene: &Scene, path: &str, sent: &[&str]) -> Result<u16> {
+    let worker = tokens::worker(scene, cached_tokens)?;
     let mut status = 0;
-    for token in tokens {
+    for token in sent {
         let authorization = format!("Bearer {token}");
         let headers = [
             (":method", "GET"),
@@ -74,7 +74,7 @@ fn everything_has_its_price() -> Result<()> {
     let mut rounds = 0;
     let figures = measure(native::subjects(&Scene::now())?, &plan, |_, _| rounds += 1)?;
     assert_eq!(rounds, 3);
-    let prices = ALGORITHMS.len() + 2 + native::JWT_COMPACT.len() + CREDENTIALS.len();
+    let prices = ALGORITHMS.len() + 2 + tokens::JWT_COMPACT.len() + CREDENTIALS.len();
     assert_eq!(figures.len(), prices);
     for figure in &figures {
         assert!(

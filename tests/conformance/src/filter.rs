@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_sim::Dialect;
 use portcullis_testhost::{
-    CallFailure, CallReply, End, Exchange, Host, LogLine, Outcome, Request, Response,
+    CallFailure, CallReply, End, Exchange, Host, LogLine, Module, Outcome, Request, Response,
 };
 
 use crate::{ENV, Handle, START_UNIX_SECS, Seen, Sent, Subject, Then, module};
@@ -23,6 +23,15 @@ pub struct FilterSubject {
 impl FilterSubject {
     /// The filter `name`, configured with `config`.
     pub fn new(name: &str, dialect: Dialect, config: &str, workers: usize) -> Self {
+        Self::of(&module(name), name, dialect, config, workers)
+    }
+
+    /// The same with one worker, and executed instructions counted.
+    pub fn metered(module: &Module, name: &str, dialect: Dialect, config: &str) -> Self {
+        Self::of(module, name, dialect, config, 1)
+    }
+
+    fn of(module: &Module, name: &str, dialect: Dialect, config: &str, workers: usize) -> Self {
         let builder = Host::builder(dialect)
             .workers(workers)
             .seed(1)
@@ -32,7 +41,7 @@ impl FilterSubject {
             .iter()
             .fold(builder, |builder, (name, value)| builder.env(name, value));
         let host = builder
-            .build(&module(name), config.as_bytes())
+            .build(module, config.as_bytes())
             .unwrap_or_else(|error| panic!("{name}: {error}"));
         let closed = |line: &LogLine| line.text.contains("gets 503");
         assert!(

@@ -8,9 +8,10 @@ mod filter;
 mod policy;
 mod subject;
 pub mod token;
+pub mod warm;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use portcullis_policy::Policy;
@@ -101,25 +102,35 @@ pub fn filters() -> PathBuf {
 /// A built filter, compiled once for all tests of a process.
 pub fn module(name: &str) -> Module {
     static COMPILED: [OnceLock<Module>; 5] = [const { OnceLock::new() }; 5];
-    let names = [
-        "jwt_auth",
-        "rate_limit",
-        "circuit_breaker",
-        "service_token",
-        "edge",
-    ];
-    let place = names
-        .iter()
-        .position(|known| *known == name)
-        .expect("one of the five filters");
-    let compile = || {
-        let path = filters().join(format!("{name}.wasm"));
-        Module::from_file(&path).unwrap_or_else(|error| {
-            panic!(
-                "{}: {error:#}; `cargo xtask build` makes it",
-                path.display()
-            )
-        })
-    };
-    COMPILED[place].get_or_init(compile).clone()
+    let place = FILTERS.iter().position(|known| *known == name);
+    let place = place.expect("one of the five filters");
+    let module = COMPILED[place].get_or_init(|| compiled(name, Module::from_file));
+    module.clone()
+}
+
+/// The same filter, whose executed instructions are counted.
+pub fn metered(name: &str) -> Module {
+    compiled(name, Module::metered)
+}
+
+/// All filters.
+pub const FILTERS: [&str; 5] = [
+    "jwt_auth",
+    "rate_limit",
+    "circuit_breaker",
+    "service_token",
+    "edge",
+];
+
+fn compiled<E: std::fmt::Display>(
+    name: &str,
+    compile: impl FnOnce(&Path) -> Result<Module, E>,
+) -> Module {
+    let path = filters().join(format!("{name}.wasm"));
+    compile(&path).unwrap_or_else(|error| {
+        panic!(
+            "{}: {error:#}; `cargo xtask build` makes it",
+            path.display()
+        )
+    })
 }

@@ -20,6 +20,7 @@ pub struct CallCount {
 pub struct Calls {
     hostcalls: BTreeMap<&'static str, CallCount>,
     callbacks: BTreeMap<&'static str, u64>,
+    instructions: BTreeMap<&'static str, u64>,
 }
 
 impl Calls {
@@ -41,6 +42,12 @@ impl Calls {
     /// How often one callback ran. One that the module does not export never does.
     pub fn callback(&self, name: &str) -> u64 {
         self.callbacks.get(name).copied().unwrap_or(0)
+    }
+
+    /// Instructions that the module executed in each callback, by Wasmtime's fuel. There are none unless the module is
+    /// [metered](crate::Module::metered).
+    pub fn instructions(&self) -> &BTreeMap<&'static str, u64> {
+        &self.instructions
     }
 
     /// proxy-wasm calls that returned bytes allocated in the module.
@@ -79,6 +86,9 @@ impl Calls {
         for (name, more) in &other.callbacks {
             *self.callbacks.entry(name).or_default() += more;
         }
+        for (name, more) in &other.instructions {
+            self.on_instructions(name, *more);
+        }
     }
 
     pub(crate) fn on_hostcall(&mut self, name: &'static str, cost: CallCount) {
@@ -91,6 +101,10 @@ impl Calls {
 
     pub(crate) fn on_callback(&mut self, name: &'static str) {
         *self.callbacks.entry(name).or_default() += 1;
+    }
+
+    pub(crate) fn on_instructions(&mut self, callback: &'static str, count: u64) {
+        *self.instructions.entry(callback).or_default() += count;
     }
 
     fn proxy(&self) -> impl Iterator<Item = &CallCount> {

@@ -139,9 +139,14 @@ impl Instance {
             .map(|argument| Val::I32(*argument as i32))
             .collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        self.refuel();
         mem::swap(shared, &mut self.store.data_mut().shared);
         let ran = function.call(&mut self.store, &arguments, &mut results);
         mem::swap(shared, &mut self.store.data_mut().shared);
+        if let Some(executed) = self.executed() {
+            shared.calls.on_instructions(callback, executed);
+            shared.recent.on_instructions(callback, executed);
+        }
         if let Err(error) = ran {
             self.dead = true;
             let (instance, message) = (self.state().instance, describe(&error));
@@ -176,6 +181,17 @@ impl Instance {
             "Kong calls it although it is not there",
             true,
         ))
+    }
+
+    fn refuel(&mut self) {
+        // An error means that this module is not metered.
+        let _ = self.store.set_fuel(u64::MAX);
+    }
+
+    /// Instructions executed since [`Instance::refuel`], of a module that is metered.
+    fn executed(&self) -> Option<u64> {
+        let left = self.store.get_fuel().ok()?;
+        Some(u64::MAX - left)
     }
 
     pub(crate) fn state(&self) -> &State {
@@ -222,6 +238,9 @@ impl Instance {
             call_reply: None,
         };
         let mut store = Store::new(module.engine(), state);
+        if module.is_metered() {
+            store.set_fuel(u64::MAX).map_err(refused)?;
+        }
         let wasm = linker
             .instantiate(&mut store, module.wasm())
             .map_err(refused)?;

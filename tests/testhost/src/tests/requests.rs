@@ -1,7 +1,7 @@
 //! Local replies and properties through host calls.
 
 use super::support::*;
-use crate::{Dialect, End, Outcome, Request, Response, ResponseOrigin};
+use crate::{Dialect, End, Host, Outcome, Request, Response, ResponseOrigin};
 
 #[test]
 fn a_local_reply_passes_the_filters_own_response_callback_and_log() {
@@ -221,4 +221,27 @@ fn responses_name_their_origin() {
     for (response, origin, status) in origins {
         assert_eq!((response.origin, response.status), (origin, status));
     }
+}
+
+#[test]
+fn executed_instructions_are_counted_where_the_module_is_metered() {
+    let counting = on("proxy_on_request_headers", |_| {
+        // A thousand times round.
+        "(i32.store (i32.const 32) (i32.const 1000))
+        (loop $again
+          (i32.store (i32.const 32) (i32.sub (i32.load (i32.const 32)) (i32.const 1)))
+          (br_if $again (i32.load (i32.const 32))))"
+            .to_owned()
+    });
+    let executed = |module| {
+        let mut host = Host::builder(Dialect::Envoy).build(&module, b"{}").unwrap();
+        host.reset_calls();
+        let exchange = get(&mut host);
+        assert_eq!(exchange.calls, *host.calls());
+        let executed = host.calls().instructions().get("proxy_on_request_headers");
+        executed.copied()
+    };
+    assert_eq!(executed(counting.build()), None);
+    let instructions = executed(counting.build_metered()).unwrap();
+    assert!((8_000..13_000).contains(&instructions), "{instructions}");
 }

@@ -213,6 +213,11 @@ impl Filter {
         Module::from_bytes(self.wat().as_bytes()).expect("the filter compiles")
     }
 
+    /// With executed instructions counted.
+    pub(crate) fn build_metered(&self) -> Module {
+        Module::compile(self.wat().as_bytes(), true).expect("the filter compiles")
+    }
+
     pub(crate) fn start(&self, dialect: Dialect) -> Host {
         self.start_with(Host::builder(dialect))
     }

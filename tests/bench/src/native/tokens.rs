@@ -1,4 +1,4 @@
-//! The policy on this machine, and jwt-compact's own backends beside it.
+//! What it costs to check a token: by the policy on this machine, and by jwt-compact's own backends.
 
 use std::time::Duration;
 
@@ -13,8 +13,7 @@ use portcullis_sim::{Dialect, Worker, World};
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
-use crate::credentials;
-use crate::measure::{Side, Subject};
+use super::measure::{Side, Subject};
 use crate::scene::{GUARDED_PATH, OPEN_PATH, Scene};
 
 /// What jwt-compact can verify by itself and we verify otherwise.
@@ -26,12 +25,8 @@ pub fn jwt_compact_name(algorithm: &str) -> String {
     format!("{algorithm} by jwt-compact")
 }
 
-/// All subjects: each algorithm, a cached token, an expired one, jwt-compact's own, and each kind of
-/// credential.
-///
-/// # Errors
-/// The policy does not take its configuration, or jwt-compact not a key.
-pub fn subjects(scene: &Scene) -> Result<Vec<Subject<'static>>> {
+/// Each algorithm, a cached token, an expired one, and jwt-compact's own.
+pub(super) fn subjects(scene: &Scene) -> Result<Vec<Subject<'static>>> {
     let mut subjects = Vec::new();
     for algorithm in ALGORITHMS {
         subjects.push(request(algorithm, scene, 0, scene.token(algorithm), 200)?);
@@ -42,7 +37,6 @@ pub fn subjects(scene: &Scene) -> Result<Vec<Subject<'static>>> {
     subjects.push(jwt_compact("RS256", scene, Rsa::rs256())?);
     subjects.push(jwt_compact("ES256", scene, Es256)?);
     subjects.push(jwt_compact("EdDSA", scene, Ed25519)?);
-    subjects.extend(credentials::native(scene)?);
     Ok(subjects)
 }
 
@@ -121,7 +115,7 @@ where
 }
 
 /// The CPU time that this thread needs to do something so many times.
-pub(crate) fn timed(times: u32, mut once: impl FnMut() -> Result<()>) -> Result<Duration> {
+pub(super) fn timed(times: u32, mut once: impl FnMut() -> Result<()>) -> Result<Duration> {
     let begun = cpu_time()?;
     for _ in 0..times {
         once()?;

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use crate::stats::median;
+
 /// What a run does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -137,26 +139,9 @@ impl Figure {
     }
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let (low, high) = (values.len().saturating_sub(1) / 2, values.len() / 2);
-    match (values.get(low), values.get(high)) {
-        (Some(low), Some(high)) => f64::midpoint(*low, *high),
-        _ => f64::NAN,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_median_lies_in_the_middle() {
-        assert_eq!(median([5.0, 1.0, 9.0].into_iter()), 5.0);
-        assert_eq!(median([4.0, 1.0, 9.0, 2.0].into_iter()), 3.0);
-        assert!(median(std::iter::empty()).is_nan());
-    }
 
     #[test]
     fn the_price_is_the_difference_of_both_sides() {

@@ -1,4 +1,4 @@
-//! What it costs to write a credential: each kind of `service_token`.
+//! What it costs to write a credential: each kind of `service_token`, by the policy on this machine.
 
 use anyhow::{Context as _, Result, anyhow};
 use portcullis_policy::Timestamp;
@@ -6,17 +6,53 @@ use portcullis_service_token::ServiceToken;
 use portcullis_sim::{Dialect, World};
 use serde_json::{Value, json};
 
-use crate::measure::{Side, Subject};
-use crate::native::timed;
+use super::measure::{Side, Subject};
+use super::tokens::timed;
 use crate::scene::{GUARDED_PATH, OPEN_PATH, Scene};
 
-/// What each is called, and its kind.
-pub const CREDENTIALS: [(&str, &str); 4] = [
-    ("static", "static"),
-    ("jwt, kept", "jwt"),
-    ("jwt, signed anew", "jwt"),
-    ("http_signature", "http_signature"),
+/// A kind of credential, and who calls.
+#[derive(Clone, Copy, Debug)]
+pub struct Credential {
+    /// What its figures are called.
+    pub name: &'static str,
+    /// What the table calls it.
+    pub shown: &'static str,
+    /// Its listener in the gateway.
+    pub listener: &'static str,
+    /// What the configuration calls it.
+    pub kind: &'static str,
+}
+
+/// What is measured.
+pub const CREDENTIALS: [Credential; 4] = [
+    Credential {
+        name: "static",
+        shown: "a credential written: `static`",
+        listener: "credential_static",
+        kind: "static",
+    },
+    Credential {
+        name: "jwt_kept",
+        shown: "`jwt`, kept from a request before",
+        listener: "credential_jwt_kept",
+        kind: "jwt",
+    },
+    Credential {
+        name: SIGNED_ANEW,
+        shown: "`jwt`, signed anew",
+        listener: "credential_jwt_anew",
+        kind: "jwt",
+    },
+    Credential {
+        name: "http_signature",
+        shown: "`http_signature`",
+        listener: "credential_http_signature",
+        kind: "http_signature",
+    },
 ];
+
+/// By whose caller each token is a new one.
+const SIGNED_ANEW: &str = "jwt_signed_anew";
 
 /// A caller whose name is longer than those whose tokens are kept.
 const LONG_NAME: usize = 300;
@@ -42,27 +78,27 @@ pub fn config(kind: &str) -> Value {
 
 /// Who calls.
 #[must_use]
-pub fn caller(name: &str) -> String {
-    match name {
-        "jwt, signed anew" => "a".repeat(LONG_NAME),
+pub fn caller(credential: Credential) -> String {
+    match credential.name {
+        SIGNED_ANEW => "a".repeat(LONG_NAME),
         _ => "alice".to_owned(),
     }
 }
 
-/// All of them, by the policy on this machine.
+/// All of them.
 ///
 /// # Errors
 /// The policy does not take its configuration.
-pub fn native(scene: &Scene) -> Result<Vec<Subject<'static>>> {
-    let subject = |(name, kind): (&str, &str)| {
+pub(super) fn subjects(scene: &Scene) -> Result<Vec<Subject<'static>>> {
+    let subject = |credential: Credential| {
         let world = World::new(Dialect::Envoy, 1);
         world
             .clock
             .set(Timestamp::from_unix_secs(scene.unix_secs()));
-        let worker = world.worker::<ServiceToken>(&config(kind).to_string());
+        let worker = world.worker::<ServiceToken>(&config(credential.kind).to_string());
         let worker = worker
             .map_err(|error| anyhow!("service_token does not take its configuration: {error}"))?;
-        let caller = caller(name);
+        let caller = caller(credential);
         let run = move |side, times| {
             let path = match side {
                 Side::Asked => GUARDED_PATH,
@@ -82,7 +118,7 @@ pub fn native(scene: &Scene) -> Result<Vec<Subject<'static>>> {
             })
         };
         Ok(Subject {
-            name: name.to_owned(),
+            name: credential.name.to_owned(),
             has_without: true,
             run: Box::new(run),
         })

@@ -1,0 +1,117 @@
+//! Chains of filters on the warm path, and each filter alone beside Envoy's own.
+
+use super::{Inputs, Part, Subject};
+use crate::config::envoys::{self, Tokens};
+use crate::config::nothing::Callbacks;
+use crate::config::ours::{self, ENDLESS, LimitHeaders};
+
+/// The file that Envoy loads as the module `portcullis`.
+const MODULE: &str = "libportcullis.so";
+
+pub(super) fn part(inputs: &Inputs<'_>) -> Part {
+    let mut part = Part::new(
+        "chains",
+        "Chains, and each filter alone",
+        "the bare gateway",
+    );
+    let subject = |name: &str, shown: &str| Subject::new(name, shown, inputs.ask());
+    part.chain(inputs, subject("bare", "a bare gateway"), &[]);
+    let added = |name: &str, shown: &str| subject(name, shown).over("bare");
+    chains(&mut part, inputs, added);
+    alone(&mut part, inputs, added);
+    part
+}
+
+fn chains(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Subject) {
+    let native = |tokens| {
+        [
+            envoys::local_ratelimit(ENDLESS, false),
+            envoys::jwt_authn(tokens),
+            envoys::header_mutation(),
+        ]
+    };
+    let shown = "**Envoy's native chain**: `jwt_authn` with its token cache, `local_ratelimit` by address, `header_mutation`";
+    part.chain(inputs, added("native", shown), &native(Tokens::Cached));
+    let shown = "the same without the token cache";
+    part.chain(
+        inputs,
+        added("native_uncached", shown),
+        &native(Tokens::Uncached),
+    );
+    let edge = added("edge", "**`edge`**").against(&["native", "native_uncached"]);
+    part.chain(inputs, edge, &[inputs.edge()]);
+    if inputs.filters.join(MODULE).is_file() {
+        let module = added("module", "`edge` as native code").against(&["native"]);
+        part.chain(
+            inputs,
+            module,
+            &[ours::native("edge", &ours::edge(ENDLESS))],
+        );
+    } else {
+        let missing = inputs.filters.join(MODULE);
+        part.left_out.push(format!(
+            "`edge` as native code: there is no {}",
+            missing.display()
+        ));
+    }
+    let four = added("four", "the four filters in a row").against(&["native", "native_uncached"]);
+    part.chain(inputs, four, &inputs.four());
+}
+
+fn alone(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Subject) {
+    let nothing = added(
+        "nothing",
+        "a Wasm filter that does nothing, with the callbacks of ours",
+    );
+    part.chain(inputs, nothing, &[inputs.nothing(Callbacks::All)]);
+    let heads = added(
+        "nothing_heads",
+        "the same with the callbacks for heads alone",
+    );
+    part.chain(inputs, heads, &[inputs.nothing(Callbacks::Heads)]);
+
+    let jwt_authn = added("jwt_authn", "`jwt_authn` with its token cache");
+    part.chain(inputs, jwt_authn, &[envoys::jwt_authn(Tokens::Cached)]);
+    let jwt_auth = added("jwt_auth", "**`jwt_auth`**").against(&["jwt_authn", "nothing"]);
+    part.chain(
+        inputs,
+        jwt_auth,
+        &[inputs.wasm("jwt_auth", &ours::jwt_auth(0))],
+    );
+
+    let plain = added("local_ratelimit", "`local_ratelimit` by address");
+    part.chain(inputs, plain, &[envoys::local_ratelimit(ENDLESS, false)]);
+    let told = added(
+        "local_ratelimit_headers",
+        "the same with `x-ratelimit` headers",
+    );
+    part.chain(inputs, told, &[envoys::local_ratelimit(ENDLESS, true)]);
+    let limit = |headers| inputs.wasm("rate_limit", &ours::rate_limit(ENDLESS, headers));
+    let others = ["local_ratelimit_headers", "local_ratelimit", "nothing"];
+    let rate_limit =
+        added("rate_limit", "**`rate_limit`**, both families of headers").against(&others);
+    part.chain(inputs, rate_limit, &[limit(LimitHeaders::Both)]);
+    let silent = added("rate_limit_silent", "`rate_limit`, `headers: none`");
+    let silent = silent.against(&["local_ratelimit", "nothing"]);
+    part.chain(inputs, silent, &[limit(LimitHeaders::None)]);
+
+    let mutation = added("header_mutation", "`header_mutation`");
+    part.chain(inputs, mutation, &[envoys::header_mutation()]);
+    let injector = added("credential_injector", "`credential_injector`");
+    let bootstrap = inputs
+        .bootstrap()
+        .forwarding(&[envoys::credential_injector()]);
+    part.gateway(
+        &injector.gateway,
+        bootstrap.with_secret(envoys::credential()),
+    );
+    part.subjects.push(injector);
+    let others = ["header_mutation", "credential_injector", "nothing"];
+    let service_token = added("service_token", "**`service_token`**, static").against(&others);
+    let filter = inputs.wasm("service_token", &ours::service_token());
+    part.chain(inputs, service_token, &[filter]);
+
+    let breaker = added("circuit_breaker", "**`circuit_breaker`**, closed").against(&["nothing"]);
+    let filter = inputs.wasm("circuit_breaker", &ours::circuit_breaker(0));
+    part.chain(inputs, breaker, &[filter]);
+}
