@@ -7,8 +7,9 @@ use portcullis_sim::Worker;
 
 use crate::generate::{Guard, Mode};
 use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
-use crate::outcome::{Outcome, Settled};
+use crate::outcome::Settled;
 use crate::request::Sent;
+use crate::rules::Outcome;
 use crate::window::Counts;
 
 /// Of one worker.

@@ -1,7 +1,7 @@
 //! Random configurations, each as JSON for the product and as plain values for the reference.
 
-use crate::outcome::Rules;
 use crate::reference::Settings;
+use crate::rules::Rules;
 use crate::schedules::Draw;
 use crate::window::Ratio;
 

@@ -37,6 +37,8 @@ mod reference;
 #[cfg(test)]
 mod request;
 #[cfg(test)]
+mod rules;
+#[cfg(test)]
 mod schedules;
 #[cfg(test)]
 mod sequential;

@@ -1,6 +1,6 @@
 //! What may change a breaker, and what it did.
 
-use crate::outcome::Outcome;
+use crate::rules::Outcome;
 use crate::window::Counts;
 
 /// What an admitted request keeps.

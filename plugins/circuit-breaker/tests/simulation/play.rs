@@ -10,9 +10,10 @@ use crate::books::Books;
 use crate::gateway::{self, Faulty, Gateway, Nobody, Watched};
 use crate::generate::{Force, Guard, Mode, Plugin};
 use crate::op::{Answer, Effect, Op, Standing, Ticket, Word};
-use crate::outcome::{Case, Heard, Outcome, Settled};
+use crate::outcome::{Case, Heard, Settled};
 use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
+use crate::rules::Outcome;
 use crate::schedules::Draw;
 use crate::status::{self, Watcher};
 

@@ -5,7 +5,7 @@
 //! slow opens it again (`permittedNumberOfCallsInHalfOpenState` probes at a time).
 
 use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
-use crate::outcome::Outcome;
+use crate::rules::Outcome;
 use crate::window::{Counts, Ratio, Window};
 
 /// What a breaker is set to. Times are in nanoseconds.
