@@ -118,14 +118,8 @@ impl Identities {
     /// Whether the client sent one of them twice, in any spellings, since Kong overwrites only the
     /// first line of a name; or would have the next hop drop one (RFC 9110 section 7.6.1).
     pub(crate) fn came_twice(&self, headers: &Headers) -> bool {
-        let connection = headers.values("connection");
-        let mut named = connection.flat_map(|value| value.split(|byte| *byte == b','));
-        if named.any(|name| {
-            let name = name.trim_ascii();
-            self.0
-                .iter()
-                .any(|header| spelled_like(name, header.as_str()))
-        }) {
+        let is_ours = |name| self.0.iter().any(|ours| spelled_like(name, ours.as_str()));
+        if headers.named_hop_by_hop().any(is_ours) {
             return true;
         }
         self.0.iter().any(|header| {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_policy::config::{
-    ByClaim, ClaimPath, ConfigError, Duration, NonEmpty, UniqueMap, scalar_text,
+    ByClaim, ClaimPath, ConfigError, Duration, Name, NonEmpty, UniqueMap, scalar_text,
 };
 use portcullis_policy::{Environment, Timestamp};
 
@@ -46,7 +46,7 @@ pub(crate) struct Providers {
 
 impl Providers {
     pub(crate) fn from_config(
-        config: UniqueMap<ProviderConfig>,
+        config: UniqueMap<Name, ProviderConfig>,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let mut providers = Self {

@@ -114,17 +114,13 @@ impl Credential {
     /// What the client sent under its names.
     pub(crate) fn sent(&self, request: &Request<'_>) -> Sent {
         let headers = request.headers();
-        let mut named = headers
-            .values("connection")
-            .flat_map(|value| value.split(|byte| *byte == b','));
-        let mut written = self.headers().into_iter().flatten();
-        if named.any(|name| {
-            let ours = |header: &str| spelled_like(name.trim_ascii(), header);
-            self.headers().into_iter().flatten().any(ours)
-        }) {
+        let ours = self.headers();
+        let mut ours = ours.iter().copied().flatten();
+        let is_ours = |name| ours.clone().any(|header| spelled_like(name, header));
+        if headers.named_hop_by_hop().any(is_ours) {
             return Sent::NamedHopByHop;
         }
-        if written.any(|header| lines_of(headers, header) > 1) {
+        if ours.any(|header| lines_of(headers, header) > 1) {
             return Sent::Several;
         }
         match self {

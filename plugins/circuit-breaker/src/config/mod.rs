@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(default)]
     pub mode: Mode,
     /// What becomes of a request when the plugin itself fails.
-    #[serde(default = "allow")]
+    #[serde(default = "OnError::allow")]
     pub on_error: OnError,
 }
 
@@ -113,10 +113,6 @@ impl BreakerConfig {
         self.failures.check().map_err(of("failures"))?;
         self.open_for.check().map_err(of("open_for"))
     }
-}
-
-const fn allow() -> OnError {
-    OnError::Allow
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ impl Given {
         let span = span.ok_or_else(|| {
             invalid("no `for`; expected how long, such as 10m, and at most 24h".into())
         })?;
-        let span = Duration::from_text(&span).map_err(|rule| invalid(format!("for: {rule}")))?;
+        let span = <Duration>::from_text(&span).map_err(|rule| invalid(format!("for: {rule}")))?;
         let span = span.span();
         if span > LONGEST_HOLD {
             return Err(invalid("for: longer than 24h".into()));
