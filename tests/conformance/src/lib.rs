@@ -9,9 +9,10 @@ mod policy;
 mod subject;
 pub mod token;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use portcullis_policy::Policy;
 use portcullis_sim::Dialect;
@@ -100,18 +101,11 @@ pub fn filters() -> PathBuf {
 
 /// A built filter, compiled once for all tests of a process.
 pub fn module(name: &str) -> Module {
-    static COMPILED: [OnceLock<Module>; 5] = [const { OnceLock::new() }; 5];
-    let names = [
-        "jwt_auth",
-        "rate_limit",
-        "circuit_breaker",
-        "service_token",
-        "edge",
-    ];
-    let place = names
-        .iter()
-        .position(|known| *known == name)
-        .expect("one of the five filters");
+    static COMPILED: Mutex<BTreeMap<String, Arc<OnceLock<Module>>>> = Mutex::new(BTreeMap::new());
+    let mut compiled = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let ours = Arc::clone(compiled.entry(name.to_owned()).or_default());
+    // While this one is compiled others can be.
+    drop(compiled);
     let compile = || {
         let path = filters().join(format!("{name}.wasm"));
         Module::from_file(&path).unwrap_or_else(|error| {
@@ -121,5 +115,5 @@ pub fn module(name: &str) -> Module {
             )
         })
     };
-    COMPILED[place].get_or_init(compile).clone()
+    ours.get_or_init(compile).clone()
 }
