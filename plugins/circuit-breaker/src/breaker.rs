@@ -489,5 +489,4 @@ impl Refusal {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

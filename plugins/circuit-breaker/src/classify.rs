@@ -283,5 +283,4 @@ impl Cause {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

@@ -334,5 +334,4 @@ fn bucket_of(print: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "budget_tests.rs"]
 mod tests;
