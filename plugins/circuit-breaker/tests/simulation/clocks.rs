@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, VecDeque};
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Policy as _, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World, telling};
 
 use crate::books::told;
 use crate::gateway::{self, Gateway};
@@ -13,8 +13,7 @@ use crate::generate::{Guard, MILLI, Plugin, settings};
 use crate::play::{Fault, Play};
 use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
-use crate::schedules::{ANYTHING, Draw, STEPS};
-use crate::sequential::telling;
+use crate::schedules::{ANYTHING, STEPS};
 
 const DAY: u64 = 86_400_000 * MILLI;
 

@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Counter, Gauge, LogLine, Policy as _, Ports, Telemetry, Timestamp};
-use portcullis_sim::{Dialect, Turns, VirtualClock, World, interleave};
+use portcullis_sim::{Dialect, Draw, Turns, VirtualClock, World, interleave};
 
 use crate::books::Books;
 use crate::court::{Court, Trial};
@@ -15,7 +15,7 @@ use crate::generate::{Guard, MILLI, Plugin, settings};
 use crate::op::{Answer, Effect, Op, Standing, Word};
 use crate::outcome::{Case, Heard};
 use crate::request::{Sent, Step, steps};
-use crate::schedules::{Draw, INTERLEAVED};
+use crate::schedules::INTERLEAVED;
 use crate::status::Watcher;
 use crate::sums::{STATES, Sums};
 

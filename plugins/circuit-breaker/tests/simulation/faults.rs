@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Policy as _, Ports, Timestamp};
-use portcullis_sim::{Dialect, VirtualClock, World, interleave};
+use portcullis_sim::{Dialect, Draw, Part, VirtualClock, World, interleave};
 
 use crate::books::{errors, told};
 use crate::gateway::{self, Gateway, Watched, Witness};
 use crate::generate::{Guard, LONGEST_WINDOW, MILLI, Plugin, settings};
 use crate::request::{Sent, Step, steps};
-use crate::schedules::{Draw, LOST, Part, TORN};
+use crate::schedules::{LOST, TORN};
 use crate::status::Watcher;
 use crate::sums::Sums;
 

@@ -1,8 +1,9 @@
 //! Random configurations, each as JSON for the product and as plain values for the reference.
 
+use portcullis_sim::Draw;
+
 use crate::reference::Settings;
 use crate::rules::Rules;
-use crate::schedules::Draw;
 use crate::window::Ratio;
 
 pub(crate) const MILLI: u64 = 1_000_000;

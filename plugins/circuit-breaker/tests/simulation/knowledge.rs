@@ -4,11 +4,11 @@
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Origin, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World};
 
 use crate::gateway::Gateway;
 use crate::generate::MILLI;
-use crate::schedules::{Draw, KNOWLEDGE};
+use crate::schedules::KNOWLEDGE;
 use crate::window::{Counts, Ratio, Window};
 
 /// In which every worker has told what it knew before.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use portcullis_circuit_breaker::{CircuitBreaker, Flow};
 use portcullis_policy::{Policy as _, Ports, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World};
 
 use crate::books::Books;
 use crate::gateway::{self, Faulty, Gateway, Nobody, Watched};
@@ -14,7 +14,6 @@ use crate::outcome::{Case, Heard, Settled};
 use crate::reference::{Breaker, State};
 use crate::request::{Sent, Step, steps};
 use crate::rules::Outcome;
-use crate::schedules::Draw;
 use crate::status::{self, Watcher};
 
 pub(crate) struct Play {

@@ -3,9 +3,7 @@
 use std::collections::VecDeque;
 
 use portcullis_policy::{Ending, Origin, Response};
-use portcullis_sim::Dialect;
-
-use crate::schedules::Draw;
+use portcullis_sim::{Dialect, Draw};
 
 /// A request.
 #[derive(Clone, Copy, Debug)]

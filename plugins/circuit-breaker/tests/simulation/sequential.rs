@@ -2,12 +2,12 @@
 //! of the reference, also where calls of the gateway fail.
 
 use portcullis_policy::{HostFailure, Policy as _};
-use portcullis_sim::Dialect;
+use portcullis_sim::{Dialect, Draw, telling};
 
 use crate::generate::{MILLI, Plugin};
 use crate::play::{Fault, Play};
 use crate::request::Sent;
-use crate::schedules::{Draw, FAILED, SEQUENTIAL};
+use crate::schedules::{FAILED, SEQUENTIAL};
 
 const EVENTS: u64 = 60;
 const DAY: u64 = 86_400_000 * MILLI;
@@ -48,20 +48,6 @@ fn run(draw: &Draw, play: &mut Play, fault: impl Fn(&Draw) -> Fault) {
         }
         play.check_states();
     }
-}
-
-/// Says what it was about when a schedule fails.
-pub(crate) fn telling(about: String, schedule: impl FnOnce()) {
-    struct Telling(String);
-    impl Drop for Telling {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("{}", self.0);
-            }
-        }
-    }
-    let _telling = Telling(about);
-    schedule();
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use portcullis_policy::{Origin, Span, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Dialect, Worker, World, interleave};
+use portcullis_sim::{Dialect, Draw, Worker, World, interleave};
 
 use crate::concurrency::errors;
 use crate::generate::quota;
 use crate::reference::{Algorithm, Asked, Limit, Outcome, Quota, Reference, SECOND};
-use crate::schedules::{Draw, FLOODED, FLOODED_AT_ONCE};
+use crate::schedules::{FLOODED, FLOODED_AT_ONCE};
 use crate::sequential::{check, snapshot};
 
 /// What a limit of a flooded gateway counts by. The flooded one counts `POST` alone, which is what

@@ -1,8 +1,9 @@
 //! Random configurations and requests, each as JSON for the product and as plain values for the
 //! reference.
 
+use portcullis_sim::Draw;
+
 use crate::reference::{Algorithm, Asked, Limit, Quota, SECOND};
-use crate::schedules::Draw;
 
 /// A part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use portcullis_policy::{Origin, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Answer, Dialect, Worker, World, Zone};
+use portcullis_sim::{Answer, Dialect, Draw, Worker, World, Zone};
 
 use crate::generate::{Generated, Sent, config};
 use crate::reference::{Allowance, Outcome, Reference, SECOND};
-use crate::schedules::{Draw, SEQUENTIAL};
+use crate::schedules::SEQUENTIAL;
 
 /// Room for far more keys than there are, so that none makes room for another.
 const CAPACITY: u32 = 64;
