@@ -8,7 +8,7 @@
 
 use portcullis_policy::{Sent, Span, Timestamp};
 
-/// Most probes that can be out at a time; the record has a place for each.
+/// Most probes that can be out at a time; the record has a lease for each.
 pub(crate) const MOST_PROBES: usize = 16;
 
 /// Requests that are not whole themselves take over so many permits at once, and then one each
@@ -17,13 +17,13 @@ pub(crate) const MOST_PROBES: usize = 16;
 const TAKEOVERS_AT_ONCE: u64 = 16;
 const TAKEOVER_EVERY: Span = Span::from_millis(100);
 
-/// What a client is told to wait for a probe that has just gone out.
+/// How long a client is to wait for a probe that has just gone out.
 const SHORTEST_WAIT: Span = Span::from_secs(1);
 
 /// The permits that are out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Permits {
-    pub(crate) places: [Option<Lease>; MOST_PROBES],
+    pub(crate) leases: [Option<Lease>; MOST_PROBES],
     /// The number of the first one.
     pub(crate) first: u32,
     /// The number of the next one.
@@ -33,7 +33,7 @@ pub(crate) struct Permits {
     pub(crate) crowded_until: Timestamp,
 }
 
-/// A place that is taken.
+/// How long a permit keeps others from being taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) number: u32,
@@ -41,10 +41,11 @@ pub(crate) struct Lease {
     pub(crate) sent: Sent,
 }
 
-/// A permit to probe. Once another request has taken the place, its number no longer fits.
+/// A permit to probe. Once another request has taken it over, its number no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permit {
-    place: u8,
+    /// Of its lease.
+    index: u8,
     number: u32,
     /// What has come of the request that has it.
     sent: Sent,
@@ -73,7 +74,7 @@ impl Permits {
         }
     }
 
-    /// Takes a free place, or one whose lease has run out, or that of a request whose body is
+    /// Takes a free permit, or one whose lease has run out, or that of a request whose body is
     /// outstanding, for a request of which so much has come.
     pub(crate) fn take(
         &mut self,
@@ -82,37 +83,37 @@ impl Permits {
         sent: Sent,
         now: Timestamp,
     ) -> Option<Permit> {
-        let place = if self.out(lease, now) < usize::from(probes) {
-            let mut places = (0_u8..).zip(&self.places);
-            places.find(|(_, place)| !is_out(place, lease, now))?.0
+        let index = if self.out(lease, now) < usize::from(probes) {
+            let mut leases = (0_u8..).zip(&self.leases);
+            leases.find(|(_, held)| !is_out(held, lease, now))?.0
         } else {
             self.outstanding(lease, now, sent)?
         };
         let number = self.taken;
         self.taken = self.taken.wrapping_add(1);
-        *self.places.get_mut(usize::from(place))? = Some(Lease {
+        *self.leases.get_mut(usize::from(index))? = Some(Lease {
             number,
             until: now.after(lease),
             sent,
         });
         Some(Permit {
-            place,
+            index,
             number,
             sent,
         })
     }
 
-    /// The place of a request whose body is outstanding, for one of which so much has come.
+    /// The lease of a request whose body is outstanding, for one of which so much has come.
     fn outstanding(&mut self, lease: Span, now: Timestamp, sent: Sent) -> Option<u8> {
-        let waits = |place: &Option<Lease>| {
-            is_out(place, lease, now) && place.is_some_and(|lease| lease.sent == Sent::HeadOnly)
+        let waits = |held: &Option<Lease>| {
+            is_out(held, lease, now) && held.is_some_and(|held| held.sent == Sent::HeadOnly)
         };
-        let (place, _) = (0_u8..).zip(&self.places).find(|(_, place)| waits(place))?;
+        let (index, _) = (0_u8..).zip(&self.leases).find(|(_, held)| waits(held))?;
         match sent {
             Sent::Whole => {}
             Sent::HeadOnly => self.crowded_until = self.crowd(now)?,
         }
-        Some(place)
+        Some(index)
     }
 
     /// When one more takeover at `now` is paid off; `None` where there were too many.
@@ -127,7 +128,7 @@ impl Permits {
 
     /// How many are out.
     pub(crate) fn out(&self, lease: Span, now: Timestamp) -> usize {
-        let out = self.places.iter().filter(|place| is_out(place, lease, now));
+        let out = self.leases.iter().filter(|held| is_out(held, lease, now));
         out.count()
     }
 
@@ -140,12 +141,12 @@ impl Permits {
         lease: Span,
         now: Timestamp,
     ) -> Option<Self> {
-        self.place_of(permit)?.take();
+        self.lease_of(permit)?.take();
         // One that has outlived its lease may find that others have all of them.
         if self.out(lease, now) >= usize::from(probes) {
             return None;
         }
-        *self.places.get_mut(usize::from(permit.place))? = Some(Lease {
+        *self.leases.get_mut(usize::from(permit.index))? = Some(Lease {
             number: permit.number,
             until: now.after(lease),
             sent: Sent::Whole,
@@ -153,12 +154,12 @@ impl Permits {
         Some(self)
     }
 
-    /// What is left when a permit's request is settled: its place is free, unless another has it by
+    /// What is left when a permit's request is settled: its lease ends, unless another has it by
     /// now. `None` when it is not heard: it lost its permit before it was whole, or it is of a time
     /// before shared data was lost.
     pub(crate) fn settle(mut self, permit: Permit) -> Option<Self> {
-        if let Some(place) = self.place_of(permit) {
-            place.take();
+        if let Some(held) = self.lease_of(permit) {
+            held.take();
             return Some(self);
         }
         let was_given =
@@ -166,14 +167,14 @@ impl Permits {
         (permit.sent == Sent::Whole && was_given).then_some(self)
     }
 
-    /// In how long a place is likely to be free: when the first probe that is out has been so for
+    /// In how long a permit is likely to be free: when the first probe that is out has been so for
     /// twice as long as it has now, and when its lease ends at the latest.
     pub(crate) fn wait(&self, lease: Span, now: Timestamp) -> Span {
-        let out = self.places.iter().flatten();
-        let waits = out.filter_map(|place| {
-            let since = place.until.before(lease);
-            let left = left(since, place.until, now)?;
-            match place.sent {
+        let out = self.leases.iter().flatten();
+        let waits = out.filter_map(|held| {
+            let since = held.until.before(lease);
+            let left = left(since, held.until, now)?;
+            match held.sent {
                 Sent::Whole => Some(left.min(now.since(since).max(SHORTEST_WAIT))),
                 // Another takes it over.
                 Sent::HeadOnly => Some(left.min(SHORTEST_WAIT)),
@@ -182,16 +183,15 @@ impl Permits {
         waits.min().unwrap_or(SHORTEST_WAIT)
     }
 
-    fn place_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
-        let place = self.places.get_mut(usize::from(permit.place))?;
-        place
-            .is_some_and(|lease| lease.number == permit.number)
-            .then_some(place)
+    fn lease_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
+        let held = self.leases.get_mut(usize::from(permit.index))?;
+        held.is_some_and(|lease| lease.number == permit.number)
+            .then_some(held)
     }
 }
 
-fn is_out(place: &Option<Lease>, lease: Span, now: Timestamp) -> bool {
-    place.is_some_and(|taken| left(taken.until.before(lease), taken.until, now).is_some())
+fn is_out(held: &Option<Lease>, lease: Span, now: Timestamp) -> bool {
+    held.is_some_and(|held| left(held.until.before(lease), held.until, now).is_some())
 }
 
 /// How long it is to `until`; `None` once it is over. A clock that was set back by more than the

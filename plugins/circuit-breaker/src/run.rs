@@ -3,7 +3,7 @@
 //! off behind its head takes that back, as long as no other success came after it: else an upstream
 //! whose every stream breaks off would never have failed twice in a row.
 //!
-//! Who sees a success after failures that are on record needs no clock to end them. What is told of
+//! Who sees a success after failures that are on record needs no clock to end them. What is reported of
 //! a success later is held against the failures' dates, as far as these can be believed: where they
 //! show that the clock was set back, the success may have been anywhere among them.
 
@@ -34,7 +34,7 @@ impl Run {
         self.failures == 0 && self.taken == 0
     }
 
-    /// A success is told as its head comes. Where it ends a row it gets a number, by which it can take
+    /// A success is reported as its head comes. Where it ends a row it gets a number, by which it can take
     /// that back; where it does not, who ended the last row can no longer.
     pub(crate) fn succeeded(self) -> (Self, Option<u32>) {
         match self.failures {
@@ -87,7 +87,7 @@ impl Run {
         }
     }
 
-    /// What is left of it once a success is told at `now` whose head came at `head`. One that came
+    /// What is left of it once a success is reported at `now` whose head came at `head`. One that came
     /// in the midst leaves the last failure, and perhaps takes others that came after it: what is
     /// known late may keep a breaker closed for longer, and must not open it. So a date that lies in
     /// the future, by a clock that was set back, leaves none.
@@ -107,7 +107,7 @@ impl Run {
     }
 }
 
-/// What one worker knows of a run, and has not told the others.
+/// What one worker knows of a run, and has not reported to the others.
 ///
 /// While no failure is on record a success is remembered by the time of its head, which costs no
 /// look at shared data; the worker tells of it with its next failure, or with its tick if failures
@@ -136,13 +136,13 @@ impl Heads {
     /// The record was seen. With no failure on it, successes so far are from before any that comes.
     pub(crate) fn saw(&self, record: OnRecord) {
         match record {
-            OnRecord::NoFailures => self.told(record),
+            OnRecord::NoFailures => self.reported(record),
             OnRecord::Failures => self.record.set(record),
         }
     }
 
     /// All that this worker knew is on record by now, which has failures or none.
-    pub(crate) fn told(&self, record: OnRecord) {
+    pub(crate) fn reported(&self, record: OnRecord) {
         self.last.set(None);
         self.record.set(record);
     }
@@ -163,14 +163,14 @@ impl Heads {
         number
     }
 
-    /// The response of that number breaks off: it is not to be told that it was a success.
+    /// The response of that number breaks off: it is not to be reported that it was a success.
     pub(crate) fn taken_back(&self, number: u32) {
         if self.last.get().is_some_and(|(_, last)| last == number) {
             self.last.set(None);
         }
     }
 
-    /// What is to be told.
+    /// What is to be reported.
     pub(crate) fn last(&self) -> Option<Head> {
         self.last.get().map(|(head, _)| head)
     }

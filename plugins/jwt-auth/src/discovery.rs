@@ -22,7 +22,7 @@ pub(crate) enum NoKeySet {
 /// Where a key set lies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Location {
-    /// The host's place among those that may be asked.
+    /// The host's index among those that may be asked.
     pub(crate) host: usize,
     pub(crate) target: Target,
 }
@@ -78,7 +78,7 @@ fn split_scheme(url: &str) -> Option<(UrlScheme, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = [UrlScheme::Https, UrlScheme::Http]
         .into_iter()
-        .find(|known| scheme.eq_ignore_ascii_case(known.word()))?;
+        .find(|known| scheme.eq_ignore_ascii_case(known.as_str()))?;
     Some((scheme, rest))
 }
 

@@ -20,17 +20,17 @@ use crate::token::UntrustedToken;
 pub(crate) struct Forward {
     /// The claim; `None`: the whole payload, as it stands in the token.
     pub(crate) claim: Option<ClaimPath>,
-    /// The header's place.
-    pub(crate) place: usize,
+    /// The header's index.
+    pub(crate) index: usize,
     /// How it holds a list.
     pub(crate) lists: Lists,
 }
 
-/// The identity headers of all providers, each at its place.
+/// The identity headers of all providers, each by its index.
 #[derive(Debug, Default)]
 pub(crate) struct Identities(Vec<WritableHeader>);
 
-/// What the identity headers are to hold, by their places.
+/// What the identity headers are to hold, by their indices.
 #[derive(Debug)]
 pub(crate) struct Values {
     pub(crate) headers: Box<[Option<Box<str>>]>,
@@ -49,14 +49,14 @@ enum Fault {
 }
 
 impl Identities {
-    /// The place of a header.
-    pub(crate) fn place(&mut self, header: WritableHeader) -> Result<usize, ConfigError> {
+    /// The index of a header.
+    pub(crate) fn index(&mut self, header: WritableHeader) -> Result<usize, ConfigError> {
         let alike =
             |known: &WritableHeader| spelled_like(known.as_str().as_bytes(), header.as_str());
         match self.0.iter().position(alike) {
-            Some(place) if self.0.get(place) == Some(&header) => Ok(place),
-            Some(place) => {
-                let known = self.0.get(place).map_or("", WritableHeader::as_str);
+            Some(index) if self.0.get(index) == Some(&header) => Ok(index),
+            Some(index) => {
+                let known = self.0.get(index).map_or("", WritableHeader::as_str);
                 Err(ConfigError::at(
                     "",
                     format!(
@@ -105,7 +105,7 @@ impl Identities {
                 // It was decoded: base64url, and nothing else.
                 None => std::str::from_utf8(token.payload).ok().map(Box::from),
             };
-            if let Some(value) = values.get_mut(forward.place) {
+            if let Some(value) = values.get_mut(forward.index) {
                 *value = text;
             }
         }
@@ -135,11 +135,11 @@ impl Identities {
         callers: &[&Caller],
         edits: &mut RequestEdits<'a>,
     ) {
-        for (place, header) in self.0.iter().enumerate() {
+        for (index, header) in self.0.iter().enumerate() {
             clear_spellings(headers, header.as_str(), edits);
             let value = callers
                 .iter()
-                .find_map(|caller| caller.identity.get(place)?.as_deref());
+                .find_map(|caller| caller.identity.get(index)?.as_deref());
             match value {
                 Some(value) => edits.set(header.as_str(), value.as_bytes().to_vec()),
                 // Clearing a header that is not there is not safe on Kong.

@@ -74,7 +74,7 @@ fn a_permit_of_before_shared_data_was_lost_fits_none_of_since() {
     });
     assert_eq!(since.settle(old), None);
     assert_eq!(since.confirm(old, 1, LEASE, at(2)), None);
-    assert!(since.place_of(new).is_some() && before.place_of(old).is_some());
+    assert!(since.lease_of(new).is_some() && before.lease_of(old).is_some());
 }
 
 #[test]

@@ -40,18 +40,18 @@ fn a_success_ends_what_came_before_it_and_nothing_that_began_after() {
         (7, Run::default()),
         (9, Run::default()),
     ] {
-        for told in [9, 10] {
-            assert_eq!(run(4, 3, 7).after(at(head), at(told)), left, "{head}");
+        for reported in [9, 10] {
+            assert_eq!(run(4, 3, 7).after(at(head), at(reported)), left, "{head}");
         }
     }
     assert_eq!(Run::default().after(at(9), at(9)), Run::default());
     assert_eq!(run(1, 7, 7).after(at(6), at(7)), run(1, 7, 7));
 }
 
-/// By when the failures came, the success's head, and when it is told: what is left.
+/// By when the failures came, the success's head, and when it is reported: what is left.
 #[test]
 fn where_the_clock_was_set_back_a_success_may_have_come_anywhere_among_the_failures() {
-    for (failures, head, told, left) in [
+    for (failures, head, reported, left) in [
         // Between two failures: it came after the last one, before the first, or in their midst.
         (&[50, 3, 7][..], 8, 8, Run::default()),
         (&[50, 3, 7], 7, 8, Run::default()),
@@ -62,19 +62,19 @@ fn where_the_clock_was_set_back_a_success_may_have_come_anywhere_among_the_failu
         // After all of them.
         (&[50], 3, 4, Run::default()),
         (&[50, 51], 3, 50, Run::default()),
-        // Between a success and when it is told.
+        // Between a success and when it is reported.
         (&[3, 7], 50, 8, Run::default()),
     ] {
         let run = failures
             .iter()
             .fold(Run::default(), |run, secs| run.failed(at(*secs)));
-        let told = run.after(at(head), at(told));
-        assert_eq!(told, left, "{failures:?}, {head}");
+        let reported = run.after(at(head), at(reported));
+        assert_eq!(reported, left, "{failures:?}, {head}");
     }
 }
 
 #[test]
-fn once_a_success_is_told_dates_count_again() {
+fn once_a_success_is_reported_dates_count_again() {
     let set_back = Run::default().failed(at(50)).failed(at(3)).failed(at(7));
     let again = set_back.after(at(6), at(8)).failed(at(9));
     assert_eq!(again, run(2, 7, 9));
@@ -102,11 +102,11 @@ fn what_another_success_has_ended_too_does_not_come_back() {
     let (second, number) = first.failed(at(8)).succeeded();
     assert_eq!((second, number), (ended(2, 1), Some(2)));
     assert_eq!(second.taken_back(1), second);
-    // Told late, whenever that one's head came.
+    // Reported late, whenever that one's head came.
     for head in [2, 8, 9] {
-        let told = first.failed(at(8)).failed(at(9)).after(at(head), at(10));
-        assert_eq!(told.taken, 0, "{head}");
-        assert_eq!(told.taken_back(1), told);
+        let reported = first.failed(at(8)).failed(at(9)).after(at(head), at(10));
+        assert_eq!(reported.taken, 0, "{head}");
+        assert_eq!(reported.taken_back(1), reported);
         assert!(first.after(at(head), at(10)).is_clear());
     }
 }
@@ -155,7 +155,7 @@ fn a_worker_forgets_its_successes_when_it_sees_that_nothing_is_on_record() {
 
 #[test]
 fn the_last_success_of_the_latest_generation_is_told_whatever_the_clock_said() {
-    for (next, told) in [
+    for (next, reported) in [
         ((1, at(9)), (1, at(9))),
         ((1, at(2)), (1, at(2))),
         ((2, at(2)), (2, at(2))),
@@ -165,6 +165,6 @@ fn the_last_success_of_the_latest_generation_is_told_whatever_the_clock_said() {
         let heads = Heads::default();
         heads.succeeded((1, at(5)));
         heads.succeeded(next);
-        assert_eq!(heads.last(), Some(told), "{next:?}");
+        assert_eq!(heads.last(), Some(reported), "{next:?}");
     }
 }

@@ -133,7 +133,7 @@ pub enum UrlScheme {
 impl UrlScheme {
     /// The word.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",

@@ -118,10 +118,10 @@ fn a_list_goes_on_as_it_was_asked_for_or_not_at_all() {
 #[test]
 fn a_header_has_one_place_and_one_spelling() {
     let mut identities = Identities::default();
-    assert_eq!(identities.place(header("x-user")), Ok(0));
-    assert_eq!(identities.place(header("x-tenant")), Ok(1));
-    assert_eq!(identities.place(header("X-User")), Ok(0));
-    let error = identities.place(header("x_user")).unwrap_err().to_string();
+    assert_eq!(identities.index(header("x-user")), Ok(0));
+    assert_eq!(identities.index(header("x-tenant")), Ok(1));
+    assert_eq!(identities.index(header("X-User")), Ok(0));
+    let error = identities.index(header("x_user")).unwrap_err().to_string();
     assert!(
         error.contains(r#""x_user" is written "x-user" elsewhere"#),
         "{error}"
@@ -132,7 +132,7 @@ fn a_header_has_one_place_and_one_spelling() {
 fn without_a_caller_only_what_was_sent_is_emptied_in_every_spelling() {
     let mut identities = Identities::default();
     for name in ["x-user", "x-tenant", "x-tier"] {
-        identities.place(header(name)).unwrap();
+        identities.index(header(name)).unwrap();
     }
     let sent = Headers::from_pairs([("X-User", "root"), ("x_tenant", "a"), ("x-users", "b")]);
     let mut edits = RequestEdits::none();
@@ -146,7 +146,7 @@ fn without_a_caller_only_what_was_sent_is_emptied_in_every_spelling() {
 #[test]
 fn two_lines_of_one_header_are_seen_in_any_spelling() {
     let mut identities = Identities::default();
-    identities.place(header("x-user")).unwrap();
+    identities.index(header("x-user")).unwrap();
     let twice =
         |pairs: &[(&str, &str)]| identities.came_twice(&Headers::from_pairs(pairs.iter().copied()));
     assert!(twice(&[("x-user", "a"), ("X-USER", "a")]));

@@ -80,7 +80,7 @@ struct Run<'a> {
     lease: Span,
     faults: Faults,
     gateway: Gateway,
-    /// By the worker's place.
+    /// By the worker's index.
     fetches: Vec<Option<Begun>>,
     /// Of workers that are gone.
     orphans: Vec<Begun>,
