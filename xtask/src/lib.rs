@@ -18,6 +18,7 @@ pub mod lds;
 pub mod load;
 pub mod meta;
 pub mod mutants;
+pub mod packages;
 pub mod port;
 pub mod qdrant;
 pub mod schema;

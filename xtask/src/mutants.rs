@@ -9,15 +9,9 @@ use std::thread;
 use anyhow::Result;
 
 use crate::command::run as run_command;
+use crate::packages::Packages;
 use crate::tools;
 use crate::workspace::Workspace;
-
-/// What decides on requests by itself.
-const PACKAGES: [&str; 3] = [
-    "portcullis-rate-limit",
-    "portcullis-circuit-breaker",
-    "portcullis-jwt-auth",
-];
 
 /// What to change.
 #[derive(Clone, Debug, clap::Args)]
@@ -43,16 +37,15 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<()> {
     let mut mutants = Command::new(program);
     mutants.current_dir(workspace.root());
     mutants.args(["mutants", "--no-shuffle", "--output", "target"]);
-    let packages = match &args.package {
-        Some(package) => vec![package.as_str()],
-        None => PACKAGES.to_vec(),
-    };
-    for package in packages {
+    let packages = Packages::read(workspace)?;
+    let all: Vec<&str> = packages.with_mutants().collect();
+    let changed = args.package.as_deref();
+    for package in changed.as_ref().map_or(&*all, std::slice::from_ref) {
         mutants.args(["--package", package]);
     }
     // Each is compiled once and run once: what makes a test run short makes this one long.
     mutants.env("PORTCULLIS_SCHEDULES", "1000");
-    for package in PACKAGES {
+    for package in all {
         let level = format!("--config=profile.dev.package.{package}.opt-level=0");
         mutants.args(["--cargo-arg", &level]);
     }

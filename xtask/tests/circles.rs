@@ -11,20 +11,34 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The folders of sources of the product's crates, and of `cargo xtask`.
+/// The folders of sources of all crates, and of their tests that are several files.
 fn sources() -> Vec<PathBuf> {
-    let mut sources = vec![root().join("xtask/src")];
-    let mut folders = vec![root().join("plugins")];
+    let mut sources = Vec::new();
+    let mut folders = vec![root()];
     while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(folder).expect("a folder") {
-            let path = entry.expect("an entry").path();
-            if path.is_dir() && path.join("Cargo.toml").exists() {
-                sources.extend(Some(path.join("src")).filter(|src| src.exists()));
-                folders.push(path);
-            }
+        if folder.join("Cargo.toml").exists() {
+            let tests = folders_in(&folder.join("tests"));
+            sources.extend(Some(folder.join("src")).filter(|src| src.exists()));
+            sources.extend(
+                tests
+                    .into_iter()
+                    .filter(|test| test.join("main.rs").exists()),
+            );
         }
+        let is_workspace = folder == root();
+        let within = folders_in(&folder).into_iter().filter(|within| {
+            within.join("Cargo.toml").exists()
+                || is_workspace && ["plugins", "tests"].iter().any(|top| within.ends_with(top))
+        });
+        folders.extend(within);
     }
     sources
+}
+
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten();
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    paths.filter(|path| path.is_dir()).collect()
 }
 
 /// All modules of a crate that are a file, with what is no test of their text.
@@ -149,7 +163,17 @@ fn circle(mut uses: Uses) -> Vec<String> {
 #[test]
 fn the_files_of_no_crate_use_each_other_in_a_circle() {
     let mut wrong = Vec::new();
-    for source in sources() {
+    let sources = sources();
+    for known in [
+        "xtask/src",
+        "tests/sim/src",
+        "plugins/edge/src",
+        "tests/e2e/tests/gateway",
+    ] {
+        let found = sources.iter().any(|source| source.ends_with(known));
+        assert!(found, "{known} is not looked at");
+    }
+    for source in sources {
         let circle = circle(uses(&modules(&source)));
         if !circle.is_empty() {
             wrong.push(format!("{}: {}", source.display(), circle.join(", ")));

@@ -1,4 +1,4 @@
-//! What one worker has seen of settled requests and not told the others yet.
+//! What one worker has seen of settled requests and not reported to the others yet.
 
 use std::cell::Cell;
 

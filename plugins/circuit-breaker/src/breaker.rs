@@ -143,7 +143,7 @@ impl Record {
         Some((hold.side, hold.left(now)?))
     }
 
-    /// What changes when it is told to be held, or not to be any more; `None` when nothing does.
+    /// What changes when it is ordered to be held, or not to be any more; `None` when nothing does.
     pub(crate) fn holding(&self, hold: Option<Hold>) -> Option<Self> {
         let held = Self {
             hold,
@@ -158,19 +158,19 @@ impl Record {
         self.holding(None)
     }
 
-    /// What changes when it is told to open, as if it had tripped.
+    /// What changes when it is ordered to open, as if it had tripped.
     pub(crate) fn told_to_open(&self, settings: &Settings, moment: Moment) -> Change {
         let (from, to) = (self.phase(), Phase::Open);
-        let told = Transition::Told { from, to };
-        let mut change = self.open(Why::Control, told, settings, moment);
+        let ordered = Transition::Ordered { from, to };
+        let mut change = self.open(Why::Control, ordered, settings, moment);
         change.record.hold = None;
         change
     }
 
-    /// What changes when it is told to close: it has seen nothing.
+    /// What changes when it is ordered to close: it has seen nothing.
     pub(crate) fn told_to_close(&self, now: Timestamp) -> Change {
         let (from, to) = (self.phase(), Phase::Closed);
-        let mut change = self.turn(Transition::Told { from, to }, State::default(), now);
+        let mut change = self.turn(Transition::Ordered { from, to }, State::default(), now);
         change.record.hold = None;
         change.record.backoff = Backoff::default();
         change
@@ -217,7 +217,7 @@ impl Record {
     }
 
     /// What changes when a request that was admitted with `ticket` turns out as `outcome`, and `news`
-    /// (it among them) are told with it; `None` when nothing does.
+    /// (it among them) are reported with it; `None` when nothing does.
     pub(crate) fn settle(
         &self,
         ticket: &Ticket,
@@ -365,7 +365,7 @@ impl Record {
         };
         let too_many_failed = too_many(settings.failure_ratio, &mut failing, counts.failures());
         let too_many_slow = too_many(settings.slow_ratio, &mut slow, counts.slow());
-        // Only another failure opens it so, not one that is told to be the last.
+        // Only another failure opens it so, not one that is reported to be the last.
         let known = self.known(*before, news, moment).failures;
         let in_a_row = settings
             .consecutive_failures
@@ -472,7 +472,7 @@ impl State {
 }
 
 impl Refusal {
-    pub(crate) const fn reason(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Open(_) => "open",
             Self::ProbesOut(_) => "probes_out",
@@ -489,5 +489,4 @@ impl Refusal {
 }
 
 #[cfg(test)]
-#[path = "breaker_tests.rs"]
 mod tests;

@@ -45,7 +45,7 @@ pub(crate) struct Circuit {
 }
 
 /// A ticket for a request that passes.
-pub(crate) type Answer = Result<Ticket, Refusal>;
+pub(crate) type Decision = Result<Ticket, Refusal>;
 
 impl Circuit {
     /// `plugin` is the mode of all breakers together: the weaker of the two holds.
@@ -93,7 +93,7 @@ impl Circuit {
 
     /// Decides on a request of which so much has come. A closed breaker costs one read, a refusal
     /// one read and the time; only a probe is written down.
-    pub(crate) fn admit(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Failure> {
+    pub(crate) fn admit(&self, sent: Sent, ports: &Ports<'_>) -> Result<Decision, Failure> {
         let answer = self.decide(sent, ports)?;
         if let Ok(ticket) = &answer {
             ports.telemetry.count(self.metrics.admitted);
@@ -106,7 +106,7 @@ impl Circuit {
         Ok(answer)
     }
 
-    fn decide(&self, sent: Sent, ports: &Ports<'_>) -> Result<Answer, Failure> {
+    fn decide(&self, sent: Sent, ports: &Ports<'_>) -> Result<Decision, Failure> {
         match self.force {
             Force::None => {}
             Force::Open => return Ok(Err(Refusal::Forced(self.settings.open_for.initial))),
@@ -222,7 +222,7 @@ impl Circuit {
         }
         if self.has_ratio() && ticket.is_of_closed() {
             self.batch.put(ticket.generation, counts);
-            // What is fine is told with the next tick, what is not at once.
+            // What is fine is reported with the next tick, what is not at once.
             if counts.failed == 0 && counts.slow == 0 {
                 return Ok(());
             }
@@ -285,7 +285,7 @@ impl Circuit {
                     }
                 }
             })?;
-        self.heads.told(on_record);
+        self.heads.reported(on_record);
         self.suspects.set(suspects);
         if let Some(transition) = transition {
             self.announce(transition, cause, ports);
@@ -337,7 +337,7 @@ impl Circuit {
         ports.telemetry.count(counter);
         let line = LogLine::new(NAME, event)
             .with("breaker", &self.name)
-            .with("reason", refusal.reason())
+            .with("reason", refusal.as_str())
             .with("retry_after", refusal.retry_after_secs().to_string());
         ports.telemetry.log(line.with_id_of(request));
     }
@@ -347,11 +347,11 @@ impl Circuit {
         ports.telemetry.count(self.metrics.broken_off);
         let line = LogLine::new(NAME, "broken_off")
             .with("breaker", &self.name)
-            .with("cause", cause.word());
+            .with("cause", cause.as_str());
         ports.telemetry.log(line);
     }
 
-    /// Counts and logs a transition. Only who stored it gets here, so that each is told once.
+    /// Counts and logs a transition. Only who stored it gets here, so that each is reported once.
     pub(crate) fn announce(&self, transition: Transition, cause: Option<Cause>, ports: &Ports<'_>) {
         let to = transition.to();
         ports.telemetry.count(self.metrics.to(to));
@@ -364,7 +364,7 @@ impl Circuit {
             .with("to", to.as_str())
             .with("reason", transition.reason());
         ports.telemetry.log(match cause {
-            Some(cause) => line.with("cause", cause.word()),
+            Some(cause) => line.with("cause", cause.as_str()),
             None => line,
         });
     }

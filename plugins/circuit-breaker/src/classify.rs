@@ -271,7 +271,7 @@ impl Classifier {
 
 impl Cause {
     /// A fixed word for logs.
-    pub(crate) const fn word(self) -> &'static str {
+    pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Status => "status",
             Self::GrpcStatus => "grpc_status",
@@ -283,5 +283,4 @@ impl Cause {
 }
 
 #[cfg(test)]
-#[path = "classify_tests.rs"]
 mod tests;

@@ -96,9 +96,9 @@ impl Circuit {
         }
     }
 
-    fn tell(&self, ports: &Ports<'_>, told: impl Fn(&Record) -> Change) -> Result<(), Failure> {
+    fn tell(&self, ports: &Ports<'_>, order: impl Fn(&Record) -> Change) -> Result<(), Failure> {
         let transition = update(ports.store, &self.key, |record: Option<&Record>| {
-            let change = told(&record.cloned().unwrap_or_default());
+            let change = order(&record.cloned().unwrap_or_default());
             Step::Write(change.record, change.transition)
         })?;
         if let Some(transition) = transition {
@@ -121,7 +121,7 @@ impl Circuit {
         Ok(())
     }
 
-    /// Ends a hold that is over although no request has come since. Another may have been told meanwhile: that is seen
+    /// Ends a hold that is over although no request has come since. Another may have been ordered meanwhile: that is seen
     /// when the gauge is set.
     pub(crate) fn end_hold(&self, ports: &Ports<'_>) -> Result<(), Failure> {
         let Some(until) = self.hold_until.get() else {

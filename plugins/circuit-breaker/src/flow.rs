@@ -40,7 +40,7 @@ pub(crate) enum Protocol {
 /// One breaker's part in a request.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    /// The breaker's place in the configuration.
+    /// The breaker's index in the configuration.
     pub(crate) circuit: usize,
     pub(crate) ticket: Ticket,
     /// When it was admitted, where that is of interest.

@@ -1,4 +1,4 @@
-//! What a person has told a breaker to be for a while, whatever it sees.
+//! What a person has ordered a breaker to be for a while, whatever it sees.
 
 use portcullis_policy::{Span, Timestamp};
 
@@ -9,7 +9,7 @@ use crate::transition::Phase;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hold {
     pub(crate) side: Side,
-    /// When it was told.
+    /// When it was ordered.
     pub(crate) since: Timestamp,
     pub(crate) until: Timestamp,
 }

@@ -9,9 +9,9 @@
 //!
 //! One state for all workers, in one slot of shared data for each breaker. Each admitted request
 //! is settled exactly once: by its response's head, by the end of its stream, or by
-//! [`CircuitBreaker::give_back`]. Failures and slow responses are told to the other workers at once;
+//! [`CircuitBreaker::give_back`]. Failures and slow responses are reported to the other workers at once;
 //! of what is fine each worker keeps count, and when it saw it last, and tells it with its tick. What
-//! is told late can delay a trip and never bring one about.
+//! is reported late can delay a trip and never bring one about.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects, clippy::unreachable))]
 
 #[cfg(all(test, target_arch = "wasm32", target_os = "unknown"))]

@@ -8,7 +8,7 @@
 
 use portcullis_policy::{Sent, Span, Timestamp};
 
-/// Most probes that can be out at a time; the record has a place for each.
+/// Most probes that can be out at a time; the record has a lease for each.
 pub(crate) const MOST_PROBES: usize = 16;
 
 /// Requests that are not whole themselves take over so many permits at once, and then one each
@@ -17,13 +17,13 @@ pub(crate) const MOST_PROBES: usize = 16;
 const TAKEOVERS_AT_ONCE: u64 = 16;
 const TAKEOVER_EVERY: Span = Span::from_millis(100);
 
-/// What a client is told to wait for a probe that has just gone out.
+/// How long a client is to wait for a probe that has just gone out.
 const SHORTEST_WAIT: Span = Span::from_secs(1);
 
 /// The permits that are out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Permits {
-    pub(crate) places: [Option<Lease>; MOST_PROBES],
+    pub(crate) leases: [Option<Lease>; MOST_PROBES],
     /// The number of the first one.
     pub(crate) first: u32,
     /// The number of the next one.
@@ -33,7 +33,7 @@ pub(crate) struct Permits {
     pub(crate) crowded_until: Timestamp,
 }
 
-/// A place that is taken.
+/// How long a permit keeps others from being taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
     pub(crate) number: u32,
@@ -41,10 +41,11 @@ pub(crate) struct Lease {
     pub(crate) sent: Sent,
 }
 
-/// A permit to probe. Once another request has taken the place, its number no longer fits.
+/// A permit to probe. Once another request has taken it over, its number no longer fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permit {
-    place: u8,
+    /// Of its lease.
+    index: u8,
     number: u32,
     /// What has come of the request that has it.
     sent: Sent,
@@ -73,7 +74,7 @@ impl Permits {
         }
     }
 
-    /// Takes a free place, or one whose lease has run out, or that of a request whose body is
+    /// Takes a free permit, or one whose lease has run out, or that of a request whose body is
     /// outstanding, for a request of which so much has come.
     pub(crate) fn take(
         &mut self,
@@ -82,37 +83,37 @@ impl Permits {
         sent: Sent,
         now: Timestamp,
     ) -> Option<Permit> {
-        let place = if self.out(lease, now) < usize::from(probes) {
-            let mut places = (0_u8..).zip(&self.places);
-            places.find(|(_, place)| !is_out(place, lease, now))?.0
+        let index = if self.out(lease, now) < usize::from(probes) {
+            let mut leases = (0_u8..).zip(&self.leases);
+            leases.find(|(_, held)| !is_out(held, lease, now))?.0
         } else {
             self.outstanding(lease, now, sent)?
         };
         let number = self.taken;
         self.taken = self.taken.wrapping_add(1);
-        *self.places.get_mut(usize::from(place))? = Some(Lease {
+        *self.leases.get_mut(usize::from(index))? = Some(Lease {
             number,
             until: now.after(lease),
             sent,
         });
         Some(Permit {
-            place,
+            index,
             number,
             sent,
         })
     }
 
-    /// The place of a request whose body is outstanding, for one of which so much has come.
+    /// The lease of a request whose body is outstanding, for one of which so much has come.
     fn outstanding(&mut self, lease: Span, now: Timestamp, sent: Sent) -> Option<u8> {
-        let waits = |place: &Option<Lease>| {
-            is_out(place, lease, now) && place.is_some_and(|lease| lease.sent == Sent::HeadOnly)
+        let waits = |held: &Option<Lease>| {
+            is_out(held, lease, now) && held.is_some_and(|held| held.sent == Sent::HeadOnly)
         };
-        let (place, _) = (0_u8..).zip(&self.places).find(|(_, place)| waits(place))?;
+        let (index, _) = (0_u8..).zip(&self.leases).find(|(_, held)| waits(held))?;
         match sent {
             Sent::Whole => {}
             Sent::HeadOnly => self.crowded_until = self.crowd(now)?,
         }
-        Some(place)
+        Some(index)
     }
 
     /// When one more takeover at `now` is paid off; `None` where there were too many.
@@ -127,7 +128,7 @@ impl Permits {
 
     /// How many are out.
     pub(crate) fn out(&self, lease: Span, now: Timestamp) -> usize {
-        let out = self.places.iter().filter(|place| is_out(place, lease, now));
+        let out = self.leases.iter().filter(|held| is_out(held, lease, now));
         out.count()
     }
 
@@ -140,12 +141,12 @@ impl Permits {
         lease: Span,
         now: Timestamp,
     ) -> Option<Self> {
-        self.place_of(permit)?.take();
+        self.lease_of(permit)?.take();
         // One that has outlived its lease may find that others have all of them.
         if self.out(lease, now) >= usize::from(probes) {
             return None;
         }
-        *self.places.get_mut(usize::from(permit.place))? = Some(Lease {
+        *self.leases.get_mut(usize::from(permit.index))? = Some(Lease {
             number: permit.number,
             until: now.after(lease),
             sent: Sent::Whole,
@@ -153,12 +154,12 @@ impl Permits {
         Some(self)
     }
 
-    /// What is left when a permit's request is settled: its place is free, unless another has it by
+    /// What is left when a permit's request is settled: its lease ends, unless another has it by
     /// now. `None` when it is not heard: it lost its permit before it was whole, or it is of a time
     /// before shared data was lost.
     pub(crate) fn settle(mut self, permit: Permit) -> Option<Self> {
-        if let Some(place) = self.place_of(permit) {
-            place.take();
+        if let Some(held) = self.lease_of(permit) {
+            held.take();
             return Some(self);
         }
         let was_given =
@@ -166,14 +167,14 @@ impl Permits {
         (permit.sent == Sent::Whole && was_given).then_some(self)
     }
 
-    /// In how long a place is likely to be free: when the first probe that is out has been so for
+    /// In how long a permit is likely to be free: when the first probe that is out has been so for
     /// twice as long as it has now, and when its lease ends at the latest.
     pub(crate) fn wait(&self, lease: Span, now: Timestamp) -> Span {
-        let out = self.places.iter().flatten();
-        let waits = out.filter_map(|place| {
-            let since = place.until.before(lease);
-            let left = left(since, place.until, now)?;
-            match place.sent {
+        let out = self.leases.iter().flatten();
+        let waits = out.filter_map(|held| {
+            let since = held.until.before(lease);
+            let left = left(since, held.until, now)?;
+            match held.sent {
                 Sent::Whole => Some(left.min(now.since(since).max(SHORTEST_WAIT))),
                 // Another takes it over.
                 Sent::HeadOnly => Some(left.min(SHORTEST_WAIT)),
@@ -182,16 +183,15 @@ impl Permits {
         waits.min().unwrap_or(SHORTEST_WAIT)
     }
 
-    fn place_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
-        let place = self.places.get_mut(usize::from(permit.place))?;
-        place
-            .is_some_and(|lease| lease.number == permit.number)
-            .then_some(place)
+    fn lease_of(&mut self, permit: Permit) -> Option<&mut Option<Lease>> {
+        let held = self.leases.get_mut(usize::from(permit.index))?;
+        held.is_some_and(|lease| lease.number == permit.number)
+            .then_some(held)
     }
 }
 
-fn is_out(place: &Option<Lease>, lease: Span, now: Timestamp) -> bool {
-    place.is_some_and(|taken| left(taken.until.before(lease), taken.until, now).is_some())
+fn is_out(held: &Option<Lease>, lease: Span, now: Timestamp) -> bool {
+    held.is_some_and(|held| left(held.until.before(lease), held.until, now).is_some())
 }
 
 /// How long it is to `until`; `None` once it is over. A clock that was set back by more than the
@@ -211,158 +211,4 @@ impl Permit {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LEASE: Span = Span::from_secs(35);
-
-    fn at(millis: u64) -> Timestamp {
-        Timestamp::from_unix_secs(1_000).after(Span::from_millis(millis))
-    }
-
-    fn take(permits: &mut Permits, sent: Sent, millis: u64) -> Option<Permit> {
-        permits.take(1, LEASE, sent, at(millis))
-    }
-
-    #[test]
-    fn a_request_whose_body_is_outstanding_keeps_nobody_waiting() {
-        for sent in [Sent::Whole, Sent::HeadOnly] {
-            let mut permits = Permits::default();
-            let slow = take(&mut permits, Sent::HeadOnly, 0).unwrap();
-            let next = take(&mut permits, sent, 0).unwrap();
-            assert_ne!(slow, next);
-            assert_eq!(permits.out(LEASE, at(0)), 1);
-            // The one that has lost it neither has it back nor frees it.
-            assert_eq!(permits.confirm(slow, 1, LEASE, at(1)), None);
-            assert_eq!(permits.settle(slow), None);
-            assert!(permits.settle(next).is_some());
-        }
-    }
-
-    #[test]
-    fn a_permit_of_a_whole_request_is_its_own_for_its_lease() {
-        let mut permits = Permits::default();
-        take(&mut permits, Sent::Whole, 0).unwrap();
-        assert_eq!(take(&mut permits, Sent::Whole, 34_999), None);
-        assert!(take(&mut permits, Sent::Whole, 35_000).is_some());
-
-        let mut permits = Permits::default();
-        let slow = take(&mut permits, Sent::HeadOnly, 0).unwrap();
-        let mut permits = permits.confirm(slow, 1, LEASE, at(20_000)).unwrap();
-        assert_eq!(
-            take(&mut permits, Sent::Whole, 54_999),
-            None,
-            "its lease began anew"
-        );
-        assert!(take(&mut permits, Sent::Whole, 55_000).is_some());
-    }
-
-    #[test]
-    fn one_that_has_outlived_its_lease_is_confirmed_only_while_there_is_room() {
-        let two =
-            |permits: &mut Permits, millis| permits.take(2, LEASE, Sent::HeadOnly, at(millis));
-        let mut permits = Permits::default();
-        let (_, late) = (two(&mut permits, 0), two(&mut permits, 0).unwrap());
-        assert!(permits.confirm(late, 1, LEASE, at(40_000)).is_some());
-        let _ = take(&mut permits, Sent::Whole, 40_000).unwrap();
-        assert_eq!(permits.confirm(late, 1, LEASE, at(40_000)), None);
-    }
-
-    #[test]
-    fn once_fewer_are_set_a_lease_that_is_over_makes_no_room_for_one_more() {
-        let mut permits = Permits::default();
-        let mut two = |sent, millis| permits.take(2, LEASE, sent, at(millis));
-        assert!(two(Sent::HeadOnly, 0).is_some() && two(Sent::Whole, 20_000).is_some());
-        // The first one's is over, and the second one's is not.
-        assert_eq!(permits.out(LEASE, at(40_000)), 1);
-        for sent in [Sent::Whole, Sent::HeadOnly] {
-            assert_eq!(take(&mut permits, sent, 40_000), None);
-        }
-    }
-
-    #[test]
-    fn a_permit_of_before_shared_data_was_lost_fits_none_of_since() {
-        let [(mut before, old), (mut since, new)] = [0, 1].map(|millis| {
-            let mut permits = Permits::beginning(at(millis));
-            let permit = take(&mut permits, Sent::Whole, millis).unwrap();
-            (permits, permit)
-        });
-        assert_eq!(since.settle(old), None);
-        assert_eq!(since.confirm(old, 1, LEASE, at(2)), None);
-        assert!(since.place_of(new).is_some() && before.place_of(old).is_some());
-    }
-
-    #[test]
-    fn one_that_was_replaced_when_its_lease_was_over_is_heard_and_frees_nothing() {
-        let mut permits = Permits::beginning(at(u64::from(u32::MAX) / 1_000));
-        let slow = take(&mut permits, Sent::Whole, 0).unwrap();
-        let next = take(&mut permits, Sent::Whole, 35_000).unwrap();
-        assert_eq!(permits.settle(slow), Some(permits));
-        assert!(permits.settle(next).is_some_and(|left| left != permits));
-        let body = Permit {
-            sent: Sent::HeadOnly,
-            ..slow
-        };
-        assert_eq!(permits.settle(body), None, "its client was slow");
-        assert_eq!(permits.settle(body.whole()), Some(permits));
-        for unknown in [slow.number.wrapping_sub(1), next.number.wrapping_add(1)] {
-            let number = unknown;
-            assert_eq!(permits.settle(Permit { number, ..slow }), None);
-        }
-    }
-
-    #[test]
-    fn who_waits_for_a_probe_waits_as_long_again_as_it_has_taken_and_no_longer_than_its_lease() {
-        let mut permits = Permits::default();
-        let wait = |permits: &Permits, millis| permits.wait(LEASE, at(millis));
-        let secs = Span::from_secs;
-        permits.take(2, LEASE, Sent::Whole, at(0)).unwrap();
-        for (now, expected) in [(0, 1), (999, 1), (4_000, 4), (17_500, 17), (30_000, 5)] {
-            let wait = wait(&permits, now);
-            assert_eq!(wait.as_nanos() / 1_000_000_000, expected, "{now}");
-        }
-        assert_eq!(wait(&permits, 35_000), secs(1), "its lease is over");
-        // The first of two to come.
-        permits.take(2, LEASE, Sent::Whole, at(20_000)).unwrap();
-        assert_eq!(wait(&permits, 23_000), secs(3));
-        assert_eq!(wait(&permits, 33_000), secs(2));
-        // Whoever waits for a body takes it over.
-        let mut permits = Permits::default();
-        take(&mut permits, Sent::HeadOnly, 0).unwrap();
-        assert_eq!(wait(&permits, 9_000), secs(1));
-    }
-
-    #[test]
-    fn numbers_begin_with_the_time_at_which_it_became_half_open() {
-        let micros = 0x0004_1234_5678;
-        let now = Timestamp::from_unix_nanos(micros * 1_000 + 999);
-        let permits = Permits::beginning(now);
-        assert_eq!((permits.first, permits.taken), (0x1234_5678, 0x1234_5678));
-    }
-
-    #[test]
-    fn a_flood_of_unfinished_bodies_takes_over_no_more_than_its_rate() {
-        let mut permits = Permits::default();
-        let flood = |permits: &mut Permits, millis| {
-            let taken = (0..1_000).map_while(|_| take(permits, Sent::HeadOnly, millis));
-            taken.count()
-        };
-        assert_eq!(flood(&mut permits, 0), 1 + 16);
-        assert_eq!(flood(&mut permits, 99), 0);
-        assert_eq!(flood(&mut permits, 100), 1);
-        assert_eq!(flood(&mut permits, 1_000), 9);
-        // A whole one does not wait for them, and then they wait for it.
-        assert!(take(&mut permits, Sent::Whole, 1_000).is_some());
-        assert_eq!(flood(&mut permits, 20_000), 0);
-    }
-
-    #[test]
-    fn a_clock_that_was_set_back_leaves_no_debt() {
-        let mut permits = Permits {
-            crowded_until: at(900_000),
-            ..Permits::default()
-        };
-        take(&mut permits, Sent::HeadOnly, 0).unwrap();
-        assert!(take(&mut permits, Sent::HeadOnly, 0).is_some());
-    }
-}
+mod tests;

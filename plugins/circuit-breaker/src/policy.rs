@@ -94,7 +94,7 @@ impl Policy for CircuitBreaker {
         }
     }
 
-    /// What workers have not told each other yet is at most this old, and what the event loop is
+    /// What workers have not reported to each other yet is at most this old, and what the event loop is
     /// late: half of the 100 ms that are promised.
     fn tick_every(&self) -> Span {
         Span::from_millis(50)
@@ -280,13 +280,13 @@ impl CircuitBreaker {
         flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
-        for (place, circuit) in self.circuits.iter().enumerate() {
+        for (index, circuit) in self.circuits.iter().enumerate() {
             if !circuit.guards(request) {
                 continue;
             }
             match circuit.admit(request.sent(), ports) {
                 Ok(Ok(ticket)) => flow.admitted.push(Admitted {
-                    circuit: place,
+                    circuit: index,
                     ticket,
                     started: circuit.started(ports),
                     progress: Progress::Waiting,

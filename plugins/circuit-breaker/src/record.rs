@@ -1,7 +1,7 @@
 //! How a record lies in shared data: one slot of a fixed size for each breaker.
 //!
 //! ```text
-//! generation 4 | times open 1 | last time open 8 | since 8 | held 1 | told 8 | until 8 |
+//! generation 4 | times open 1 | last time open 8 | since 8 | held 1 | held since 8 | until 8 |
 //! state 1 | count 4 | until 8 | why 1 | body 248
 //! ```
 //!
@@ -9,7 +9,7 @@
 //! each; how many rows were ended, and what the last end took out, 4 each; then two shares, of failures and of slow requests: `width 8 | newest 8 | 10 × (requests 4 |
 //! bad 4) | suspected since 8 | requests 4 | bad 4`. The body of a half-open one: the numbers of the
 //! first permit and of the next 4 each, until when takeovers are paid off 8, and 16 leases of `number 4 | until 8 | what
-//! has come of the request 1`; that of a free place is 0. What a state does not have is 0.
+//! has come of the request 1`; one of nobody is 0. What a state does not have is 0.
 
 use portcullis_policy::{Layout, Reader, Sent, Span, Timestamp, Writer};
 
@@ -73,8 +73,8 @@ impl Layout for Record {
                 to.u32(permits.first);
                 to.u32(permits.taken);
                 to.u64(permits.crowded_until.unix_nanos());
-                for place in permits.places {
-                    let (number, until, sent) = match place {
+                for lease in permits.leases {
+                    let (number, until, sent) = match lease {
                         None => (0, Timestamp::default(), FREE),
                         Some(lease) => (lease.number, lease.until, sent_number(lease.sent)),
                     };
@@ -209,7 +209,7 @@ fn permits(from: &mut Reader<'_>) -> Option<Permits> {
         crowded_until: Timestamp::from_unix_nanos(from.u64()?),
         ..Permits::default()
     };
-    for place in &mut permits.places {
+    for held in &mut permits.leases {
         let number = from.u32()?;
         let until = Timestamp::from_unix_nanos(from.u64()?);
         let lease = |sent| Lease {
@@ -217,7 +217,7 @@ fn permits(from: &mut Reader<'_>) -> Option<Permits> {
             until,
             sent,
         };
-        *place = match from.u8()? {
+        *held = match from.u8()? {
             FREE => None,
             HEAD_ONLY => Some(lease(Sent::HeadOnly)),
             WHOLE => Some(lease(Sent::Whole)),
@@ -280,13 +280,13 @@ mod tests {
     fn a_record_comes_back_as_it_was_and_all_have_one_length() {
         let at = Timestamp::from_unix_secs;
         let mut some = Permits::default();
-        some.places[3] = Some(Lease {
+        some.leases[3] = Some(Lease {
             number: 0,
             until: at(5),
             sent: Sent::HeadOnly,
         });
         let full = Permits {
-            places: [Some(Lease {
+            leases: [Some(Lease {
                 number: u32::MAX,
                 until: Timestamp::from_unix_nanos(u64::MAX),
                 sent: Sent::Whole,
@@ -299,8 +299,8 @@ mod tests {
             window: Window {
                 width: u64::from(number) + 1,
                 newest: u64::from(number) + 2,
-                buckets: std::array::from_fn(|place| Tally {
-                    requests: number.wrapping_add(place as u32),
+                buckets: std::array::from_fn(|index| Tally {
+                    requests: number.wrapping_add(index as u32),
                     bad: number.wrapping_mul(7),
                 }),
             },

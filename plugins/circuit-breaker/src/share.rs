@@ -1,8 +1,8 @@
 //! A share of bad requests, and whether it is exceeded for certain.
 //!
-//! What is bad is told at once, what is fine with a worker's tick: so for a moment bad ones can look
+//! What is bad is reported at once, what is fine with a worker's tick: so for a moment bad ones can look
 //! like a larger share than they are. A share that is exceeded is therefore a suspicion at first. It
-//! is kept as it was then; what is told to be fine later is added to it, since it may have been
+//! is kept as it was then; what is reported to be fine later is added to it, since it may have been
 //! earlier. When it is still exceeded after [`CONFIRM`], by which time every worker has had its tick,
 //! it was exceeded for certain. So late counts can delay a trip, and never bring one about.
 
@@ -24,7 +24,7 @@ pub(crate) struct Share {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Suspicion {
     pub(crate) since: Timestamp,
-    /// What the window held then, and what was told to be fine since.
+    /// What the window held then, and what was reported to be fine since.
     pub(crate) tally: Tally,
 }
 
@@ -87,7 +87,7 @@ mod tests {
     }
 
     /// Fine and bad ones at their times; what is known after each.
-    fn play(told: &[(u64, u32, u32)]) -> Vec<Exceeded> {
+    fn play(reported: &[(u64, u32, u32)]) -> Vec<Exceeded> {
         let mut share = Share::default();
         let tell = |(millis, fine, bad): &(u64, u32, u32)| {
             let tally = Tally {
@@ -96,27 +96,27 @@ mod tests {
             };
             share.tell(&RATIO, tally, at(*millis))
         };
-        told.iter().map(tell).collect()
+        reported.iter().map(tell).collect()
     }
 
     #[test]
     fn a_share_that_stays_exceeded_is_certain_after_two_ticks() {
         use Exceeded::{No, Perhaps, Yes};
-        for (told, known) in [
+        for (reported, known) in [
             (
                 &[(0, 0, 3), (0, 0, 1), (99, 0, 0), (100, 0, 0)][..],
                 &[No, Perhaps, Perhaps, Yes][..],
             ),
             // Another bad one finds it so, too.
             (&[(0, 0, 4), (300, 0, 1)], &[Perhaps, Yes]),
-            // What was fine is told late.
+            // What was fine is reported late.
             (&[(0, 0, 10), (50, 10, 0), (100, 0, 0)], &[Perhaps, No, No]),
             // Enough of it was bad all the same.
             (
                 &[(0, 0, 10), (50, 5, 0), (100, 0, 0)],
                 &[Perhaps, Perhaps, Yes],
             ),
-            // A share of a half that is told in turn, the bad ones first.
+            // A share of a half that is reported in turn, the bad ones first.
             (
                 &[
                     (0, 10, 10),
@@ -141,7 +141,7 @@ mod tests {
                 ],
                 &[No, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps, Perhaps],
             ),
-            // What was found and what is told at one reading of the clock is of one suspicion.
+            // What was found and what is reported at one reading of the clock is of one suspicion.
             (
                 &[(0, 0, 4), (0, 3, 2), (50, 2, 0), (100, 0, 0), (150, 0, 0)],
                 &[Perhaps, Perhaps, Perhaps, Perhaps, Yes],
@@ -149,7 +149,7 @@ mod tests {
             // The window has moved on meanwhile.
             (&[(0, 0, 4), (20_000, 0, 0)], &[Perhaps, No]),
         ] {
-            assert_eq!(play(told), known, "{told:?}");
+            assert_eq!(play(reported), known, "{reported:?}");
         }
     }
 

@@ -31,7 +31,7 @@ pub(crate) enum Transition {
     /// HalfOpen → Closed: enough probes succeeded.
     Recovered,
     /// A person has said so, whatever it was.
-    Told { from: Phase, to: Phase },
+    Ordered { from: Phase, to: Phase },
 }
 
 impl Phase {
@@ -72,7 +72,7 @@ impl Transition {
             Self::Tripped(_) => Phase::Closed,
             Self::Probing => Phase::Open,
             Self::Relapsed | Self::Recovered => Phase::HalfOpen,
-            Self::Told { from, .. } => from,
+            Self::Ordered { from, .. } => from,
         }
     }
 
@@ -81,7 +81,7 @@ impl Transition {
             Self::Tripped(_) | Self::Relapsed => Phase::Open,
             Self::Probing => Phase::HalfOpen,
             Self::Recovered => Phase::Closed,
-            Self::Told { to, .. } => to,
+            Self::Ordered { to, .. } => to,
         }
     }
 
@@ -99,7 +99,7 @@ impl Transition {
             Self::Probing => "open_time_over",
             Self::Relapsed => Why::ProbeFailed.as_str(),
             Self::Recovered => "probes_succeeded",
-            Self::Told { .. } => Why::Control.as_str(),
+            Self::Ordered { .. } => Why::Control.as_str(),
         }
     }
 }
@@ -117,7 +117,7 @@ mod tests {
             (Transition::Relapsed, HalfOpen, Open),
             (Transition::Recovered, HalfOpen, Closed),
             (
-                Transition::Told {
+                Transition::Ordered {
                     from: Open,
                     to: Closed,
                 },

@@ -25,7 +25,7 @@ pub(crate) struct Tally {
     pub(crate) bad: u32,
 }
 
-/// The buckets, each at the place of its number modulo [`BUCKETS`].
+/// The buckets, each by its number modulo [`BUCKETS`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     /// Of a bucket, in nanoseconds. Another one, of another configuration, starts afresh.
@@ -99,8 +99,8 @@ impl Window {
     }
 
     fn bucket(&mut self, number: u64) -> Option<&mut Tally> {
-        let place = number.checked_rem(BUCKETS_U64)?;
-        self.buckets.get_mut(usize::try_from(place).ok()?)
+        let index = number.checked_rem(BUCKETS_U64)?;
+        self.buckets.get_mut(usize::try_from(index).ok()?)
     }
 }
 

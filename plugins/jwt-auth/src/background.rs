@@ -17,15 +17,15 @@ const MOST_SKIPPED_TOLD: usize = 8;
 /// not answer keeps no other's keys.
 #[derive(Default)]
 pub(crate) struct Background {
-    /// Places among [`Providers::remote_keys`] whose call is under way.
+    /// By index, those of [`Providers::remote_keys`] whose call is under way.
     under_way: RefCell<BTreeSet<usize>>,
-    /// The place that is asked first, so that each gets its turn where there are more sets than
+    /// The index that is asked first, so that each gets its turn where there are more sets than
     /// calls.
     next: Cell<usize>,
 }
 
 impl Background {
-    /// A call that is due, by its set's place. A set whose fetch takes two calls makes the second
+    /// A call that is due, by its set's index. A set whose fetch takes two calls makes the second
     /// before another one begins.
     pub(crate) fn next_call(
         &self,
@@ -39,27 +39,27 @@ impl Background {
         let in_turn = half_done
             .chain(sets().skip(first))
             .chain(sets().take(first));
-        for (place, keys) in in_turn {
-            if under_way.contains(&place) {
+        for (index, keys) in in_turn {
+            if under_way.contains(&index) {
                 continue;
             }
-            let Ok(id) = u32::try_from(place) else {
+            let Ok(id) = u32::try_from(index) else {
                 continue;
             };
             if let Some(call) = keys.next_call(ports) {
-                under_way.insert(place);
-                self.next.set(place.saturating_add(1));
+                under_way.insert(index);
+                self.next.set(index.saturating_add(1));
                 return Some((CallId(id), call));
             }
         }
         None
     }
 
-    /// The place of the set whose call has ended.
+    /// The index of the set whose call has ended.
     fn end(&self, CallId(id): CallId) -> Option<usize> {
-        let place = usize::try_from(id).ok()?;
+        let index = usize::try_from(id).ok()?;
         let mut under_way = self.under_way.try_borrow_mut().ok()?;
-        under_way.remove(&place).then_some(place)
+        under_way.remove(&index).then_some(index)
     }
 }
 
@@ -83,7 +83,7 @@ impl JwtAuth {
     /// Sees the answer to a call of this worker's.
     pub(crate) fn learn(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         let fetched = self.background.end(call);
-        let keys = fetched.and_then(|place| self.providers.remote_keys().nth(place));
+        let keys = fetched.and_then(|index| self.providers.remote_keys().nth(index));
         if let Some((provider, keys)) = keys {
             for event in keys.learn(reply, ports) {
                 self.tell(provider, event, ports);
@@ -104,7 +104,7 @@ impl JwtAuth {
                 self.metrics.count_fetch(provider, result, ports.telemetry);
                 let line = LogLine::new(Self::NAME, "keys_not_fetched")
                     .with("provider", name)
-                    .with("result", result.word());
+                    .with("result", result.as_str());
                 let details = failure.details.iter();
                 let line = details.fold(line, |line, (word, value)| line.with(word, value));
                 ports.telemetry.log(line);
@@ -146,7 +146,7 @@ fn log_skipped(provider: &str, keys: &[SkippedKey], ports: &Ports<'_>) {
     for key in keys.iter().take(MOST_SKIPPED_TOLD) {
         let line = LogLine::new(JwtAuth::NAME, "key_skipped")
             .with("provider", provider)
-            .with("key", &key.place);
+            .with("key", &key.path);
         let line = match &key.kid {
             Some(kid) => line.with("kid", kid),
             None => line,

@@ -48,7 +48,7 @@ pub(crate) struct VerifyBudget {
 pub(crate) struct Sender<'a> {
     /// `None`: all those whose address the gateway does not tell.
     pub(crate) address: Option<IpAddr>,
-    /// The provider's place.
+    /// The provider's index.
     pub(crate) provider: usize,
     /// In whose name; nothing of it is to be believed. Empty: in nobody's.
     pub(crate) subject: &'a str,
@@ -313,12 +313,12 @@ impl Table {
         let known = bucket
             .iter()
             .position(|entry| entry.is_some_and(|(of, _)| of == print));
-        let place = known.or_else(|| {
+        let index = known.or_else(|| {
             let idlest = bucket.iter().enumerate();
             let idlest = idlest.min_by_key(|(_, entry)| entry.map(|(_, account)| account.whole_at));
-            idlest.map(|(place, _)| place)
+            idlest.map(|(index, _)| index)
         });
-        let Some(entry) = place.and_then(|place| bucket.get_mut(place)) else {
+        let Some(entry) = index.and_then(|index| bucket.get_mut(index)) else {
             return;
         };
         let account = entry
@@ -334,5 +334,4 @@ fn bucket_of(print: u64) -> usize {
 }
 
 #[cfg(test)]
-#[path = "budget_tests.rs"]
 mod tests;

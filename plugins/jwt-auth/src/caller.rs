@@ -8,7 +8,7 @@ use serde_json::Value;
 /// A caller, as a verified token describes it.
 #[derive(Debug)]
 pub(crate) struct Caller {
-    /// The provider's place in the configuration.
+    /// The provider's index in the configuration.
     pub(crate) provider: usize,
     /// The provider's name.
     pub(crate) provider_name: Rc<str>,
@@ -16,7 +16,7 @@ pub(crate) struct Caller {
     pub(crate) claims: Value,
     /// From here on the token counts for nothing: its `exp`, and the leeway behind it.
     pub(crate) expires: Timestamp,
-    /// What each identity header is to hold, by its place.
+    /// What each identity header is to hold, by its index.
     pub(crate) identity: Box<[Option<Box<str>>]>,
     /// Whether a claim did not fit into its header, so that it is empty.
     pub(crate) has_unfit: bool,

@@ -20,17 +20,17 @@ use crate::token::UntrustedToken;
 pub(crate) struct Forward {
     /// The claim; `None`: the whole payload, as it stands in the token.
     pub(crate) claim: Option<ClaimPath>,
-    /// The header's place.
-    pub(crate) place: usize,
+    /// The header's index.
+    pub(crate) index: usize,
     /// How it holds a list.
     pub(crate) lists: Lists,
 }
 
-/// The identity headers of all providers, each at its place.
+/// The identity headers of all providers, each by its index.
 #[derive(Debug, Default)]
 pub(crate) struct Identities(Vec<WritableHeader>);
 
-/// What the identity headers are to hold, by their places.
+/// What the identity headers are to hold, by their indices.
 #[derive(Debug)]
 pub(crate) struct Values {
     pub(crate) headers: Box<[Option<Box<str>>]>,
@@ -49,14 +49,14 @@ enum Fault {
 }
 
 impl Identities {
-    /// The place of a header.
-    pub(crate) fn place(&mut self, header: WritableHeader) -> Result<usize, ConfigError> {
+    /// The index of a header.
+    pub(crate) fn index(&mut self, header: WritableHeader) -> Result<usize, ConfigError> {
         let alike =
             |known: &WritableHeader| spelled_like(known.as_str().as_bytes(), header.as_str());
         match self.0.iter().position(alike) {
-            Some(place) if self.0.get(place) == Some(&header) => Ok(place),
-            Some(place) => {
-                let known = self.0.get(place).map_or("", WritableHeader::as_str);
+            Some(index) if self.0.get(index) == Some(&header) => Ok(index),
+            Some(index) => {
+                let known = self.0.get(index).map_or("", WritableHeader::as_str);
                 Err(ConfigError::at(
                     "",
                     format!(
@@ -105,7 +105,7 @@ impl Identities {
                 // It was decoded: base64url, and nothing else.
                 None => std::str::from_utf8(token.payload).ok().map(Box::from),
             };
-            if let Some(value) = values.get_mut(forward.place) {
+            if let Some(value) = values.get_mut(forward.index) {
                 *value = text;
             }
         }
@@ -118,14 +118,8 @@ impl Identities {
     /// Whether the client sent one of them twice, in any spellings, since Kong overwrites only the
     /// first line of a name; or would have the next hop drop one (RFC 9110 section 7.6.1).
     pub(crate) fn came_twice(&self, headers: &Headers) -> bool {
-        let connection = headers.values("connection");
-        let mut named = connection.flat_map(|value| value.split(|byte| *byte == b','));
-        if named.any(|name| {
-            let name = name.trim_ascii();
-            self.0
-                .iter()
-                .any(|header| spelled_like(name, header.as_str()))
-        }) {
+        let is_ours = |name| self.0.iter().any(|ours| spelled_like(name, ours.as_str()));
+        if headers.named_hop_by_hop().any(is_ours) {
             return true;
         }
         self.0.iter().any(|header| {
@@ -141,11 +135,11 @@ impl Identities {
         callers: &[&Caller],
         edits: &mut RequestEdits<'a>,
     ) {
-        for (place, header) in self.0.iter().enumerate() {
+        for (index, header) in self.0.iter().enumerate() {
             clear_spellings(headers, header.as_str(), edits);
             let value = callers
                 .iter()
-                .find_map(|caller| caller.identity.get(place)?.as_deref());
+                .find_map(|caller| caller.identity.get(index)?.as_deref());
             match value {
                 Some(value) => edits.set(header.as_str(), value.as_bytes().to_vec()),
                 // Clearing a header that is not there is not safe on Kong.
@@ -208,164 +202,4 @@ fn joined(texts: &[Cow<'_, str>], separator: &str) -> Result<String, Fault> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::borrow::Cow;
-
-    use portcullis_policy::HeaderEdit;
-    use portcullis_policy::config::number_as_written;
-    use serde_json::json;
-
-    use super::*;
-
-    fn header(name: &str) -> WritableHeader {
-        serde_json::from_value(json!(name)).unwrap()
-    }
-
-    fn value(claim: Value) -> Result<Option<String>, Fault> {
-        header_value(&claim, Lists::Space).map(|value| value.map(String::from))
-    }
-
-    #[test]
-    fn a_claim_is_forwarded_by_its_kind() {
-        for (claim, expected) in [
-            (json!("alice"), Some("alice")),
-            (json!("Zo\u{eb} M"), Some("Zo\u{eb} M")),
-            (json!(7), Some("7")),
-            (json!(true), Some("true")),
-            (number_as_written("1e3"), Some("1e3")),
-            (
-                number_as_written("1234567890123456789012345"),
-                Some("1234567890123456789012345"),
-            ),
-            (json!(["a", number_as_written("-0")]), Some("a -0")),
-            (json!({"a": number_as_written("1e3")}), Some("eyJhIjoxZTN9")),
-            (json!(["a", 1, false]), Some("a 1 false")),
-            (json!(""), None),
-            (json!([]), None),
-            (json!(null), None),
-            (json!({"a": 1}), Some("eyJhIjoxfQ")),
-            (json!({}), Some("e30")),
-            (json!(["a", ["b"]]), Some("WyJhIixbImIiXV0")),
-            (json!(["a", null]), Some("WyJhIixudWxsXQ")),
-            (json!(["a b", {}]), Some("WyJhIGIiLHt9XQ")),
-        ] {
-            assert_eq!(
-                value(claim.clone()),
-                Ok(expected.map(str::to_owned)),
-                "{claim}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_would_be_read_as_something_else_is_unsafe() {
-        for claim in [
-            json!("a\r\nx-admin: 1"),
-            json!("a\u{0}b"),
-            json!("a\tb"),
-            json!("a\u{7f}"),
-            json!("a\u{85}b"),
-            json!(" admin"),
-            json!("admin "),
-            json!(" "),
-            json!(["a", "b\n"]),
-            json!(["a b", "b\n"]),
-        ] {
-            assert_eq!(value(claim.clone()), Err(Fault::Unsafe), "{claim}");
-        }
-    }
-
-    #[test]
-    fn a_list_goes_on_as_it_was_asked_for_or_not_at_all() {
-        let unfit = || Err(Fault::Unfit);
-        let text = |text: &str| Ok(Some(text.to_owned()));
-        for (claim, space, comma, json) in [
-            (
-                json!(["a", 1]),
-                text("a 1"),
-                text("a,1"),
-                text(r#"["a",1]"#),
-            ),
-            (
-                json!(["Domain Users", "x"]),
-                unfit(),
-                text("Domain Users,x"),
-                text(r#"["Domain Users","x"]"#),
-            ),
-            (json!(["a,b"]), text("a,b"), unfit(), text(r#"["a,b"]"#)),
-            (json!(["a", ""]), unfit(), unfit(), text(r#"["a",""]"#)),
-            (json!([" a"]), unfit(), unfit(), text(r#"[" a"]"#)),
-            (json!([]), Ok(None), Ok(None), Ok(None)),
-            (
-                json!(["a", ["b"]]),
-                text("WyJhIixbImIiXV0"),
-                text("WyJhIixbImIiXV0"),
-                text(r#"["a",["b"]]"#),
-            ),
-            (
-                json!(["a\nb"]),
-                Err(Fault::Unsafe),
-                Err(Fault::Unsafe),
-                text(r#"["a\nb"]"#),
-            ),
-            (
-                json!(["a\u{7f}"]),
-                Err(Fault::Unsafe),
-                Err(Fault::Unsafe),
-                Err(Fault::Unsafe),
-            ),
-        ] {
-            for (lists, expected) in [
-                (Lists::Space, space),
-                (Lists::Comma, comma),
-                (Lists::Json, json),
-            ] {
-                let found = header_value(&claim, lists).map(|value| value.map(String::from));
-                assert_eq!(found, expected, "{claim} {lists:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_header_has_one_place_and_one_spelling() {
-        let mut identities = Identities::default();
-        assert_eq!(identities.place(header("x-user")), Ok(0));
-        assert_eq!(identities.place(header("x-tenant")), Ok(1));
-        assert_eq!(identities.place(header("X-User")), Ok(0));
-        let error = identities.place(header("x_user")).unwrap_err().to_string();
-        assert!(
-            error.contains(r#""x_user" is written "x-user" elsewhere"#),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn without_a_caller_only_what_was_sent_is_emptied_in_every_spelling() {
-        let mut identities = Identities::default();
-        for name in ["x-user", "x-tenant", "x-tier"] {
-            identities.place(header(name)).unwrap();
-        }
-        let sent = Headers::from_pairs([("X-User", "root"), ("x_tenant", "a"), ("x-users", "b")]);
-        let mut edits = RequestEdits::none();
-        identities.settle(&sent, &[], &mut edits);
-        let clear = |name| HeaderEdit::Clear {
-            name: Cow::Borrowed(name),
-        };
-        assert_eq!(edits.headers(), [clear("x-user"), clear("x_tenant")]);
-    }
-
-    #[test]
-    fn two_lines_of_one_header_are_seen_in_any_spelling() {
-        let mut identities = Identities::default();
-        identities.place(header("x-user")).unwrap();
-        let twice = |pairs: &[(&str, &str)]| {
-            identities.came_twice(&Headers::from_pairs(pairs.iter().copied()))
-        };
-        assert!(twice(&[("x-user", "a"), ("X-USER", "a")]));
-        assert!(twice(&[("x-user", "a"), ("x_user", "a")]));
-        assert!(!twice(&[("x-user", "a"), ("x-users", "a")]));
-        // Who stands there is dropped by the next hop.
-        assert!(twice(&[("connection", "close, X_User")]));
-        assert!(!twice(&[("connection", "close,x-users")]));
-    }
-}
+mod tests;

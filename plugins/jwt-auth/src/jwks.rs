@@ -28,7 +28,7 @@ pub(crate) struct Jwks {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SkippedKey {
     /// Where it stands, as in `keys[2]`.
-    pub(crate) place: String,
+    pub(crate) path: String,
     /// What it is called.
     pub(crate) kid: Option<String>,
     /// The rule that it breaks.
@@ -55,11 +55,11 @@ impl Unfit {
 }
 
 impl SkippedKey {
-    /// The key at that place of its set.
+    /// The key of that index in its set.
     pub(crate) fn new(at: usize, jwk: Option<&Map<String, Value>>, why: &'static str) -> Self {
         let kid = jwk.and_then(|jwk| jwk.get("kid")?.as_str());
         Self {
-            place: format!("keys[{at}]"),
+            path: format!("keys[{at}]"),
             // A longer one is no `kid`, and of no use to whoever looks for it.
             kid: kid
                 .filter(|kid| kid.len() <= LONGEST_KID)

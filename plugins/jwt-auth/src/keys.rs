@@ -48,7 +48,7 @@ impl Keys {
                     secret,
                 } => {
                     skipped.extend(left_out.into_iter().map(|key| SkippedKey {
-                        place: format!("{at}.jwks.{}", key.place),
+                        path: format!("{at}.jwks.{}", key.path),
                         ..key
                     }));
                     let serves = |key: &Key| algorithms.iter().any(|a| key.serves(*a));
@@ -260,18 +260,18 @@ fn read_set(config: JwksConfig) -> Result<(Vec<Key>, Vec<SkippedKey>), ConfigErr
     let mut keys: Vec<Key> = Vec::new();
     let mut skipped: Vec<SkippedKey> = Vec::new();
     for (at, JwkConfig(jwk)) in entries.iter().enumerate() {
-        let place = format!("keys[{at}]");
+        let path = format!("keys[{at}]");
         match jwks::parse_entry(jwk.as_ref()) {
             Ok(key) => {
-                check_kid(&key, &keys).map_err(|error| error.within(&place))?;
+                check_kid(&key, &keys).map_err(|error| error.within(&path))?;
                 keys.push(key);
             }
             Err(Unfit::Foreign(rule)) => skipped.push(SkippedKey::new(at, jwk.as_ref(), rule)),
-            Err(Unfit::Wrong(rule)) => return Err(ConfigError::at(place, rule)),
+            Err(Unfit::Wrong(rule)) => return Err(ConfigError::at(path, rule)),
         }
     }
     match skipped.first() {
-        Some(first) if keys.is_empty() => Err(ConfigError::at(first.place.as_str(), first.why)),
+        Some(first) if keys.is_empty() => Err(ConfigError::at(first.path.as_str(), first.why)),
         Some(_) | None => Ok((keys, skipped)),
     }
 }

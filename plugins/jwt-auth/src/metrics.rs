@@ -11,21 +11,21 @@ use crate::remote::FetchResult;
 pub(crate) const DENIED: &str = "jwt_auth_denied";
 
 pub(crate) struct Metrics {
-    /// By the provider's place.
+    /// By the provider's index.
     allowed: Vec<Counter>,
     /// Of [`Reason::ALL`].
     denied: Vec<(Reason, Counter)>,
     pub(crate) cache_hits: Counter,
     pub(crate) cache_misses: Counter,
-    /// Requests that passed with a header emptied whose claim did not fit, by the provider's place.
+    /// Requests that passed with a header emptied whose claim did not fit, by the provider's index.
     unfit: Vec<Counter>,
-    /// By the provider's place; `None` for one whose keys are not fetched.
+    /// By the provider's index; `None` for one whose keys are not fetched.
     jwks: Vec<Option<JwksMetrics>>,
 }
 
 /// What is known of a provider's fetched keys.
 struct JwksMetrics {
-    /// By the result's place in [`FetchResult::ALL`].
+    /// By the result's index in [`FetchResult::ALL`].
     fetches: Vec<Counter>,
     /// When the last good set came, in seconds since the Unix epoch.
     fetched_at: Gauge,
@@ -42,14 +42,14 @@ impl Metrics {
             names().map(|name| registry.counter(format!("jwt_auth_allowed.provider.{name}")));
         let allowed = allowed.collect();
         let denied = Reason::ALL.iter().map(|reason| {
-            let name = format!("{DENIED}.reason.{}", reason.word());
+            let name = format!("{DENIED}.reason.{}", reason.as_str());
             (*reason, registry.counter(name))
         });
         let denied = denied.collect();
-        let fetched = |place: usize| providers.remote_keys().any(|(of, _)| of == place);
+        let fetched = |index: usize| providers.remote_keys().any(|(of, _)| of == index);
         let jwks = names()
             .enumerate()
-            .map(|(place, name)| fetched(place).then(|| JwksMetrics::announce(name, registry)))
+            .map(|(index, name)| fetched(index).then(|| JwksMetrics::announce(name, registry)))
             .collect();
         Self {
             allowed,
@@ -128,7 +128,7 @@ impl Metrics {
 
 impl JwksMetrics {
     fn announce(provider: &str, registry: &mut MetricRegistry) -> Self {
-        let results = FetchResult::ALL.iter().map(|result| result.word());
+        let results = FetchResult::ALL.iter().map(|result| result.as_str());
         let fetches = results.map(|word| {
             registry.counter(format!(
                 "jwt_auth_jwks_fetches.provider.{provider}.result.{word}"

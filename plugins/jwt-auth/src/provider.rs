@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use portcullis_policy::config::{
-    ByClaim, ClaimPath, ConfigError, Duration, NonEmpty, UniqueMap, scalar_text,
+    ByClaim, ClaimPath, ConfigError, Duration, Name, NonEmpty, UniqueMap, scalar_text,
 };
 use portcullis_policy::{Environment, Timestamp};
 
@@ -38,7 +38,7 @@ pub(crate) struct Provider {
     claims: Vec<(ClaimPath, Vec<ClaimValue>)>,
 }
 
-/// All issuers, each at its place, and the headers that they have between them.
+/// All issuers, each by its index, and the headers that they have between them.
 pub(crate) struct Providers {
     entries: Vec<Provider>,
     identities: Identities,
@@ -46,7 +46,7 @@ pub(crate) struct Providers {
 
 impl Providers {
     pub(crate) fn from_config(
-        config: UniqueMap<ProviderConfig>,
+        config: UniqueMap<Name, ProviderConfig>,
         environment: &dyn Environment,
     ) -> Result<Self, ConfigError> {
         let mut providers = Self {
@@ -109,14 +109,14 @@ impl Providers {
         let payload = config.payload_header.into_iter();
         let payload = payload.map(|header| ("forward.payload_header".to_owned(), None, header));
         for (at, claim, header) in claims.chain(payload) {
-            let place = self.identities.place(header).map_err(|e| e.within(&at))?;
-            if forwards.iter().any(|known| known.place == place) {
+            let index = self.identities.index(header).map_err(|e| e.within(&at))?;
+            if forwards.iter().any(|known| known.index == index) {
                 let rule = "another claim goes to the same header; expected one of its own";
                 return Err(ConfigError::at(at, rule));
             }
             forwards.push(Forward {
                 claim,
-                place,
+                index,
                 lists,
             });
         }
@@ -148,10 +148,10 @@ impl Providers {
         &self.identities
     }
 
-    /// The key sets that are fetched, each with its provider's place.
+    /// The key sets that are fetched, each with its provider's index.
     pub(crate) fn remote_keys(&self) -> impl Iterator<Item = (usize, &RemoteKeys)> {
         let providers = self.entries.iter().enumerate();
-        providers.flat_map(|(place, provider)| provider.keys.remote.iter().map(move |r| (place, r)))
+        providers.flat_map(|(index, provider)| provider.keys.remote.iter().map(move |r| (index, r)))
     }
 
     /// The provider of that name, for this token: one that has it to the letter comes first, then
@@ -176,8 +176,8 @@ impl Providers {
         verifier: &Verifier,
         occasion: &Occasion<'_, '_>,
     ) -> Result<Caller, Refusal<'a>> {
-        let accepts = |place: &usize| {
-            let provider = self.entries.get(*place);
+        let accepts = |index: &usize| {
+            let provider = self.entries.get(*index);
             provider.is_some_and(|provider| provider.form.padding == Padding::Accept)
         };
         let padding = if accepted.iter().any(accepts) {
@@ -189,9 +189,9 @@ impl Providers {
         let issuer = token.issuer().ok_or(Reason::UnknownIssuer)?;
         // Whoever it is by every rule, so that what the cache knows of a token holds under each.
         let named = self.issuer_of(&token, issuer);
-        let named = named.filter(|(place, _)| accepted.contains(place));
-        let Some((place, provider)) = named else {
-            let issuers = accepted.iter().filter_map(|place| self.entries.get(*place));
+        let named = named.filter(|(index, _)| accepted.contains(index));
+        let Some((index, provider)) = named else {
+            let issuers = accepted.iter().filter_map(|index| self.entries.get(*index));
             let issuers: Vec<&str> = issuers.map(|provider| provider.issuer.as_str()).collect();
             return Err(Refusal::from(Reason::UnknownIssuer)
                 .with_detail("iss", issuer)
@@ -208,10 +208,10 @@ impl Providers {
             .map_err(|claim| {
                 by(Refusal::from(Reason::ClaimUnsafe)).with_detail("claim", claim.as_str())
             })?;
-        let verified = provider.verify(place, &token, verifier, occasion);
+        let verified = provider.verify(index, &token, verifier, occasion);
         let expires = verified.map_err(by)?;
         Ok(Caller {
-            provider: place,
+            provider: index,
             provider_name: Rc::clone(&provider.name),
             claims: token.claims,
             expires,
@@ -225,7 +225,7 @@ impl Provider {
     /// From when on a token counts for nothing, if it holds.
     fn verify(
         &self,
-        place: usize,
+        index: usize,
         token: &UntrustedToken<'_>,
         verifier: &Verifier,
         occasion: &Occasion<'_, '_>,
@@ -260,7 +260,7 @@ impl Provider {
                 });
             }
         };
-        let checked = verifier.check(place, token, &candidates, missing, occasion);
+        let checked = verifier.check(index, token, &candidates, missing, occasion);
         if let Err(refusal) = checked {
             // The key may be another one by now, under its old name or without any.
             if refusal.reason != Reason::VerifyBudget && !algorithm.is_symmetric() {

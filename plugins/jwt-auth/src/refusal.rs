@@ -1,4 +1,4 @@
-//! Why a request is refused, and what its client is told of it.
+//! Why a request is refused, and what its client is shown of it.
 
 use std::rc::Rc;
 
@@ -29,7 +29,7 @@ macro_rules! reasons {
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// A fixed word for logs and metrics.
-            pub(crate) const fn word(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
                     Self::Failed(failure) => failure.reason(),
@@ -110,9 +110,9 @@ pub(crate) const KEYS_STALE: Failure = Failure::Special(&SpecialFailure {
     by: FailureBy::Gateway,
 });
 
-/// What a client is told, in RFC 6750's terms where it has one.
+/// What a client is shown, in RFC 6750's terms where it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Answer {
+enum Shown {
     /// The request's path is no path.
     AmbiguousPath,
     /// The request's host is no host.
@@ -139,20 +139,17 @@ impl Reason {
     /// Whether a token is at fault that is none, or not good, and not the request or what its caller
     /// may do.
     pub(crate) const fn is_invalid_token(self) -> bool {
-        matches!(
-            self.answer(),
-            Answer::InvalidToken | Answer::Unauthenticated
-        )
+        matches!(self.shown(), Shown::InvalidToken | Shown::Unauthenticated)
     }
 
-    const fn answer(self) -> Answer {
+    const fn shown(self) -> Shown {
         match self {
-            Self::AmbiguousPath => Answer::AmbiguousPath,
-            Self::AmbiguousHost => Answer::AmbiguousHost,
-            Self::DuplicateIdentity => Answer::BadRequest,
-            Self::NoRule => Answer::Forbidden,
-            Self::SeveralTokens => Answer::InvalidRequest,
-            Self::NoToken => Answer::Unauthenticated,
+            Self::AmbiguousPath => Shown::AmbiguousPath,
+            Self::AmbiguousHost => Shown::AmbiguousHost,
+            Self::DuplicateIdentity => Shown::BadRequest,
+            Self::NoRule => Shown::Forbidden,
+            Self::SeveralTokens => Shown::InvalidRequest,
+            Self::NoToken => Shown::Unauthenticated,
             Self::TooLarge
             | Self::Malformed
             | Self::CriticalHeader
@@ -170,10 +167,10 @@ impl Reason {
             | Self::Lifetime
             | Self::Audience
             | Self::ProviderClaims
-            | Self::ClaimUnsafe => Answer::InvalidToken,
-            Self::InsufficientScope | Self::ClaimMismatch => Answer::InsufficientScope,
-            Self::VerifyBudget => Answer::TooManyRequests,
-            Self::Failed(failure) => Answer::Failed(failure),
+            | Self::ClaimUnsafe => Shown::InvalidToken,
+            Self::InsufficientScope | Self::ClaimMismatch => Shown::InsufficientScope,
+            Self::VerifyBudget => Shown::TooManyRequests,
+            Self::Failed(failure) => Shown::Failed(failure),
         }
     }
 }
@@ -184,7 +181,7 @@ impl From<ClockUnavailable> for Reason {
     }
 }
 
-impl Answer {
+impl Shown {
     const fn problem(self) -> Problem {
         let (status, kind, title) = match self {
             Self::AmbiguousPath => (400, "ambiguous-path", "Ambiguous request path"),
@@ -325,16 +322,16 @@ impl<'a> Refusal<'a> {
 
     /// The answer to the client.
     pub(crate) fn reply(&self, realm: &str, request: &Request<'_>) -> LocalReply {
-        let answer = self.reason.answer();
-        let reply = answer
+        let shown = self.reason.shown();
+        let reply = shown
             .problem()
             .reply(request)
-            .because(NAME, self.reason.word());
+            .because(NAME, self.reason.as_str());
         let reply = match self.retry_after {
             Some(secs) => reply.with("retry-after", secs.to_string()),
             None => reply,
         };
-        match answer.challenge(realm, self.scope) {
+        match shown.challenge(realm, self.scope) {
             Some(challenge) => reply.with("www-authenticate", challenge),
             None => reply,
         }
@@ -349,8 +346,8 @@ impl<'a> Refusal<'a> {
         request: &Request<'_>,
     ) -> LogLine {
         let mut line = LogLine::new(plugin, event)
-            .with("reason", self.reason.word())
-            .with("status", self.reason.answer().problem().status.to_string())
+            .with("reason", self.reason.as_str())
+            .with("status", self.reason.shown().problem().status.to_string())
             .with("method", request.method())
             .with("path", request.target_without_query())
             .with_id_of(request);
@@ -393,7 +390,7 @@ mod tests {
         let failures = [Failure::Clock, KEYS_UNAVAILABLE, KEYS_STALE].map(Reason::Failed);
         let all: Vec<_> = Reason::ALL.iter().chain(&failures).collect();
         for reason in &all {
-            let same = all.iter().filter(|r| r.word() == reason.word());
+            let same = all.iter().filter(|r| r.as_str() == reason.as_str());
             assert_eq!(same.count(), 1, "{reason:?}");
         }
     }
@@ -402,19 +399,19 @@ mod tests {
     fn a_plugin_that_failed_answers_503_and_nothing_else_does() {
         for failure in [Failure::Clock, KEYS_UNAVAILABLE, KEYS_STALE] {
             let reason = Reason::Failed(failure);
-            assert_eq!(reason.answer().problem().status, 503, "{reason:?}");
+            assert_eq!(reason.shown().problem().status, 503, "{reason:?}");
             assert!(failure.is_left_to_on_error(), "{reason:?}");
         }
         for reason in Reason::ALL {
-            assert_ne!(reason.answer().problem().status, 503, "{reason:?}");
+            assert_ne!(reason.shown().problem().status, 503, "{reason:?}");
         }
     }
 
     #[test]
     fn a_challenge_tells_what_rfc_6750_tells_and_no_more() {
-        let challenge = |reason: Reason| reason.answer().challenge("rag", "rag:read");
+        let challenge = |reason: Reason| reason.shown().challenge("rag", "rag:read");
         assert_eq!(
-            Reason::NoToken.answer().challenge("rag", "").as_deref(),
+            Reason::NoToken.shown().challenge("rag", "").as_deref(),
             Some("Bearer realm=\"rag\"")
         );
         assert_eq!(

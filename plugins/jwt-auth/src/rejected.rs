@@ -11,7 +11,7 @@ const MOST: usize = 1024;
 /// here could have somebody else's refused.
 pub(crate) type TokenDigest = [u8; 32];
 
-/// A bounded set of tokens, each at the place that its digest says.
+/// A bounded set of tokens, each at the index that its digest gives.
 #[derive(Default)]
 pub(crate) struct RejectedTokens(RefCell<Vec<Option<(usize, TokenDigest)>>>);
 
@@ -21,12 +21,12 @@ pub(crate) fn digest(token: &[u8]) -> TokenDigest {
 }
 
 impl RejectedTokens {
-    /// Whether the provider at that place has refused this token's signature.
+    /// Whether the provider of that index has refused this token's signature.
     pub(crate) fn has(&self, provider: usize, token: &TokenDigest) -> bool {
         let Ok(held) = self.0.try_borrow() else {
             return false;
         };
-        held.get(place(token)) == Some(&Some((provider, *token)))
+        held.get(index(token)) == Some(&Some((provider, *token)))
     }
 
     /// Remembers a token whose signature was bad.
@@ -37,7 +37,7 @@ impl RejectedTokens {
         if held.is_empty() {
             held.resize(MOST, None);
         }
-        if let Some(entry) = held.get_mut(place(&token)) {
+        if let Some(entry) = held.get_mut(index(&token)) {
             *entry = Some((provider, token));
         }
     }
@@ -55,7 +55,7 @@ impl RejectedTokens {
     }
 }
 
-fn place(token: &TokenDigest) -> usize {
+fn index(token: &TokenDigest) -> usize {
     let [first, second, ..] = *token;
     usize::from(u16::from_le_bytes([first, second])) % MOST
 }

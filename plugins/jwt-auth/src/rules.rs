@@ -122,8 +122,8 @@ impl Requirement {
         let tokens = match (config.any_of, config.all_of) {
             (Some(names), None) => {
                 let mut extractor = Extractor::default();
-                for (place, provider) in named(names, "any_of", providers)? {
-                    extractor.add(place, &provider.sources);
+                for (index, provider) in named(names, "any_of", providers)? {
+                    extractor.add(index, &provider.sources);
                 }
                 vec![extractor]
             }
@@ -135,9 +135,9 @@ impl Requirement {
                             .map_err(|rule| ConfigError::at(format!("all_of[{at}]"), rule))?;
                     }
                 }
-                let extractors = named.into_iter().map(|(place, provider)| {
+                let extractors = named.into_iter().map(|(index, provider)| {
                     let mut extractor = Extractor::default();
-                    extractor.add(place, &provider.sources);
+                    extractor.add(index, &provider.sources);
                     extractor
                 });
                 extractors.collect()
@@ -193,7 +193,7 @@ fn check_apart(provider: &Provider, other: &Provider) -> Result<(), String> {
             "it looks for its token where {name:?} does; expected other places"
         ));
     }
-    let same = |forward: &Forward| other.forwards.iter().any(|o| o.place == forward.place);
+    let same = |forward: &Forward| other.forwards.iter().any(|o| o.index == forward.index);
     if provider.forwards.iter().any(same) {
         return Err(format!(
             "a claim goes to a header of {name:?}; expected another one"
@@ -202,7 +202,7 @@ fn check_apart(provider: &Provider, other: &Provider) -> Result<(), String> {
     Ok(())
 }
 
-/// The providers of these names, each with its place.
+/// The providers of these names, each with its index.
 fn named<'p>(
     names: NonEmpty<Name>,
     field: &str,
@@ -221,8 +221,8 @@ fn named<'p>(
 }
 
 fn find<'p>(name: &Name, providers: &'p [Provider]) -> Result<(usize, &'p Provider), String> {
-    let mut places = providers.iter().enumerate();
-    places
+    let mut indexed = providers.iter().enumerate();
+    indexed
         .find(|(_, provider)| &*provider.name == name.as_str())
         .ok_or_else(|| {
             let mut rule = format!("{:?} is not a provider; expected one of", name.as_str());

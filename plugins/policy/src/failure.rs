@@ -248,5 +248,4 @@ impl Failures {
 }
 
 #[cfg(test)]
-#[path = "failure_tests.rs"]
 mod tests;

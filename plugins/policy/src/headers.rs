@@ -72,6 +72,13 @@ impl Headers {
         self.values(name).next()
     }
 
+    /// The names of what the next hop drops (RFC 9110 section 7.6.1): what `connection` lists, as it was written.
+    pub fn named_hop_by_hop(&self) -> impl Iterator<Item = &[u8]> {
+        let lists = self.values("connection");
+        let names = lists.flat_map(|list| list.split(|byte| *byte == b','));
+        names.map(<[u8]>::trim_ascii)
+    }
+
     /// All values under `name`, in order.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.iter()
@@ -116,6 +123,17 @@ mod tests {
         assert_eq!(headers.single("a"), Err(Duplicated));
         assert_eq!(headers.single("B"), Ok(Some(&b"2"[..])));
         assert_eq!(headers.single("c"), Ok(None));
+    }
+
+    #[test]
+    fn the_next_hop_drops_whatever_any_connection_header_lists() {
+        let headers = Headers::from_pairs([
+            ("Connection", "close, X_A"),
+            ("b", "c"),
+            ("connection", "x-b,"),
+        ]);
+        let named: Vec<_> = headers.named_hop_by_hop().collect();
+        assert_eq!(named, [&b"close"[..], b"X_A", b"x-b", b""]);
     }
 
     #[test]

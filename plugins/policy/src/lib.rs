@@ -58,8 +58,8 @@ pub use policy::{
 pub use reply::{GrpcStatus, LocalReply, Problem};
 pub use request::{PeerAddress, Request, Response, Sent};
 pub use slot::{
-    Layout, Reader, Seen, SeenBytes, SlotError, SlotInPlace, SlotKey, Step, Writer, colliding,
-    create, look, read, update, update_from,
+    Fixed, Layout, Reader, Seen, SeenBytes, SlotError, SlotInPlace, SlotKey, Step, Writer,
+    colliding, create, look, read, update, update_from,
 };
 pub use store::{
     CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,

@@ -14,16 +14,16 @@ pub trait Telemetry {
     fn log(&self, line: LogLine);
 }
 
-/// A counter, by its place in the [`MetricRegistry`].
+/// A counter, by its index in the [`MetricRegistry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Counter(usize);
 
-/// A gauge, by its place in the [`MetricRegistry`].
+/// A gauge, by its index in the [`MetricRegistry`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gauge(usize);
 
 impl Counter {
-    /// Its place.
+    /// Its index.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0
@@ -31,7 +31,7 @@ impl Counter {
 }
 
 impl Gauge {
-    /// Its place.
+    /// Its index.
     #[must_use]
     pub const fn index(self) -> usize {
         self.0
@@ -55,27 +55,27 @@ pub struct MetricRegistry(Vec<(MetricKind, String)>);
 impl MetricRegistry {
     /// Announces a counter; the same name gives the same counter.
     pub fn counter(&mut self, name: impl Into<String>) -> Counter {
-        Counter(self.place(MetricKind::Counter, name.into()))
+        Counter(self.index(MetricKind::Counter, name.into()))
     }
 
     /// Announces a gauge; the same name gives the same gauge.
     pub fn gauge(&mut self, name: impl Into<String>) -> Gauge {
-        Gauge(self.place(MetricKind::Gauge, name.into()))
+        Gauge(self.index(MetricKind::Gauge, name.into()))
     }
 
-    /// All metrics, each at its place.
+    /// All metrics, each by its index.
     #[must_use]
     pub fn metrics(&self) -> &[(MetricKind, String)] {
         &self.0
     }
 
-    fn place(&mut self, kind: MetricKind, name: String) -> usize {
+    fn index(&mut self, kind: MetricKind, name: String) -> usize {
         match self
             .0
             .iter()
             .position(|known| known.0 == kind && known.1 == name)
         {
-            Some(place) => place,
+            Some(index) => index,
             None => {
                 self.0.push((kind, name));
                 self.0.len().saturating_sub(1)

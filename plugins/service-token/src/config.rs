@@ -1,14 +1,12 @@
 //! What a user writes.
 
-use std::fmt;
-
 use portcullis_message_signature::Component;
 use portcullis_policy::Span;
 use portcullis_policy::config::{
     ConfigError, Duration, Encoding, EnvName, HeaderName, Match, Mode, NonEmpty, ObjectOnly,
     OnError, SecretConfig, SecretText, WritableHeader, text_type,
 };
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 
 /// What a backend knows this gateway by, and which requests get it.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,7 +24,7 @@ pub struct Config {
     pub mode: Mode,
     /// What becomes of a request when the gateway does not show or change its headers. With `allow`
     /// it passes as the client sent it, the credential's header included.
-    #[serde(default = "deny")]
+    #[serde(default = "OnError::deny")]
     pub on_error: OnError,
 }
 
@@ -138,6 +136,7 @@ pub struct InjectConfig {
 /// What a secret is called: 1 to 64 of letters, digits, `-`, `.` and `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct SecretId(String);
+text_type!(SecretId, "an id in quotes, such as \"2026-11\"", "pattern": "^[A-Za-z0-9._-]{1,64}$");
 
 impl SecretId {
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -153,35 +152,6 @@ impl SecretId {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
-    }
-}
-
-impl<'de> Deserialize<'de> for SecretId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl de::Visitor<'_> for Text {
-            type Value = SecretId;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an id in quotes, such as \"2026-11\"")
-            }
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<SecretId, E> {
-                SecretId::parse(text).map_err(E::custom)
-            }
-        }
-        deserializer.deserialize_str(Text)
-    }
-}
-
-#[cfg(feature = "schema")]
-impl schemars::JsonSchema for SecretId {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "SecretId".into()
-    }
-    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({ "type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$" })
     }
 }
 
@@ -344,8 +314,4 @@ impl SecretEntry {
         };
         (self.id, secret)
     }
-}
-
-const fn deny() -> OnError {
-    OnError::Deny
 }

@@ -22,7 +22,7 @@ pub(crate) enum Credential {
 
 /// What a client sent under the credential's names, or did to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sent {
+pub(crate) enum Presented {
     Nothing,
     /// A credential of ours: another gateway is in front of this one.
     Ours,
@@ -112,20 +112,16 @@ impl Credential {
     }
 
     /// What the client sent under its names.
-    pub(crate) fn sent(&self, request: &Request<'_>) -> Sent {
+    pub(crate) fn presented(&self, request: &Request<'_>) -> Presented {
         let headers = request.headers();
-        let mut named = headers
-            .values("connection")
-            .flat_map(|value| value.split(|byte| *byte == b','));
-        let mut written = self.headers().into_iter().flatten();
-        if named.any(|name| {
-            let ours = |header: &str| spelled_like(name.trim_ascii(), header);
-            self.headers().into_iter().flatten().any(ours)
-        }) {
-            return Sent::NamedHopByHop;
+        let ours = self.headers();
+        let mut ours = ours.iter().copied().flatten();
+        let is_ours = |name| ours.clone().any(|header| spelled_like(name, header));
+        if headers.named_hop_by_hop().any(is_ours) {
+            return Presented::NamedHopByHop;
         }
-        if written.any(|header| lines_of(headers, header) > 1) {
-            return Sent::Several;
+        if ours.any(|header| lines_of(headers, header) > 1) {
+            return Presented::Several;
         }
         match self {
             Self::Static(secret) => {
@@ -135,12 +131,12 @@ impl Credential {
                 one_line(request, issuer.header(), |value| issuer.is_ours(value))
             }
             // A spelling that is not ours can't be a signature, but for those that fold it.
-            Self::Signature(_) if is_misspelled(request, INPUT) => Sent::Forged,
-            Self::Signature(_) if is_misspelled(request, SIGNATURE) => Sent::Forged,
-            Self::Signature(signer) => match signer.sent(request).0 {
-                Member::None => Sent::Nothing,
-                Member::Ours => Sent::Ours,
-                Member::Forged => Sent::Forged,
+            Self::Signature(_) if is_misspelled(request, INPUT) => Presented::Forged,
+            Self::Signature(_) if is_misspelled(request, SIGNATURE) => Presented::Forged,
+            Self::Signature(signer) => match signer.presented(request).0 {
+                Member::None => Presented::Nothing,
+                Member::Ours => Presented::Ours,
+                Member::Forged => Presented::Forged,
             },
         }
     }
@@ -149,10 +145,10 @@ impl Credential {
     pub(crate) fn clear<'a>(
         &'a self,
         request: &'a Request<'a>,
-        sent: Sent,
+        presented: Presented,
         edits: &mut RequestEdits<'a>,
     ) {
-        if sent == Sent::Nothing {
+        if presented == Presented::Nothing {
             return;
         }
         for header in self.headers().into_iter().flatten() {
@@ -167,7 +163,7 @@ impl Credential {
                 }
             }
             Self::Signature(signer) => {
-                let others = signer.sent(request).1;
+                let others = signer.presented(request).1;
                 for (header, rest) in [(INPUT, others.input), (SIGNATURE, others.signature)] {
                     match rest {
                         Some(rest) => edits.set(header, rest.into_bytes()),
@@ -184,13 +180,13 @@ impl Credential {
     pub(crate) fn write<'a>(
         &'a self,
         request: &'a Request<'a>,
-        sent: Sent,
+        presented: Presented,
         purpose: Purpose<'_>,
         changes: &RequestEdits<'_>,
         ports: &Ports<'_>,
     ) -> Result<RequestEdits<'a>, Failure> {
         let mut edits = RequestEdits::none();
-        if sent != Sent::Nothing {
+        if presented != Presented::Nothing {
             for header in self.headers().into_iter().flatten() {
                 clear_spellings(request.headers(), header, &mut edits);
             }
@@ -202,7 +198,7 @@ impl Credential {
                 edits.set(issuer.header(), token.into_bytes());
             }
             Self::Signature(signer) => {
-                let others = signer.sent(request).1;
+                let others = signer.presented(request).1;
                 signer.write(&Outgoing::new(request, changes), others, ports, &mut edits)?;
             }
         }
@@ -218,12 +214,12 @@ pub(crate) struct Purpose<'a> {
 }
 
 /// What a client sent in the one line that there is under this name, in whatever spelling.
-fn one_line(request: &Request<'_>, header: &str, is_ours: impl Fn(&[u8]) -> bool) -> Sent {
+fn one_line(request: &Request<'_>, header: &str, is_ours: impl Fn(&[u8]) -> bool) -> Presented {
     let mut lines = request.headers().iter();
     match lines.find(|(name, _)| spelled_like(name, header)) {
-        None => Sent::Nothing,
-        Some((_, value)) if is_ours(value) => Sent::Ours,
-        Some(_) => Sent::Forged,
+        None => Presented::Nothing,
+        Some((_, value)) if is_ours(value) => Presented::Ours,
+        Some(_) => Presented::Forged,
     }
 }
 
@@ -234,7 +230,7 @@ fn is_misspelled(request: &Request<'_>, header: &str) -> bool {
     })
 }
 
-impl Sent {
+impl Presented {
     pub(crate) const fn is_refused(self) -> bool {
         match self {
             Self::Nothing | Self::Ours | Self::Forged => false,

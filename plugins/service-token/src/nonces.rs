@@ -10,7 +10,7 @@ use std::cell::{Cell, OnceCell};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_message_signature::Key;
-use portcullis_policy::{Layout, Ports, Reader, SlotKey, Step, Writer, update};
+use portcullis_policy::{Ports, SlotKey, Step, layout_of_one, update};
 
 /// The slot from which workers take their numbers.
 pub(crate) const SLOT: &str = "portcullis/service_token/workers";
@@ -30,15 +30,7 @@ pub(crate) struct Nonces {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Workers(u64);
 
-impl Layout for Workers {
-    const FORMAT: &'static str = "service_token_workers/1";
-    fn encode(&self, to: &mut Writer) {
-        to.u64(self.0);
-    }
-    fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        from.u64().map(Self)
-    }
-}
+layout_of_one!(Workers, "service_token_workers/1");
 
 impl Nonces {
     pub(crate) fn new(secret: Key) -> Self {

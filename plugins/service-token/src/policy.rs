@@ -9,7 +9,7 @@ use portcullis_policy::{
 };
 
 use crate::config::{Config, InjectConfig, Kind};
-use crate::credential::{Credential, Purpose, Sent};
+use crate::credential::{Credential, Presented, Purpose};
 use crate::failure::{BAD_REQUEST, UNSIGNABLE};
 use crate::token::Caller;
 
@@ -161,9 +161,9 @@ impl ServiceToken {
         if self.mode == Mode::Off {
             return (Verdict::Continue(RequestEdits::none()), None);
         }
-        let sent = self.credential.sent(request);
-        self.tell(sent, request, ports);
-        let rule = if sent.is_refused() {
+        let presented = self.credential.presented(request);
+        self.tell(presented, request, ports);
+        let rule = if presented.is_refused() {
             None
         } else {
             self.rule(request)
@@ -171,14 +171,14 @@ impl ServiceToken {
         let nothing = Verdict::Continue(RequestEdits::none());
         match (self.mode, rule) {
             (Mode::Shadow, None) => return (nothing, None),
-            _ if sent.is_refused() => {
+            _ if presented.is_refused() => {
                 let reply = BAD_REQUEST.reply(request);
-                let why = sent.reason().unwrap_or_default();
+                let why = presented.reason().unwrap_or_default();
                 return (Verdict::Refuse(reply.because(Self::NAME, why)), None);
             }
             (_, None) => {
                 let mut edits = RequestEdits::none();
-                self.credential.clear(request, sent, &mut edits);
+                self.credential.clear(request, presented, &mut edits);
                 return (Verdict::Continue(edits), None);
             }
             (_, Some(_)) => {}
@@ -190,7 +190,7 @@ impl ServiceToken {
                 caller,
             };
             self.credential
-                .write(request, sent, purpose, changes, ports)
+                .write(request, presented, purpose, changes, ports)
         });
         match (self.mode, written) {
             (Mode::Shadow, Ok(_)) => (nothing, Some(self.metrics.shadow_injected)),
@@ -199,7 +199,7 @@ impl ServiceToken {
                 (nothing, None)
             }
             (_, Ok(edits)) => (Verdict::Continue(edits), Some(self.metrics.injected)),
-            (_, Err(failure)) => (self.without(failure, sent, request, ports), None),
+            (_, Err(failure)) => (self.without(failure, presented, request, ports), None),
         }
     }
 
@@ -241,7 +241,7 @@ impl ServiceToken {
     fn without<'a>(
         &'a self,
         failure: Failure,
-        sent: Sent,
+        presented: Presented,
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
@@ -249,17 +249,17 @@ impl ServiceToken {
             return Verdict::Refuse(self.errors.refuse(failure, request, ports));
         }
         let mut edits = RequestEdits::none();
-        self.credential.clear(request, sent, &mut edits);
+        self.credential.clear(request, presented, &mut edits);
         Verdict::Continue(edits)
     }
 
     /// Counts and logs a client that meddles with the credential; one line for each such request.
-    fn tell(&self, sent: Sent, request: &Request<'_>, ports: &Ports<'_>) {
-        let Some(reason) = sent.reason() else {
+    fn tell(&self, presented: Presented, request: &Request<'_>, ports: &Ports<'_>) {
+        let Some(reason) = presented.reason() else {
             return;
         };
         ports.telemetry.count(self.metrics.spoofed);
-        let event = match (self.mode, sent.is_refused()) {
+        let event = match (self.mode, presented.is_refused()) {
             (Mode::Enforce, true) => "refused",
             (Mode::Enforce, false) => "spoofed",
             (Mode::Shadow | Mode::Off, true) => "shadow_refused",
@@ -273,10 +273,10 @@ impl ServiceToken {
 impl Rule {
     fn all(rules: NonEmpty<InjectConfig>, kind: Kind) -> Result<Vec<Self>, ConfigError> {
         let rules = rules.into_vec().into_iter().enumerate();
-        let rule = |(place, rule): (usize, InjectConfig)| {
+        let rule = |(index, rule): (usize, InjectConfig)| {
             if rule.audience.is_some() && kind != Kind::Jwt {
                 let text = format!("not a key of kind {}", kind.as_str());
-                let at = format!("inject[{place}].audience");
+                let at = format!("inject[{index}].audience");
                 return Err(ConfigError::at(at, text));
             }
             Ok(Self {

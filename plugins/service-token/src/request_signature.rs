@@ -91,7 +91,7 @@ impl Signer {
                 Component::Query,
             ]),
             Some(names) => {
-                for (place, name) in names.into_vec().into_iter().enumerate() {
+                for (index, name) in names.into_vec().into_iter().enumerate() {
                     let component = name.into_component();
                     if components.len() >= MOST_COVERED {
                         let rule = format!("expected at most {MOST_COVERED}");
@@ -99,7 +99,7 @@ impl Signer {
                     }
                     if components.contains(&component) {
                         let rule = format!("{:?} is there twice", component.identifier());
-                        return Err(ConfigError::at(format!("components[{place}]"), rule));
+                        return Err(ConfigError::at(format!("components[{index}]"), rule));
                     }
                     components.push(component);
                 }
@@ -132,7 +132,7 @@ impl Signer {
 
     /// What a client sent in these fields, each there once at most: who made what is under our
     /// label, and what is left without it.
-    pub(crate) fn sent(&self, request: &Request<'_>) -> (Member, Others) {
+    pub(crate) fn presented(&self, request: &Request<'_>) -> (Member, Others) {
         let field = |name| request.headers().get(name);
         let (input, signature) = match (field(INPUT), field(SIGNATURE)) {
             (None, None) => return (Member::None, Others::default()),

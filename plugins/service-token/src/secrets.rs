@@ -31,11 +31,11 @@ pub(crate) fn resolve(
         let rule = format!("{} secrets; expected at most {MOST_SECRETS}", entries.len());
         return Err(ConfigError::at("secrets", rule));
     }
-    for (place, entry) in entries.into_iter().enumerate() {
+    for (index, entry) in entries.into_iter().enumerate() {
         let (id, secret) = entry.0.split();
         let secret = secret
             .resolve(used_as, environment)
-            .map_err(|rule| ConfigError::at(format!("secrets[{place}]"), rule))?;
+            .map_err(|rule| ConfigError::at(format!("secrets[{index}]"), rule))?;
         let length = secret.as_bytes().len();
         if let Some(shortest) = shortest
             && length < shortest
@@ -43,21 +43,21 @@ pub(crate) fn resolve(
             let rule = format!(
                 "the secret has {length} bytes; expected at least {shortest}, or allow_short: true"
             );
-            return Err(ConfigError::at(format!("secrets[{place}]"), rule));
+            return Err(ConfigError::at(format!("secrets[{index}]"), rule));
         }
         if known.iter().any(|other| other.id == id) {
             let rule = format!(
                 "{:?} is there twice; expected an id of its own for each secret",
                 id.as_str()
             );
-            return Err(ConfigError::at(format!("secrets[{place}].id"), rule));
+            return Err(ConfigError::at(format!("secrets[{index}].id"), rule));
         }
         if let Some(other) = (known.iter()).find(|other| other.secret.matches(secret.as_bytes())) {
             let rule = format!(
                 "the same secret as {:?}; expected another one (a running gateway does not see a variable change)",
                 other.id.as_str()
             );
-            return Err(ConfigError::at(format!("secrets[{place}]"), rule));
+            return Err(ConfigError::at(format!("secrets[{index}]"), rule));
         }
         known.push(Known { id, secret });
     }

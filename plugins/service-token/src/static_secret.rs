@@ -128,7 +128,7 @@ mod tests {
             ),
             (
                 r#"{"kind":"static","secrets":["hunter2"]}"#.to_owned(),
-                "secrets[0]: expected an object; what stands there is not repeated here",
+                "secrets[0]: expected an object, found a string",
             ),
             (
                 secret(r#""id":"a","value":"hunter2""#),
@@ -141,7 +141,7 @@ mod tests {
             ),
             (
                 secret(r#""id":2026,"value":"hunter2""#),
-                "secrets[0].id: invalid type: integer `2026`, expected an id in quotes",
+                "secrets[0].id: expected an id in quotes",
             ),
             (
                 secret(r#""id":"a""#),

@@ -12,8 +12,10 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use crate::app::{App, AppState, Stopping};
 use crate::connection::{Door, Line};
-use crate::qdrant::{self, Qdrant};
+use crate::qdrant;
+use crate::qdrant::node::Qdrant;
 use crate::search::Library;
 use crate::upstreams::Upstreams;
 use crate::{Faults, Requests, Role, StartError, UpstreamSettings, api, control, token};
@@ -168,7 +170,7 @@ impl Builder {
             requests: Requests::default(),
             event_delay: self.event_delay,
             test_routes: self.test_routes,
-            stopping: Stopping(stopping.clone()),
+            stopping: Stopping::new(stopping.clone()),
             started: Instant::now(),
         }));
 
@@ -177,13 +179,13 @@ impl Builder {
         if self.test_routes {
             let control = bind(&self.control).await?;
             control_addr = Some(local_addr(&control, &self.control)?);
-            let stopping = Stopping(stopping.clone());
+            let stopping = Stopping::new(stopping.clone());
             let serve = axum::serve(control, control::router(&app))
                 .with_graceful_shutdown(async move { stopping.wait().await });
             servers.spawn(serve.into_future());
         }
         let routes = api::router(&app).into_make_service_with_connect_info::<Line>();
-        let stopping = Stopping(stopping);
+        let stopping = Stopping::new(stopping);
         let serve = axum::serve(Door::new(listener, addr), routes)
             .with_graceful_shutdown(async move { stopping.wait().await });
         servers.spawn(serve.into_future());
@@ -252,36 +254,6 @@ impl Running {
         if tokio::time::timeout(STOP_GRACE, all).await.is_err() {
             self.servers.abort_all();
         }
-    }
-}
-
-/// What all handlers share.
-#[derive(Clone)]
-pub(crate) struct App(pub(crate) Arc<AppState>);
-
-pub(crate) struct AppState {
-    pub(crate) role: Role,
-    /// `None`: the service searches and writes by itself.
-    pub(crate) upstreams: Option<Upstreams>,
-    pub(crate) qdrant: Qdrant,
-    pub(crate) library: Library,
-    /// `None`: anybody's requests are answered.
-    pub(crate) verifier: Option<Verifier>,
-    pub(crate) faults: Faults,
-    pub(crate) requests: Requests,
-    pub(crate) event_delay: Duration,
-    pub(crate) test_routes: bool,
-    pub(crate) stopping: Stopping,
-    pub(crate) started: Instant,
-}
-
-/// Tells when the backend is stopped or dropped.
-pub(crate) struct Stopping(watch::Receiver<bool>);
-
-impl Stopping {
-    pub(crate) async fn wait(&self) {
-        // An error means that the sender is gone, hence the backend too.
-        let _ = self.0.clone().wait_for(|stopped| *stopped).await;
     }
 }
 

@@ -8,7 +8,7 @@ use axum::{Json, Router};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::backend::App;
+use crate::app::App;
 use crate::fault::{Fault, Spec};
 use crate::problem::{Problem, no_such_method, no_such_route};
 use crate::requests::ReceivedRequest;

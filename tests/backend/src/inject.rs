@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
-use crate::backend::App;
+use crate::app::App;
 use crate::connection::{Cut, Line};
 use crate::fault::{Fault, FaultKind, InvalidFault};
 use crate::problem::Problem;

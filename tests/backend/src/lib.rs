@@ -27,6 +27,7 @@
 )]
 
 mod api;
+mod app;
 mod backend;
 mod connection;
 mod control;

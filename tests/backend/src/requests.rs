@@ -4,15 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::http::request::Parts;
-use axum::middleware::Next;
-use axum::response::Response;
 use serde::Serialize;
 use tokio::sync::watch;
-
-use crate::backend::App;
 
 /// How many requests are kept. A load test sends many more, of which only the count is of interest.
 const KEPT: usize = 1_000;
@@ -185,13 +180,6 @@ impl Drop for Stay {
     fn drop(&mut self) {
         self.0.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// Middleware: notes every request before anything else looks at it.
-pub(crate) async fn record(State(app): State<App>, request: Request, next: Next) -> Response {
-    let (parts, body) = request.into_parts();
-    let _stay = app.0.requests.push(ReceivedRequest::from(&parts));
-    next.run(Request::from_parts(parts, body)).await
 }
 
 fn pairs(headers: &HeaderMap) -> Vec<(String, String)> {

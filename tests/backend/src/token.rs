@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use portcullis_service_token_verifier::{Error, Secret, SetupError, StaticVerifier, Verifier};
 use serde_json::json;
 
-use crate::backend::App;
+use crate::app::App;
 use crate::connection::Line;
 use crate::problem::Problem;
 

@@ -10,9 +10,10 @@ mod subject;
 pub mod token;
 pub mod warm;
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use portcullis_policy::Policy;
 use portcullis_sim::Dialect;
@@ -101,26 +102,19 @@ pub fn filters() -> PathBuf {
 
 /// A built filter, compiled once for all tests of a process.
 pub fn module(name: &str) -> Module {
-    static COMPILED: [OnceLock<Module>; 5] = [const { OnceLock::new() }; 5];
-    let place = FILTERS.iter().position(|known| *known == name);
-    let place = place.expect("one of the five filters");
-    let module = COMPILED[place].get_or_init(|| compiled(name, Module::from_file));
-    module.clone()
+    static COMPILED: Mutex<BTreeMap<String, Arc<OnceLock<Module>>>> = Mutex::new(BTreeMap::new());
+    let mut all = COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+    let ours = Arc::clone(all.entry(name.to_owned()).or_default());
+    // While this one is compiled others can be.
+    drop(all);
+    ours.get_or_init(|| compiled(name, Module::from_file))
+        .clone()
 }
 
 /// The same filter, whose executed instructions are counted.
 pub fn metered(name: &str) -> Module {
     compiled(name, Module::metered)
 }
-
-/// All filters.
-pub const FILTERS: [&str; 5] = [
-    "jwt_auth",
-    "rate_limit",
-    "circuit_breaker",
-    "service_token",
-    "edge",
-];
 
 fn compiled<E: std::fmt::Display>(
     name: &str,

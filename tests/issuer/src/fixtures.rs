@@ -12,8 +12,28 @@ use sha2::{Digest as _, Sha256};
 use crate::key::{Key, Kind};
 use crate::rfc;
 
+impl Key {
+    /// The key for an algorithm of [`ALGORITHMS`](crate::ALGORITHMS). Those that share a type of
+    /// key share the key: a secret of 64 bytes, an RSA key of 2048 bits.
+    pub fn of(algorithm: &str) -> &'static Key {
+        &pair(algorithm)[0]
+    }
+
+    /// Another key of the same type and size, to forge with.
+    pub fn other(algorithm: &str) -> &'static Key {
+        &pair(algorithm)[1]
+    }
+
+    /// An RSA key that is shorter than RFC 7518 section 3.3 allows. It can sign all but PS512,
+    /// which does not fit into it.
+    pub fn rsa_1024() -> &'static Key {
+        static KEY: LazyLock<Key> = LazyLock::new(|| rsa(RSA_1024));
+        &KEY
+    }
+}
+
 /// The two keys that fit an algorithm.
-pub(crate) fn pair(algorithm: &str) -> &'static [Key; 2] {
+fn pair(algorithm: &str) -> &'static [Key; 2] {
     static SECRET: LazyLock<[Key; 2]> = LazyLock::new(|| {
         let of = decoded(rfc::HMAC_KEY);
         [of, seeded::<64>("the other secret").to_vec()].map(|bytes| Key(Kind::Secret(bytes)))
@@ -55,12 +75,6 @@ pub(crate) fn pair(algorithm: &str) -> &'static [Key; 2] {
         "EdDSA" => &ED25519,
         _ => panic!("no algorithm of this issuer: {algorithm:?}"),
     }
-}
-
-/// The RSA key of 1024 bits.
-pub(crate) fn rsa_1024() -> &'static Key {
-    static KEY: LazyLock<Key> = LazyLock::new(|| rsa(RSA_1024));
-    &KEY
 }
 
 /// Everything else of an RSA key follows from its primes; the public exponent is 65537.

@@ -14,7 +14,7 @@ use sha2::digest::const_oid::AssociatedOid;
 use sha2::digest::{FixedOutputReset, Update};
 use sha2::{Digest, Sha256, Sha384, Sha512};
 
-use crate::{base64url, fixtures};
+use crate::base64url;
 
 /// A key pair, or a secret.
 #[derive(Clone, Debug)]
@@ -31,26 +31,9 @@ pub(crate) enum Kind {
 }
 
 impl Key {
-    /// The key for an algorithm of [`ALGORITHMS`](crate::ALGORITHMS). Those that share a type of
-    /// key share the key: a secret of 64 bytes, an RSA key of 2048 bits.
-    pub fn of(algorithm: &str) -> &'static Key {
-        &fixtures::pair(algorithm)[0]
-    }
-
-    /// Another key of the same type and size, to forge with.
-    pub fn other(algorithm: &str) -> &'static Key {
-        &fixtures::pair(algorithm)[1]
-    }
-
     /// A secret of these bytes, however few.
     pub fn secret(bytes: &[u8]) -> Key {
         Key(Kind::Secret(bytes.to_vec()))
-    }
-
-    /// An RSA key that is shorter than RFC 7518 section 3.3 allows. It can sign all but PS512,
-    /// which does not fit into it.
-    pub fn rsa_1024() -> &'static Key {
-        fixtures::rsa_1024()
     }
 
     /// The bytes of a secret. Panics for a key pair.

@@ -5,6 +5,7 @@
 mod clock;
 mod entropy;
 mod interleave;
+mod schedules;
 mod store;
 mod telemetry;
 mod worker;
@@ -13,6 +14,7 @@ mod zone;
 pub use clock::VirtualClock;
 pub use entropy::SeededEntropy;
 pub use interleave::{Turns, interleave};
+pub use schedules::{Draw, Part, check_shares, schedules_or, telling};
 pub use store::ZoneStore;
 pub use telemetry::RecordingTelemetry;
 pub use worker::{Answer, CallAnswer, Env, Worker, World};

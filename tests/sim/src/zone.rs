@@ -364,5 +364,4 @@ fn tear(old: &[u8], new: &[u8], cut: u32) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "zone_tests.rs"]
 mod tests;

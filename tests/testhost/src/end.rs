@@ -2,9 +2,9 @@
 
 use crate::Dialect;
 use crate::instance::Instance;
-use crate::start::Trap;
 use crate::state::{Phase, Shared};
 use crate::stream::{FLAG_DOWNSTREAM_TERMINATION, FLAG_UPSTREAM_TERMINATION, Stream};
+use crate::trap::Trap;
 
 /// How a stream ends, for [`Host::finish`](crate::Host::finish).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

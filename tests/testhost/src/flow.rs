@@ -20,9 +20,9 @@ use crate::local_reply::LocalReply;
 use crate::log::LogLevel;
 use crate::request::Request;
 use crate::response::{Response, ResponseOrigin};
-use crate::start::Trap;
 use crate::state::{Phase, Shared};
 use crate::stream::{FLAG_UPSTREAM_TERMINATION, Facts, Stream};
+use crate::trap::Trap;
 
 const CONTINUE: u32 = 0;
 
@@ -281,7 +281,7 @@ fn local_reply(
     reply: LocalReply,
 ) -> Result<Outcome, Trap> {
     let stream = open(instance, context)?;
-    let sent = reply.to(shared.dialect, stream);
+    let sent = reply.to(shared.dialect, &stream.request);
     stream.start_response(
         sent.status,
         &sent.headers,
@@ -318,7 +318,7 @@ fn run_response(
     let stream = open(instance, context)?;
     if let Some(reply) = stream.local_reply.take() {
         // Only Envoy gets here. It sends this reply past all filters, this one included.
-        let sent = reply.to(shared.dialect, stream);
+        let sent = reply.to(shared.dialect, &stream.request);
         stream.facts = Facts::local(reply.status, &reply.details);
         return Ok(Some(ResponseHead {
             status: sent.status,

@@ -257,5 +257,4 @@ fn text<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> 
 }
 
 #[cfg(test)]
-#[path = "headers_tests.rs"]
 mod tests;

@@ -10,8 +10,9 @@ use crate::failures::FailRule;
 use crate::instance::{Instance, Place};
 use crate::log::LogLine;
 use crate::module::Module;
-use crate::start::{HostBuilder, StartError, Trap};
+use crate::start_error::StartError;
 use crate::state::{Phase, Shared};
+use crate::trap::Trap;
 use portcullis_sim::Zone;
 
 /// One gateway process: shared data, clock, metrics, log, and workers that each hold an instance of the filter.
@@ -33,11 +34,6 @@ pub struct Host {
 }
 
 impl Host {
-    /// Settings for a new host.
-    pub fn builder(dialect: Dialect) -> HostBuilder {
-        HostBuilder::new(dialect)
-    }
-
     pub(crate) fn start(
         module: Module,
         shared: Shared,

@@ -10,8 +10,8 @@ use crate::Dialect;
 use crate::guest::{Halt, describe};
 use crate::log::LogLevel;
 use crate::module::Module;
-use crate::start::Trap;
 use crate::state::{Phase, Shared, State};
+use crate::trap::Trap;
 
 /// What a module must export to be taken for a proxy-wasm filter: one of these.
 const ABI_VERSIONS: [&str; 3] = [

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 
+mod call_answers;
 mod callout;
 mod calls;
 mod end;
@@ -39,8 +40,10 @@ mod properties;
 mod request;
 mod response;
 mod start;
+mod start_error;
 mod state;
 mod stream;
+mod trap;
 mod wasi;
 
 #[cfg(test)]
@@ -57,4 +60,6 @@ pub use module::Module;
 pub use portcullis_sim::{Dialect, SetResult, Zone};
 pub use request::Request;
 pub use response::{Response, ResponseOrigin};
-pub use start::{HostBuilder, StartError, Trap};
+pub use start::HostBuilder;
+pub use start_error::StartError;
+pub use trap::Trap;

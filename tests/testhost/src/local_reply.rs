@@ -1,7 +1,7 @@
 //! A filter's own answer, and what each gateway makes of it.
 
 use crate::Dialect;
-use crate::stream::Stream;
+use crate::headers::Headers;
 
 /// What the filter asked for.
 #[derive(Clone, Debug)]
@@ -21,8 +21,8 @@ pub(crate) struct Sent {
 }
 
 impl LocalReply {
-    /// The answer as the gateway builds it. Envoy speaks gRPC to a gRPC client: status 200, the error in headers.
-    pub(crate) fn to(&self, dialect: Dialect, stream: &Stream) -> Sent {
+    /// The answer to this request as the gateway builds it. Envoy speaks gRPC to a gRPC client: status 200, the error in headers.
+    pub(crate) fn to(&self, dialect: Dialect, request: &Headers) -> Sent {
         let mut headers = self.headers.clone();
         let mut set = |name: &str, value: &[u8]| {
             if !headers
@@ -32,7 +32,7 @@ impl LocalReply {
                 headers.push((name.to_owned(), value.to_vec()));
             }
         };
-        if dialect == Dialect::Envoy && is_grpc(stream) {
+        if dialect == Dialect::Envoy && is_grpc(request) {
             let code = self
                 .grpc_status
                 .unwrap_or_else(|| grpc_status_of(self.status));
@@ -59,8 +59,8 @@ impl LocalReply {
     }
 }
 
-fn is_grpc(stream: &Stream) -> bool {
-    let kind = stream.request.get("content-type");
+fn is_grpc(request: &Headers) -> bool {
+    let kind = request.get("content-type");
     kind.is_some_and(|kind| kind == b"application/grpc" || kind.starts_with(b"application/grpc+"))
 }
 

@@ -1,12 +1,9 @@
-//! Starting a host, and what goes wrong on the way or later.
-
-use std::fmt;
+//! Settings of a host, and its start.
 
 use crate::Dialect;
 use crate::host::Host;
-use crate::instance::Failure;
-use crate::log::LogLine;
 use crate::module::Module;
+use crate::start_error::StartError;
 use crate::state::Shared;
 use portcullis_sim::Zone;
 
@@ -84,99 +81,9 @@ impl HostBuilder {
     }
 }
 
-/// Why the filter did not start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The gateway refused the module itself: an import it does not offer, an export it needs.
-    NotLoaded {
-        /// What was refused.
-        message: String,
-    },
-    /// `proxy_on_vm_start` or `proxy_on_configure` returned false.
-    Rejected {
-        /// What was logged during the start.
-        logs: Vec<LogLine>,
-    },
-    /// The module trapped.
-    Trapped {
-        /// The trap.
-        message: String,
-        /// A real gateway would have lost the worker process, again with each one that it starts in its place.
-        worker_crash: bool,
-        /// What was logged during the start.
-        logs: Vec<LogLine>,
-    },
-}
-
-impl StartError {
-    pub(crate) fn new(failure: Failure, logs: &[LogLine]) -> StartError {
-        let logs = logs.to_vec();
-        match failure {
-            Failure::NotLoaded(message) => StartError::NotLoaded { message },
-            Failure::Rejected => StartError::Rejected { logs },
-            Failure::Trapped(trap) => StartError::Trapped {
-                message: trap.to_string(),
-                worker_crash: trap.worker_crash,
-                logs,
-            },
-        }
-    }
-
-    /// What was logged during the start.
-    pub fn logs(&self) -> &[LogLine] {
-        match self {
-            StartError::NotLoaded { .. } => &[],
-            StartError::Rejected { logs } | StartError::Trapped { logs, .. } => logs,
-        }
+impl Host {
+    /// Settings for a new host.
+    pub fn builder(dialect: Dialect) -> HostBuilder {
+        HostBuilder::new(dialect)
     }
 }
-
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            StartError::NotLoaded { message } => write!(f, "the filter does not load: {message}"),
-            StartError::Rejected { .. } => f.write_str("the filter rejected its configuration"),
-            StartError::Trapped { message, .. } => write!(f, "the filter trapped: {message}"),
-        }?;
-        self.logs()
-            .iter()
-            .try_for_each(|line| write!(f, "\n  {line}"))
-    }
-}
-
-impl std::error::Error for StartError {}
-
-/// The end of an instance: the filter panicked, or did what the gateway does not forgive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trap {
-    /// The callback that ran.
-    pub callback: &'static str,
-    /// What went wrong.
-    pub message: String,
-    /// A real gateway would have lost the whole worker process.
-    pub worker_crash: bool,
-}
-
-impl Trap {
-    pub(crate) fn new(callback: &'static str, message: &str, worker_crash: bool) -> Trap {
-        Trap {
-            callback,
-            message: message.to_owned(),
-            worker_crash,
-        }
-    }
-}
-
-impl fmt::Display for Trap {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = if self.worker_crash {
-            "worker crash"
-        } else {
-            "trap"
-        };
-        write!(f, "{what} in {}: {}", self.callback, self.message)
-    }
-}
-
-impl std::error::Error for Trap {}

@@ -233,5 +233,4 @@ fn merge_enums(schema: &mut Map<String, Value>, keyword: &str) {
 }
 
 #[cfg(test)]
-#[path = "draft4_tests.rs"]
 mod tests;

@@ -12,31 +12,9 @@ use clap::ValueEnum;
 use super::Tally;
 use crate::command::{cargo, run, succeeded, tee};
 use crate::filters::FILTERS;
+use crate::packages::Packages;
 use crate::workspace::Workspace;
 use crate::{build, demo, docker, fuzz, load, schema, tools, wasm_target};
-
-/// What runs in a gateway, and is held to the strictest lints.
-const PRODUCT: &[&str] = &[
-    "portcullis-policy",
-    "portcullis-jwt-auth",
-    "portcullis-rate-limit",
-    "portcullis-circuit-breaker",
-    "portcullis-service-token",
-    "portcullis-message-signature",
-    "portcullis-service-token-verifier",
-    "portcullis-edge",
-    "portcullis-adapter",
-    "portcullis-driver",
-];
-
-/// What is free of any host, and can therefore be tested as Wasm without one.
-const PURE: &[&str] = &[
-    "portcullis-policy",
-    "portcullis-jwt-auth",
-    "portcullis-rate-limit",
-    "portcullis-circuit-breaker",
-    "portcullis-service-token",
-];
 
 /// A step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -194,7 +172,7 @@ fn clippy(workspace: &Workspace) -> Result<()> {
     let mut command = cargo(workspace);
     // Not the crates that these depend on: what only tests use is not held to the same lints.
     command.args(["clippy", "--no-deps", "--all-targets", "--all-features"]);
-    for package in PRODUCT {
+    for package in Packages::read(workspace)?.product() {
         command.args(["-p", package]);
     }
     run(command.args(["--", "-D", "warnings"]))
@@ -237,7 +215,7 @@ fn wasm(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     let runner = tools::wasm_bindgen_test_runner(workspace)?;
     let path = first_on_path(node.parent().unwrap_or(Path::new(".")))?;
     let mut failed = Vec::new();
-    for package in PURE {
+    for package in Packages::read(workspace)?.tested_as_wasm() {
         let mut command = cargo(workspace);
         command.args([
             "test",

@@ -6,19 +6,15 @@ use serde::Deserialize;
 /// What counts as a failure of the upstream.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct FailuresConfig {
     /// These statuses, when the upstream itself answered with them.
-    #[serde(default = "server_errors")]
     pub status: List<Bounded<400, 599, u16>>,
     /// These statuses of gRPC, when the upstream itself answered a gRPC request with them.
-    #[serde(default = "grpc_errors")]
     pub grpc_status: List<Bounded<1, 16, u8>>,
     /// A connection that could not be made, or that broke.
-    #[serde(default = "yes")]
     pub connection: bool,
     /// No answer in time.
-    #[serde(default = "yes")]
     pub timeout: bool,
 }
 
@@ -38,23 +34,11 @@ impl FailuresConfig {
 impl Default for FailuresConfig {
     fn default() -> Self {
         Self {
-            status: server_errors(),
-            grpc_status: grpc_errors(),
-            connection: yes(),
-            timeout: yes(),
+            status: List([500, 502, 503, 504].map(Bounded::new).to_vec()),
+            // `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL`, `UNAVAILABLE`.
+            grpc_status: List([4, 8, 13, 14].map(Bounded::new).to_vec()),
+            connection: true,
+            timeout: true,
         }
     }
-}
-
-fn server_errors() -> List<Bounded<400, 599, u16>> {
-    List([500, 502, 503, 504].map(Bounded::new).to_vec())
-}
-
-/// `DEADLINE_EXCEEDED`, `RESOURCE_EXHAUSTED`, `INTERNAL`, `UNAVAILABLE`.
-fn grpc_errors() -> List<Bounded<1, 16, u8>> {
-    List([4, 8, 13, 14].map(Bounded::new).to_vec())
-}
-
-const fn yes() -> bool {
-    true
 }

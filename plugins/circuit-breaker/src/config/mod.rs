@@ -30,7 +30,7 @@ pub struct Config {
     #[serde(default)]
     pub mode: Mode,
     /// What becomes of a request when the plugin itself fails.
-    #[serde(default = "allow")]
+    #[serde(default = "OnError::allow")]
     pub on_error: OnError,
 }
 
@@ -88,10 +88,10 @@ impl Config {
             return Err(ConfigError::at("breakers", rule));
         }
         let mut names = BTreeSet::new();
-        for (place, breaker) in breakers.iter().enumerate() {
+        for (index, breaker) in breakers.iter().enumerate() {
             if !names.insert(&breaker.name) {
                 return Err(ConfigError::at(
-                    format!("breakers[{place}].name"),
+                    format!("breakers[{index}].name"),
                     format!(
                         "{:?} is there twice; expected a name of its own for each breaker",
                         breaker.name.as_str()
@@ -100,7 +100,7 @@ impl Config {
             }
             breaker
                 .check()
-                .map_err(|error| error.within(&format!("breakers[{place}]")))?;
+                .map_err(|error| error.within(&format!("breakers[{index}]")))?;
         }
         Ok(())
     }
@@ -113,10 +113,6 @@ impl BreakerConfig {
         self.failures.check().map_err(of("failures"))?;
         self.open_for.check().map_err(of("open_for"))
     }
-}
-
-const fn allow() -> OnError {
-    OnError::Allow
 }
 
 #[cfg(test)]

@@ -6,35 +6,29 @@ use serde::Deserialize;
 /// How long a breaker stays open.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct OpenForConfig {
     /// From what opened it to the first probe, the first time.
-    #[serde(default = "half_a_minute")]
     pub initial: Duration,
     /// Each further time so many times as long, until it has been closed for as long as it was open.
-    #[serde(default = "once")]
     pub multiplier: Millionths<1_000_000, 100_000_000>,
     /// Never longer than this; five minutes, or `initial` where that is longer.
     pub max: Option<Duration>,
     /// Up to this share of the time is taken off it, by chance, so that several gateways do not come
     /// back together.
-    #[serde(default = "nothing")]
     pub jitter: Millionths<0, 1_000_000>,
 }
 
 /// How a breaker finds out whether it may close.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct HalfOpenConfig {
     /// How many requests may probe the upstream at a time.
-    #[serde(default = "one_probe")]
     pub probes: Bounded<1, 16, u8>,
     /// After how many probes that succeeded it closes.
-    #[serde(default = "one_success")]
     pub successes_to_close: Bounded<1, 1_000, u32>,
     /// After this another probe may go beside one that was not heard of yet.
-    #[serde(default = "lease")]
     pub probe_lease: Duration,
 }
 
@@ -55,7 +49,8 @@ pub enum Force {
 impl OpenForConfig {
     /// The longest time.
     pub(crate) fn longest(&self) -> Duration {
-        self.max.unwrap_or_else(|| self.initial.max(five_minutes()))
+        self.max
+            .unwrap_or_else(|| self.initial.max(Duration::from_secs(300)))
     }
 
     pub(super) fn check(&self) -> Result<(), ConfigError> {
@@ -72,10 +67,10 @@ impl OpenForConfig {
 impl Default for OpenForConfig {
     fn default() -> Self {
         Self {
-            initial: half_a_minute(),
-            multiplier: once(),
+            initial: Duration::from_secs(30),
+            multiplier: Millionths::new(1_000_000),
             max: None,
-            jitter: nothing(),
+            jitter: Millionths::new(0),
         }
     }
 }
@@ -83,39 +78,11 @@ impl Default for OpenForConfig {
 impl Default for HalfOpenConfig {
     fn default() -> Self {
         Self {
-            probes: one_probe(),
-            successes_to_close: one_success(),
-            probe_lease: lease(),
+            probes: Bounded::new(1),
+            successes_to_close: Bounded::new(1),
+            // Longer than `open_for`, and than the 15 s that Envoy waits for an upstream by default: one that hangs gets
+            // one probe.
+            probe_lease: Duration::from_secs(35),
         }
     }
-}
-
-const fn half_a_minute() -> Duration {
-    Duration::from_secs(30)
-}
-
-const fn five_minutes() -> Duration {
-    Duration::from_secs(300)
-}
-
-const fn once() -> Millionths<1_000_000, 100_000_000> {
-    Millionths::new(1_000_000)
-}
-
-const fn nothing() -> Millionths<0, 1_000_000> {
-    Millionths::new(0)
-}
-
-const fn one_probe() -> Bounded<1, 16, u8> {
-    Bounded::new(1)
-}
-
-const fn one_success() -> Bounded<1, 1_000, u32> {
-    Bounded::new(1)
-}
-
-/// Longer than `open_for`, and than the 15 s that Envoy waits for an upstream by default: one that
-/// hangs gets one probe.
-const fn lease() -> Duration {
-    Duration::from_secs(35)
 }

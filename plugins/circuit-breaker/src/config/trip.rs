@@ -48,7 +48,7 @@ pub struct SlowRatioConfig {
 /// A share that can be exceeded: less than 1.
 type Share = Millionths<0, 999_999>;
 
-/// Shorter windows would be filled by what workers have not told each other yet.
+/// Shorter windows would be filled by what workers have not reported to each other yet.
 const SHORTEST_WINDOW: Span = Span::from_secs(1);
 
 impl TripConfig {

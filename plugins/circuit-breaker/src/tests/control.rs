@@ -79,12 +79,12 @@ fn a_hold_is_over_when_its_time_is_and_what_was_before_goes_on() {
     assert_eq!(metric(&worker, "state.breaker.a"), 0);
     let until = worker.clock.read().unix_secs();
     let lines = worker.telemetry.lines();
-    let told: Vec<_> = lines
+    let reported: Vec<_> = lines
         .iter()
         .filter(|line| !line.contains("event=refused"))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
             &format!(
                 "plugin=circuit_breaker event=forced breaker=a to=open until={until} reason=control"

@@ -223,7 +223,7 @@ fn a_stream_that_breaks_off_later_is_a_failure_at_its_time() {
 /// Its client has it as a 200: nothing else tells of it.
 #[test]
 fn an_answer_that_breaks_off_after_its_head_is_told_of_whatever_counts_as_a_failure() {
-    let told = |worker: &Breaker| {
+    let reported = |worker: &Breaker| {
         let lines = worker.telemetry.lines().into_iter();
         let lines = lines.filter(|line| line.contains("event=broken_off"));
         (
@@ -257,14 +257,14 @@ fn an_answer_that_breaks_off_after_its_head_is_told_of_whatever_counts_as_a_fail
                 |cause| format!("plugin=circuit_breaker event=broken_off breaker=a cause={cause}");
             expected.extend(cause.map(line));
             assert_eq!(
-                told(&worker),
+                reported(&worker),
                 (expected.len() as u64, expected.clone()),
                 "{origin:?}"
             );
         }
         // Without a head it is an error that the client sees.
         worker.end(admitted(&worker), Origin::Reset);
-        assert_eq!(told(&worker).0, 3);
+        assert_eq!(reported(&worker).0, 3);
     }
 }
 

@@ -19,7 +19,7 @@ const CONFIG: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":
 #[derive(Clone, Debug)]
 enum Event {
     Ask,
-    /// The request that waits at this place (counted round) ends.
+    /// The request of this index among those that wait (counted round) ends.
     End(usize, How),
     Wait(Span),
 }
@@ -49,7 +49,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     ];
     let event = prop_oneof![
         5 => Just(Event::Ask),
-        4 => (any::<usize>(), how).prop_map(|(place, how)| Event::End(place, how)),
+        4 => (any::<usize>(), how).prop_map(|(index, how)| Event::End(index, how)),
         2 => (1_u64..6_000).prop_map(|millis| Event::Wait(Span::from_millis(millis))),
     ];
     proptest::collection::vec(event, 0..120)
@@ -73,9 +73,9 @@ enum State {
     Open {
         until: Timestamp,
     },
-    /// Who has each place, and until when.
+    /// Who has each permit, and until when.
     HalfOpen {
-        places: Vec<Option<(u64, Timestamp)>>,
+        leases: Vec<Option<(u64, Timestamp)>>,
         successes: u32,
     },
 }
@@ -97,9 +97,9 @@ impl Model {
 
     fn ask(&mut self) -> Option<Asked> {
         if matches!(self.state, State::Open { until } if self.now >= until) {
-            let places = vec![None; 16];
+            let leases = vec![None; 16];
             self.turn(State::HalfOpen {
-                places,
+                leases,
                 successes: 0,
             });
         }
@@ -107,13 +107,13 @@ impl Model {
         let probe = match &mut self.state {
             State::Closed { .. } => false,
             State::Open { .. } => return None,
-            State::HalfOpen { places, .. } => {
+            State::HalfOpen { leases, .. } => {
                 let is_out =
-                    |place: &Option<(u64, Timestamp)>| place.is_some_and(|(_, until)| now < until);
-                if places.iter().filter(|place| is_out(place)).count() >= PROBES {
+                    |lease: &Option<(u64, Timestamp)>| lease.is_some_and(|(_, until)| now < until);
+                if leases.iter().filter(|lease| is_out(lease)).count() >= PROBES {
                     return None;
                 }
-                let free = places.iter_mut().find(|place| !is_out(place)).unwrap();
+                let free = leases.iter_mut().find(|lease| !is_out(lease)).unwrap();
                 *free = Some((number, now.after(LEASE)));
                 true
             }
@@ -156,13 +156,13 @@ impl Model {
                 }
             },
             State::Open { .. } => unreachable!("nobody is admitted in an open epoch"),
-            State::HalfOpen { places, successes } => {
-                let mine = |place: &&mut Option<(u64, Timestamp)>| {
-                    place.is_some_and(|(number, _)| number == asked.number)
+            State::HalfOpen { leases, successes } => {
+                let mine = |lease: &&mut Option<(u64, Timestamp)>| {
+                    lease.is_some_and(|(number, _)| number == asked.number)
                 };
-                // Another may have its place, once its lease was over.
-                if let Some(place) = places.iter_mut().find(mine) {
-                    *place = None;
+                // Another may have its permit, once its lease was over.
+                if let Some(lease) = leases.iter_mut().find(mine) {
+                    *lease = None;
                 }
                 match success {
                     None => {}
@@ -251,9 +251,9 @@ fn play(dialect: Dialect, events: Vec<Event>) {
                 }
                 waiting.extend(asked.map(|asked| (asked, flow)));
             }
-            Event::End(place, how) => {
-                if let Some(place) = place.checked_rem(waiting.len()) {
-                    let (asked, flow) = waiting.swap_remove(place);
+            Event::End(index, how) => {
+                if let Some(index) = index.checked_rem(waiting.len()) {
+                    let (asked, flow) = waiting.swap_remove(index);
                     end(&worker, flow, how);
                     model.settle(asked, how);
                 }
@@ -270,11 +270,11 @@ fn play(dialect: Dialect, events: Vec<Event>) {
         .map(|outcome| metric(&worker, &format!("{outcome}.breaker.a")));
     assert_eq!(settled, model.settled);
     assert_eq!(metric(&worker, "admitted.breaker.a"), model.admitted);
-    let told: u64 = ["closed", "half_open", "open"]
+    let reported: u64 = ["closed", "half_open", "open"]
         .iter()
         .map(|to| metric(&worker, &format!("transitions.breaker.a.to.{to}")))
         .sum();
-    assert_eq!(told, model.transitions);
+    assert_eq!(reported, model.transitions);
 }
 
 proptest! {

@@ -98,8 +98,8 @@ fn good_ones_that_another_worker_tells_late_open_nothing() {
             answered(&workers[0], 503);
             answered(&workers[1 + millis % 2], 200);
             world.clock.advance(Span::from_millis(1));
-            for (place, worker) in workers.iter().enumerate() {
-                if millis % 50 == 17 * place {
+            for (index, worker) in workers.iter().enumerate() {
+                if millis % 50 == 17 * index {
                     worker.tick();
                 }
             }
@@ -254,7 +254,7 @@ fn a_slow_probe_does_not_close() {
 
 #[test]
 fn an_answer_of_somebody_else_makes_up_no_share() {
-    // Told with the head, or with the end.
+    // Reported with the head, or with the end.
     let ends: [fn(&Breaker, Flow); 2] = [
         |worker, mut flow| {
             worker.respond(&mut flow, 403, Origin::Gateway);

@@ -231,8 +231,8 @@ fn how_long_it_stays_open_is_drawn_where_there_is_a_jitter() {
             let worker: Breaker = world.worker_taking(&config, None, seed).unwrap();
             trip(&worker);
             let reply = refused(&worker, "/x");
-            let told = reply.headers.iter().find(|(name, _)| name == "retry-after");
-            told.unwrap().1.parse().unwrap()
+            let reported = reply.headers.iter().find(|(name, _)| name == "retry-after");
+            reported.unwrap().1.parse().unwrap()
         });
         waits.collect::<std::collections::BTreeSet<u64>>()
     };

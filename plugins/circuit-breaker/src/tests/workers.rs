@@ -15,7 +15,7 @@ fn half_open_admits_exactly_one_probe() {
         let world = World::new(dialect, seed);
         trip(&world.worker(ONE).unwrap());
         world.clock.advance(Span::from_secs(30));
-        let told = interleave(20, seed, |number, turns| {
+        let reported = interleave(20, seed, |number, turns| {
             let worker: Breaker = world
                 .worker_taking(ONE, Some(turns), number as u64)
                 .unwrap();
@@ -24,7 +24,7 @@ fn half_open_admits_exactly_one_probe() {
             assert_eq!(admitted, half_opened);
             admitted
         });
-        assert_eq!(told.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
+        assert_eq!(reported.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
     }
 }
 
@@ -36,7 +36,7 @@ fn no_failure_is_lost_and_one_worker_tells_of_the_trip() {
     );
     for (dialect, seed) in both_dialects() {
         let world = World::new(dialect, seed);
-        let told = interleave(20, seed, |number, turns| {
+        let reported = interleave(20, seed, |number, turns| {
             let worker: Breaker = world
                 .worker_taking(&config, Some(turns), number as u64)
                 .unwrap();
@@ -44,7 +44,7 @@ fn no_failure_is_lost_and_one_worker_tells_of_the_trip() {
             metric(&worker, "transitions.breaker.a.to.open")
         });
         let shown = state(&world.worker(&config).unwrap());
-        assert_eq!(told.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
+        assert_eq!(reported.iter().sum::<u64>(), 1, "{dialect:?} {seed}");
         assert_eq!(shown, r#"{"a":"open"}"#, "{dialect:?} {seed}");
     }
 }
@@ -101,12 +101,12 @@ fn with_any_interleaving_probes_are_bounded_and_transitions_are_told_once() {
             worker.telemetry.lines()
         });
         let lines = lines.concat();
-        let told = |reason: &str| lines.iter().filter(|line| line.contains(reason)).count();
-        let (tripped, relapsed) = (told("=consecutive_failures"), told("=probe_failed"));
-        let (probing, recovered) = (told("=open_time_over"), told("=probes_succeeded"));
+        let reported = |reason: &str| lines.iter().filter(|line| line.contains(reason)).count();
+        let (tripped, relapsed) = (reported("=consecutive_failures"), reported("=probe_failed"));
+        let (probing, recovered) = (reported("=open_time_over"), reported("=probes_succeeded"));
         let worker: Breaker = world.worker(config).unwrap();
         let now = ["closed", "half_open", "open"][metric(&worker, "state.breaker.a") as usize];
-        // Each transition leaves a state that another one, told by somebody, has led to.
+        // Each transition leaves a state that another one, reported by somebody, has led to.
         assert_eq!(tripped + relapsed, probing + usize::from(now == "open"));
         assert_eq!(
             probing,

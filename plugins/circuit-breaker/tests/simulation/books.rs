@@ -1,4 +1,4 @@
-//! What one worker is expected to have told: to the metrics, to the log, and to the other workers.
+//! What one worker is expected to have reported: to the metrics, to the log, and to the other workers.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,10 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_sim::Worker;
 
 use crate::generate::{Guard, Mode};
-use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
-use crate::outcome::{Outcome, Settled};
-use crate::request::Sent;
+use crate::op::{Effect, News, Op, Saw, Standing, Ticket, Transition, Verdict, Word};
+use crate::outcome::Settled;
+use crate::request::Drawn;
+use crate::rules::Outcome;
 use crate::window::Counts;
 
 /// Of one worker.
@@ -16,7 +17,7 @@ use crate::window::Counts;
 pub(crate) struct Books {
     metrics: BTreeMap<String, u64>,
     pub(crate) lines: Vec<String>,
-    /// Per breaker: what was settled and is not told yet, with its epoch.
+    /// Per breaker: what was settled and is not reported yet, with its epoch.
     untold: BTreeMap<String, Vec<(u64, Counts)>>,
     /// Per breaker: the last success that others may not know, with its epoch, and its number.
     heads: BTreeMap<String, ((u64, u64), u64)>,
@@ -56,12 +57,12 @@ fn metric(what: &str, breaker: &str) -> String {
     }
 }
 
-/// One of a breaker's metrics, as the worker told it.
-pub(crate) fn told(worker: &Worker<CircuitBreaker>, what: &str, breaker: &str) -> u64 {
+/// One of a breaker's metrics, as the worker reported it.
+pub(crate) fn reported(worker: &Worker<CircuitBreaker>, what: &str, breaker: &str) -> u64 {
     worker.telemetry.metric(&metric(what, breaker))
 }
 
-/// All failures of the plugin that the worker told of.
+/// All failures of the plugin that the worker reported.
 pub(crate) fn errors(worker: &Worker<CircuitBreaker>) -> u64 {
     let of = |reason| format!("circuit_breaker_errors.reason.{reason}");
     let all = ERRORS.iter();
@@ -92,7 +93,7 @@ impl Books {
             .insert(metric("state", &guard.name), gauge(state));
     }
 
-    pub(crate) fn refused(&mut self, guard: &Guard, sent: &Sent, reason: &str, after: u64) {
+    pub(crate) fn refused(&mut self, guard: &Guard, sent: &Drawn, reason: &str, after: u64) {
         let (event, what) = match guard.mode {
             Mode::Enforce => ("refused", "rejected"),
             Mode::Shadow | Mode::Off => ("shadow_refused", "shadow_rejected"),
@@ -117,7 +118,7 @@ impl Books {
     /// What a worker knows once an op is done.
     pub(crate) fn done(&mut self, guard: &Guard, op: &Op, effect: &Effect) {
         match (op, &effect.answer) {
-            (Op::Ask { .. }, Some(Answer::Pass(ticket))) => {
+            (Op::Ask { .. }, Some(Verdict::Pass(ticket))) => {
                 if let Standing::Plain { after_failures } = ticket.standing {
                     self.saw(guard, after_failures);
                 }
@@ -137,7 +138,7 @@ impl Books {
         self.saw.entry(guard.name.clone()).or_default().failures = failures;
     }
 
-    /// All that was known has been told.
+    /// All that was known has been reported.
     fn all_told(&mut self, guard: &Guard, saw: Saw) {
         self.heads.remove(&guard.name);
         self.saw.insert(guard.name.clone(), saw);
@@ -200,7 +201,7 @@ impl Books {
     }
 
     /// Counts a request that is settled; says what that may change at once. Those that are fine are
-    /// told with the next failure, or tick.
+    /// reported with the next failure, or tick.
     pub(crate) fn settle(
         &mut self,
         guard: &Guard,
@@ -245,7 +246,7 @@ impl Books {
                 failed > 0 || (slow && guard.settings.has_ratio())
             }
         };
-        // Who breaks off is not told to be a success.
+        // Who breaks off is not reported to be a success.
         if let (Outcome::Failure(_), Word::Remembered(number)) = (outcome, ticket.word)
             && (self.heads.get(&guard.name)).is_some_and(|(_, last)| *last == number)
         {
@@ -257,7 +258,7 @@ impl Books {
             outcome,
             slow,
             news: News {
-                told: Some((ticket.epoch, self.take(guard, ticket.epoch))),
+                reported: Some((ticket.epoch, self.take(guard, ticket.epoch))),
                 head: self.heads.get(&guard.name).map(|(head, _)| *head),
             },
         })
@@ -272,16 +273,16 @@ impl Books {
         }
     }
 
-    /// What is told with a tick.
+    /// What is reported with a tick.
     pub(crate) fn tick(&mut self, guard: &Guard) -> Option<Op> {
         let untold = self.untold.get(&guard.name);
         let epoch = untold.and_then(|untold| untold.iter().map(|(epoch, _)| *epoch).max());
-        let told = epoch.map(|epoch| (epoch, self.take(guard, epoch)));
+        let reported = epoch.map(|epoch| (epoch, self.take(guard, epoch)));
         self.untold.remove(&guard.name);
         let head = self.heads.get(&guard.name).map(|(head, _)| *head);
         let suspects = self.saw.get(&guard.name).is_some_and(|saw| saw.suspicion);
-        let has_news = told.is_some() || head.is_some() || suspects;
-        has_news.then_some(Op::Tell(News { told, head }))
+        let has_news = reported.is_some() || head.is_some() || suspects;
+        has_news.then_some(Op::Tell(News { reported, head }))
     }
 
     fn take(&mut self, guard: &Guard, of: u64) -> Counts {
@@ -292,7 +293,7 @@ impl Books {
         taken
     }
 
-    /// Compares all metrics with what the worker told.
+    /// Compares all metrics with what the worker reported.
     pub(crate) fn check(&self, worker: &Worker<CircuitBreaker>, guards: &[Guard]) {
         self.compare(worker, guards, &OF_A_BREAKER);
     }

@@ -5,16 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Policy as _, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World, telling};
 
-use crate::books::told;
+use crate::books::reported;
 use crate::gateway::{self, Gateway};
 use crate::generate::{Guard, MILLI, Plugin, settings};
 use crate::play::{Fault, Play};
 use crate::reference::{Breaker, State};
-use crate::request::{Sent, Step, steps};
-use crate::schedules::{ANYTHING, Draw, STEPS};
-use crate::sequential::telling;
+use crate::request::{Drawn, Step, steps};
+use crate::schedules::{ANYTHING, STEPS};
 
 const DAY: u64 = 86_400_000 * MILLI;
 
@@ -69,7 +68,7 @@ impl Real {
         play.set_clock(next);
     }
 
-    /// A permit is known by its place and the end of its lease. So two requests could have the same
+    /// A permit is known by its index and the end of its lease. So two requests could have the same
     /// one if the clock were set back by more than a lease and then came upon a reading again to the
     /// nanosecond: the one way in which a request can pass for another, known and left out.
     fn unspent(&self, mut reading: u64) -> u64 {
@@ -104,7 +103,7 @@ impl Real {
         let (before, now) = (play.breakers[0].clone(), play.now());
         self.readings.insert(now);
         let lease = play.plugin.guards[0].settings.lease;
-        let refused = play.ask(draw, Sent::draw(draw), worker, Fault::default());
+        let refused = play.ask(draw, Drawn::draw(draw), worker, Fault::default());
         match (&before.state, refused) {
             (State::Open { .. }, Some(reason)) => {
                 assert_eq!(reason, "open");
@@ -144,8 +143,8 @@ impl Real {
 /// come of the request that had it, whose lease then begins anew.
 fn whole(breaker: &Breaker) -> usize {
     match &breaker.state {
-        State::HalfOpen { places, .. } => {
-            places.iter().flatten().filter(|place| place.whole).count()
+        State::HalfOpen { leases, .. } => {
+            leases.iter().flatten().filter(|lease| lease.whole).count()
         }
         State::Closed { .. } | State::Open { .. } => 0,
     }
@@ -181,8 +180,8 @@ fn a_clock_that_is_set_shuts_nobody_out_for_longer_and_admits_nobody_early() {
                     4..=7 => real.ask(&draw, &mut play, worker),
                     _ => {
                         if let Some(last) = play.flying.len().checked_sub(1) {
-                            let place = draw.between(0, last as u64) as usize;
-                            play.step(place, Fault::default());
+                            let index = draw.between(0, last as u64) as usize;
+                            play.step(index, Fault::default());
                         }
                     }
                 }
@@ -221,7 +220,7 @@ fn a_clock_that_shows_anything_panics_nothing_and_each_request_is_settled_once()
         for _ in 0..80 {
             let now = anything(&draw, world.clock.read().unix_nanos());
             world.clock.set(Timestamp::from_unix_nanos(now));
-            let (sent, ports) = (Sent::draw(&draw), worker.ports());
+            let (sent, ports) = (Drawn::draw(&draw), worker.ports());
             match draw.between(0, 9) {
                 0..=4 => {
                     let (reply, flow) = gateway::ask(&worker.policy, &sent, &ports);
@@ -251,7 +250,7 @@ fn a_clock_that_shows_anything_panics_nothing_and_each_request_is_settled_once()
                 gateway::play(&worker.policy, &mut flow, &step, &worker.ports());
             }
         }
-        let of = |what: &str| told(&worker, what, "one");
+        let of = |what: &str| reported(&worker, what, "one");
         let settled = of("successes") + of("failures") + of("ignored");
         assert_eq!(of("admitted"), settled, "{}", plugin.json());
     });

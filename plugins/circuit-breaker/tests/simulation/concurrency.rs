@@ -6,16 +6,16 @@ use std::sync::Mutex;
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Counter, Gauge, LogLine, Policy as _, Ports, Telemetry, Timestamp};
-use portcullis_sim::{Dialect, Turns, VirtualClock, World, interleave};
+use portcullis_sim::{Dialect, Draw, Turns, VirtualClock, World, interleave};
 
 use crate::books::Books;
 use crate::court::{Court, Trial};
 use crate::gateway::{self, Gateway, Watched, Witness};
 use crate::generate::{Guard, MILLI, Plugin, settings};
-use crate::op::{Answer, Effect, Op, Standing, Word};
+use crate::op::{Effect, Op, Standing, Verdict, Word};
 use crate::outcome::{Case, Heard};
-use crate::request::{Sent, Step, steps};
-use crate::schedules::{Draw, INTERLEAVED};
+use crate::request::{Drawn, Step, steps};
+use crate::schedules::INTERLEAVED;
 use crate::status::Watcher;
 use crate::sums::{STATES, Sums};
 
@@ -76,7 +76,7 @@ struct Actor<'a> {
 struct Flying {
     request: u64,
     flow: Flow,
-    sent: Sent,
+    sent: Drawn,
     case: Case,
     steps: std::collections::VecDeque<Step>,
 }
@@ -198,7 +198,7 @@ impl<'a> Actor<'a> {
     fn ask(&mut self) {
         self.asked += 1;
         let request = self.asked * 100 + self.me as u64;
-        let (sent, now) = (Sent::draw(&self.draw), self.begin());
+        let (sent, now) = (Drawn::draw(&self.draw), self.begin());
         let whole = !sent.has_body;
         let op = Op::Ask { request, whole };
         let ((reply, flow), effect, states) = self.call(Some(op.clone()), now, |ports| {
@@ -207,7 +207,7 @@ impl<'a> Actor<'a> {
         let guard = self.scene.guard();
         self.note(Some(&op), &effect);
         match (&reply, effect.answer) {
-            (None, Some(Answer::Pass(ticket))) => {
+            (None, Some(Verdict::Pass(ticket))) => {
                 self.books.count("admitted", &guard.name);
                 assert!(states.iter().any(|state| *state != "open"), "{states:?}");
                 self.flying.push(Flying {
@@ -218,7 +218,7 @@ impl<'a> Actor<'a> {
                     steps: steps(&self.draw, self.scene.dialect, &sent),
                 });
             }
-            (Some(reply), Some(Answer::Refuse(reason, after))) => {
+            (Some(reply), Some(Verdict::Refuse(reason, after))) => {
                 self.books.refused(guard, &sent, reason, after);
                 assert!(gateway::is_reply(reply, &sent, "circuit-open", Some(after)));
                 assert!(states.iter().any(|state| *state != "closed"), "{states:?}");
@@ -228,14 +228,14 @@ impl<'a> Actor<'a> {
         self.end();
     }
 
-    /// Ends a callback: all that it told is known by now.
+    /// Ends a callback: all that it reported is known by now.
     fn end(&self) {
         self.scene.readings.lock().unwrap()[self.me] = u64::MAX;
         assert_eq!(self.worker.telemetry.lines(), self.books.lines);
     }
 
-    fn step(&mut self, place: usize) {
-        let mut flying = self.flying.swap_remove(place);
+    fn step(&mut self, index: usize) {
+        let mut flying = self.flying.swap_remove(index);
         let (step, now) = (flying.steps.pop_front().unwrap(), self.begin());
         let guard = self.scene.guard();
         let grpc = flying.sent.speaks_grpc;
@@ -321,7 +321,7 @@ fn every_change_of_interleaved_workers_is_one_of_the_reference() {
         let sums = sums.into_iter().fold(Sums::default(), Sums::and);
         let about = (scene.dialect, scene.plugin.json());
         assert_eq!(sums.admitted, sums.settled, "{about:?}");
-        // Each transition is told once: it was counted, and it was logged.
+        // Each transition is reported once: it was counted, and it was logged.
         let record = scene.court.record();
         let entered = Sums::entered(&record.states(1));
         assert_eq!(sums.to, entered, "{about:?}");

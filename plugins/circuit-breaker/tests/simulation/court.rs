@@ -33,7 +33,7 @@ pub(crate) struct Trial<'a> {
     pub(crate) now: u64,
     /// By the world's, which may have moved on.
     pub(crate) world: &'a dyn Fn() -> u64,
-    /// What it was shown last: the place in the history.
+    /// What it was shown last: its index in the history.
     pub(crate) read: Option<usize>,
     /// Where in the history it began.
     pub(crate) began: usize,
@@ -63,7 +63,7 @@ impl Record {
         &self.history[self.history.len() - 1]
     }
 
-    /// The states that it had from a place in the history on.
+    /// The states that it had from an index in the history on.
     pub(crate) fn states(&self, from: usize) -> Vec<&'static str> {
         self.history[from - 1..]
             .iter()

@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Policy as _, Ports, Timestamp};
-use portcullis_sim::{Dialect, VirtualClock, World, interleave};
+use portcullis_sim::{Dialect, Draw, Part, VirtualClock, World, interleave};
 
-use crate::books::{errors, told};
+use crate::books::{errors, reported};
 use crate::gateway::{self, Gateway, Watched, Witness};
 use crate::generate::{Guard, LONGEST_WINDOW, MILLI, Plugin, settings};
-use crate::request::{Sent, Step, steps};
-use crate::schedules::{Draw, LOST, Part, TORN};
+use crate::request::{Drawn, Step, steps};
+use crate::schedules::{LOST, TORN};
 use crate::status::Watcher;
 use crate::sums::Sums;
 
@@ -102,8 +102,8 @@ impl Scene {
             for _ in 0..draw.between(10, 20) {
                 match draw.between(0, 11) {
                     0..=4 => {
-                        let sent = Sent::draw(&draw);
-                        let of = |what| told(&worker, what, "one");
+                        let sent = Drawn::draw(&draw);
+                        let of = |what| reported(&worker, what, "one");
                         let before = (of("admitted"), of("rejected"), errors(&worker));
                         let mut asked = None;
                         call(&mut |ports| {

@@ -6,7 +6,7 @@ use portcullis_sim::{Dialect, World};
 use crate::gateway::Gateway;
 use crate::status::Watcher;
 
-/// Being slow is told at once, when the stream has ended; the success was one when its head came.
+/// Being slow is reported at once, when the stream has ended; the success was one when its head came.
 #[test]
 fn a_slow_success_ends_failures_by_its_head_and_not_by_its_end() {
     let config = r#"{"breakers":[{"name":"one","trip":{"consecutive_failures":2,

@@ -10,7 +10,7 @@ use portcullis_policy::{
 };
 use portcullis_sim::Worker;
 
-use crate::request::{Sent, Step};
+use crate::request::{Drawn, Step};
 
 pub(crate) type Gateway = Worker<CircuitBreaker>;
 
@@ -100,7 +100,7 @@ impl PeerAddress for NoPeer {
 /// Sends a request; the reply where it does not pass.
 pub(crate) fn ask(
     policy: &CircuitBreaker,
-    sent: &Sent,
+    sent: &Drawn,
     ports: &Ports<'_>,
 ) -> (Option<LocalReply>, Flow) {
     let headers = Headers::from_pairs(sent.headers());
@@ -125,7 +125,7 @@ pub(crate) fn play(policy: &CircuitBreaker, flow: &mut Flow, step: &Step, ports:
 /// Compares a reply with the problem that is expected, and its `Retry-After`.
 pub(crate) fn check_reply(
     reply: &Option<LocalReply>,
-    sent: &Sent,
+    sent: &Drawn,
     expected: Option<(&str, Option<u64>)>,
 ) {
     match (reply, expected) {
@@ -141,7 +141,7 @@ pub(crate) fn check_reply(
 /// Whether a reply is the problem of this kind, in the client's protocol, with this `Retry-After`.
 pub(crate) fn is_reply(
     reply: &LocalReply,
-    sent: &Sent,
+    sent: &Drawn,
     kind: &str,
     retry_after: Option<u64>,
 ) -> bool {

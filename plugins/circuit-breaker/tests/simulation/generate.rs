@@ -1,8 +1,9 @@
 //! Random configurations, each as JSON for the product and as plain values for the reference.
 
-use crate::outcome::Rules;
+use portcullis_sim::Draw;
+
 use crate::reference::Settings;
-use crate::schedules::Draw;
+use crate::rules::Rules;
 use crate::window::Ratio;
 
 pub(crate) const MILLI: u64 = 1_000_000;
@@ -136,14 +137,14 @@ impl Guard {
         }
     }
 
-    fn draw(draw: &Draw, place: u64, plugin: Mode) -> Self {
+    fn draw(draw: &Draw, index: u64, plugin: Mode) -> Self {
         let own_mode = match draw.between(0, 19) {
             0 => Mode::Off,
             1..=3 => Mode::Shadow,
             _ => Mode::Enforce,
         };
         Self {
-            name: format!("breaker_{place}"),
+            name: format!("breaker_{index}"),
             prefix: draw.of(&[None, None, Some("/a"), Some("/b")]),
             mode: own_mode.max(plugin),
             own_mode,
@@ -228,9 +229,9 @@ impl Plugin {
             0 => Mode::Shadow,
             _ => Mode::Enforce,
         };
-        let places = draw.of(&[1, 1, 2, 3]);
+        let guards = draw.of(&[1, 1, 2, 3]);
         Self {
-            guards: (0..places).map(|at| Guard::draw(draw, at, mode)).collect(),
+            guards: (0..guards).map(|at| Guard::draw(draw, at, mode)).collect(),
             mode,
             denies: draw.once_in(2),
         }

@@ -4,14 +4,14 @@
 
 use portcullis_circuit_breaker::Flow;
 use portcullis_policy::{Origin, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World};
 
 use crate::gateway::Gateway;
 use crate::generate::MILLI;
-use crate::schedules::{Draw, KNOWLEDGE};
+use crate::schedules::KNOWLEDGE;
 use crate::window::{Counts, Ratio, Window};
 
-/// In which every worker has told what it knew before.
+/// In which every worker has reported what it knew before.
 const TICK: u64 = 50 * MILLI;
 /// After which a share that is exceeded is so for certain.
 const CERTAIN: u64 = 100 * MILLI;
@@ -54,15 +54,15 @@ impl Truth {
     fn in_a_row(&self, until: u64) -> u64 {
         let mut heads = self.heads.clone();
         for broken in &self.broken {
-            let place = heads.iter().position(|head| head == broken).unwrap();
-            heads.swap_remove(place);
+            let index = heads.iter().position(|head| head == broken).unwrap();
+            heads.swap_remove(index);
         }
         let heads = heads.into_iter().filter(|head| *head <= until);
         let last = heads.max().unwrap_or_default();
         self.failures.iter().filter(|at| **at >= last).count() as u64
     }
 
-    /// Failures after every worker has told of the last success, of which none is missed.
+    /// Failures after every worker has reported the last success, of which none is missed.
     fn for_certain(&self) -> u64 {
         let last = self.heads.iter().max().map_or(0, |last| last + TICK);
         self.failures.iter().filter(|at| **at > last).count() as u64
@@ -81,7 +81,7 @@ impl Truth {
 
     fn look(&mut self, ratio: &Ratio, now: u64) {
         let seen = self.window.seen(ratio, now);
-        // What is told late leaves the window late, too, and may bring the minimum until then.
+        // What is reported late leaves the window late, too, and may bring the minimum until then.
         let oldest = now - WINDOW - TICK;
         let known = self.settled.iter().filter(|at| **at >= oldest).count() as u64;
         let any = Ratio {
@@ -170,8 +170,8 @@ impl Play {
     }
 
     /// A head comes, or a stream ends; `fails`: as a failure.
-    fn step(&mut self, place: usize, fails: bool) {
-        let mut flying = self.flying.swap_remove(place);
+    fn step(&mut self, index: usize, fails: bool) {
+        let mut flying = self.flying.swap_remove(index);
         let (worker, now) = (&self.workers[flying.worker], self.now());
         let failed = |truth: &mut Truth, ratio: &Ratio| {
             truth.failures.push(now);
@@ -252,8 +252,8 @@ fn what_is_known_late_opens_nothing_and_delays_no_longer_than_its_bound() {
                     0..=3 => play.ask(draw.between(0, last) as usize),
                     4..=7 => {
                         if let Some(most) = play.flying.len().checked_sub(1) {
-                            let place = draw.between(0, most as u64) as usize;
-                            play.step(place, draw.between(1, 100) <= sick);
+                            let index = draw.between(0, most as u64) as usize;
+                            play.step(index, draw.between(1, 100) <= sick);
                         }
                     }
                     _ => play.pass(draw.between(1, 12_000) * MILLI / 1_000),
@@ -274,8 +274,8 @@ fn what_is_known_late_opens_nothing_and_delays_no_longer_than_its_bound() {
                 return;
             }
             play.ask(round % play.workers.len());
-            if let Some(place) = play.flying.len().checked_sub(1) {
-                play.step(place, true);
+            if let Some(index) = play.flying.len().checked_sub(1) {
+                play.step(index, true);
             }
             play.pass(20 * MILLI);
         }

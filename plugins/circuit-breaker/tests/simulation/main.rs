@@ -1,6 +1,6 @@
 //! `circuit_breaker` in the simulator: over random configurations, callbacks, clocks, workers and
-//! faults it does what an exact state machine written for clarity does. See `schedules` for how
-//! many are tried and how one is tried again.
+//! faults it does what an exact state machine written for clarity does. See `schedules` of
+//! `portcullis_sim` for how many are tried and how one is tried again.
 
 #![allow(
     clippy::arithmetic_side_effects,
@@ -36,6 +36,8 @@ mod play;
 mod reference;
 #[cfg(test)]
 mod request;
+#[cfg(test)]
+mod rules;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]

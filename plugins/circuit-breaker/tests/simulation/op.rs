@@ -1,6 +1,6 @@
 //! What may change a breaker, and what it did.
 
-use crate::outcome::Outcome;
+use crate::rules::Outcome;
 use crate::window::Counts;
 
 /// What an admitted request keeps.
@@ -43,9 +43,9 @@ pub(crate) enum Op {
     Ask { request: u64, whole: bool },
     /// The body of a probe's request has come.
     Confirm { request: u64, epoch: u64 },
-    /// The head of a success, of which failures that are on record are told at once.
+    /// The head of a success, of which failures that are on record are reported at once.
     Succeed { epoch: u64 },
-    /// A request is settled; `news` are told with it.
+    /// A request is settled; `news` are reported with it.
     Settle {
         request: u64,
         ticket: Ticket,
@@ -61,7 +61,7 @@ pub(crate) enum Op {
 /// epoch.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct News {
-    pub(crate) told: Option<(u64, Counts)>,
+    pub(crate) reported: Option<(u64, Counts)>,
     pub(crate) head: Option<(u64, u64)>,
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct News {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Effect {
     /// To a request.
-    pub(crate) answer: Option<Answer>,
+    pub(crate) answer: Option<Verdict>,
     /// Whether anything is other than before.
     pub(crate) stores: bool,
     pub(crate) transition: Option<Transition>,
@@ -88,7 +88,7 @@ pub(crate) struct Saw {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Answer {
+pub(crate) enum Verdict {
     Pass(Ticket),
     /// Why not, and after how many seconds the next one may try.
     Refuse(&'static str, u64),

@@ -4,16 +4,16 @@ use std::collections::VecDeque;
 
 use portcullis_circuit_breaker::{CircuitBreaker, Flow};
 use portcullis_policy::{Policy as _, Ports, Timestamp};
-use portcullis_sim::{Dialect, World};
+use portcullis_sim::{Dialect, Draw, World};
 
 use crate::books::Books;
 use crate::gateway::{self, Faulty, Gateway, Nobody, Watched};
 use crate::generate::{Force, Guard, Mode, Plugin};
-use crate::op::{Answer, Effect, Op, Standing, Ticket, Word};
-use crate::outcome::{Case, Heard, Outcome, Settled};
+use crate::op::{Effect, Op, Standing, Ticket, Verdict, Word};
+use crate::outcome::{Case, Heard, Settled};
 use crate::reference::{Breaker, State};
-use crate::request::{Sent, Step, steps};
-use crate::schedules::Draw;
+use crate::request::{Drawn, Step, steps};
+use crate::rules::Outcome;
 use crate::status::{self, Watcher};
 
 pub(crate) struct Play {
@@ -34,8 +34,8 @@ pub(crate) struct Flying {
     worker: usize,
     request: u64,
     flow: Flow,
-    sent: Sent,
-    /// By the places of the breakers that admitted it.
+    sent: Drawn,
+    /// By the indices of the breakers that admitted it.
     cases: Vec<(usize, Case)>,
     steps: VecDeque<Step>,
 }
@@ -134,16 +134,16 @@ impl Play {
     }
 
     /// What the reference makes of it, and tells.
-    fn apply(&mut self, turn: &Turn, place: usize, op: &Op) -> Done {
+    fn apply(&mut self, turn: &Turn, index: usize, op: &Op) -> Done {
         let now = self.now();
-        let (guard, breaker) = (&self.plugin.guards[place], &mut self.breakers[place]);
+        let (guard, breaker) = (&self.plugin.guards[index], &mut self.breakers[index]);
         let books = &mut self.books[turn.worker];
         // A closed breaker needs no clock to let a request pass.
         let untimed = matches!(
             (op, &breaker.state),
             (Op::Ask { .. }, State::Closed { .. }) | (Op::Succeed { .. }, _)
         );
-        let reason = match (turn.lost[place], turn.has_clock || untimed) {
+        let reason = match (turn.lost[index], turn.has_clock || untimed) {
             (true, _) => Some("store_unavailable"),
             (false, false) => Some("clock_unavailable"),
             (false, true) => None,
@@ -161,11 +161,11 @@ impl Play {
         Ok(effect)
     }
 
-    fn settle(&mut self, turn: &Turn, place: usize, request: u64, ticket: Ticket, how: Settled) {
-        let guard = &self.plugin.guards[place];
+    fn settle(&mut self, turn: &Turn, index: usize, request: u64, ticket: Ticket, how: Settled) {
+        let guard = &self.plugin.guards[index];
         if let Some(op) = self.books[turn.worker].settle(guard, request, ticket, how) {
             // What can't be done is counted, and lost.
-            let _ = self.apply(turn, place, &op);
+            let _ = self.apply(turn, index, &op);
         }
     }
 
@@ -173,7 +173,7 @@ impl Play {
     pub(crate) fn ask(
         &mut self,
         draw: &Draw,
-        sent: Sent,
+        sent: Drawn,
         worker: usize,
         fault: Fault,
     ) -> Option<&'static str> {
@@ -184,20 +184,20 @@ impl Play {
         let (request, now) = (self.asked, self.now());
         let mut cases: Vec<(usize, Case)> = Vec::new();
         let mut refused: Option<(&'static str, &str, Option<u64>)> = None;
-        for place in 0..self.plugin.guards.len() {
-            let guard = self.plugin.guards[place].clone();
+        for index in 0..self.plugin.guards.len() {
+            let guard = self.plugin.guards[index].clone();
             if !guard.guards(sent.path) {
                 continue;
             }
-            let answer = self.answer(&turn, &guard, place, request, !sent.has_body);
+            let answer = self.answer(&turn, &guard, index, request, !sent.has_body);
             let books = &mut self.books[worker];
             match answer {
-                Ok(Answer::Pass(ticket)) => {
+                Ok(Verdict::Pass(ticket)) => {
                     books.count("admitted", &guard.name);
                     let started = turn.has_clock.then_some(now);
-                    cases.push((place, Case::new(ticket, started, !sent.has_body)));
+                    cases.push((index, Case::new(ticket, started, !sent.has_body)));
                 }
-                Ok(Answer::Refuse(reason, after)) => {
+                Ok(Verdict::Refuse(reason, after)) => {
                     books.refused(&guard, &sent, reason, after);
                     refused = Some((reason, "circuit-open", Some(after)));
                 }
@@ -222,8 +222,8 @@ impl Play {
                 slow: false,
                 broke: None,
             };
-            for (place, case) in cases.drain(..) {
-                self.settle(&turn, place, request, case.ticket, nothing);
+            for (index, case) in cases.drain(..) {
+                self.settle(&turn, index, request, case.ticket, nothing);
             }
         }
         self.flying.push(Flying {
@@ -242,27 +242,29 @@ impl Play {
         &mut self,
         turn: &Turn,
         guard: &Guard,
-        place: usize,
+        index: usize,
         request: u64,
         whole: bool,
-    ) -> Result<Answer, &'static str> {
+    ) -> Result<Verdict, &'static str> {
         Ok(match guard.force {
-            Force::Open => Answer::Refuse("forced", guard.settings.initial.div_ceil(1_000_000_000)),
-            Force::Closed => Answer::Pass(Ticket {
+            Force::Open => {
+                Verdict::Refuse("forced", guard.settings.initial.div_ceil(1_000_000_000))
+            }
+            Force::Closed => Verdict::Pass(Ticket {
                 epoch: 0,
                 standing: Standing::Forced,
                 word: Word::None,
             }),
             Force::None => {
-                let effect = self.apply(turn, place, &Op::Ask { request, whole })?;
+                let effect = self.apply(turn, index, &Op::Ask { request, whole })?;
                 effect.answer.unwrap()
             }
         })
     }
 
     /// The next callback of a request that flies.
-    pub(crate) fn step(&mut self, place: usize, fault: Fault) {
-        let mut flying = self.flying.swap_remove(place);
+    pub(crate) fn step(&mut self, index: usize, fault: Fault) {
+        let mut flying = self.flying.swap_remove(index);
         let step = flying.steps.pop_front().unwrap();
         let worker = flying.worker;
         let flow = &mut flying.flow;
@@ -271,27 +273,27 @@ impl Play {
         });
         let now = turn.has_clock.then(|| self.now());
         let (grpc, dialect) = (flying.sent.speaks_grpc, self.dialect);
-        for (place, case) in &mut flying.cases {
-            let guard = self.plugin.guards[*place].clone();
+        for (index, case) in &mut flying.cases {
+            let guard = self.plugin.guards[*index].clone();
             let failing = self.books[worker].knows_failures(&guard);
             match case.hear(&guard, &step, grpc, now, dialect, failing) {
                 Heard::Nothing => {}
                 Heard::Success => {
                     if let Some(op) = self.books[worker].head(&guard, &mut case.ticket, now)
-                        && let Ok(effect) = self.apply(&turn, *place, &op)
+                        && let Ok(effect) = self.apply(&turn, *index, &op)
                     {
                         case.ticket.word = effect.ended.map_or(Word::None, Word::Ended);
                     }
                 }
                 Heard::Body => {
                     let (request, epoch) = (flying.request, case.ticket.epoch);
-                    let done = self.apply(&turn, *place, &Op::Confirm { request, epoch });
+                    let done = self.apply(&turn, *index, &Op::Confirm { request, epoch });
                     if done.is_ok_and(|effect| effect.lost) {
                         case.ticket.standing = Standing::Lost;
                     }
                 }
                 Heard::Settled(settled) => {
-                    self.settle(&turn, *place, flying.request, case.ticket, settled);
+                    self.settle(&turn, *index, flying.request, case.ticket, settled);
                 }
             }
         }
@@ -305,10 +307,10 @@ impl Play {
 
     pub(crate) fn tick(&mut self, worker: usize, fault: Fault) {
         let ((), turn) = self.call(worker, fault, CircuitBreaker::on_tick);
-        for place in 0..self.plugin.guards.len() {
-            let guard = &self.plugin.guards[place];
+        for index in 0..self.plugin.guards.len() {
+            let guard = &self.plugin.guards[index];
             if let Some(op) = self.books[worker].tick(guard) {
-                let _ = self.apply(&turn, place, &op);
+                let _ = self.apply(&turn, index, &op);
             }
         }
         self.check_lines(worker);
@@ -321,8 +323,8 @@ impl Play {
         for (guard, breaker) in self.plugin.guards.iter().zip(&self.breakers) {
             match &breaker.state {
                 State::Open { until, .. } => moments.push(*until),
-                State::HalfOpen { places, .. } => {
-                    moments.extend(places.iter().flatten().map(|place| place.until));
+                State::HalfOpen { leases, .. } => {
+                    moments.extend(leases.iter().flatten().map(|lease| lease.until));
                 }
                 State::Closed { .. } => {
                     moments.extend(breaker.since.map(|since| since + breaker.last));
@@ -348,8 +350,8 @@ impl Play {
     }
 
     fn check_lines(&self, worker: usize) {
-        let told = self.workers[worker].telemetry.lines();
-        assert_eq!(told, self.books[worker].lines, "worker {worker}");
+        let reported = self.workers[worker].telemetry.lines();
+        assert_eq!(reported, self.books[worker].lines, "worker {worker}");
     }
 
     /// Ends what flies, and compares all that was counted.

@@ -4,8 +4,8 @@
 //! `slowCallRateThreshold`), failures in a row open it too, and the first probe that failed or was
 //! slow opens it again (`permittedNumberOfCallsInHalfOpenState` probes at a time).
 
-use crate::op::{Answer, Effect, News, Op, Saw, Standing, Ticket, Transition, Word};
-use crate::outcome::Outcome;
+use crate::op::{Effect, News, Op, Saw, Standing, Ticket, Transition, Verdict, Word};
+use crate::rules::Outcome;
 use crate::window::{Counts, Ratio, Window};
 
 /// What a breaker is set to. Times are in nanoseconds.
@@ -50,9 +50,9 @@ pub(crate) enum State {
         reason: &'static str,
     },
     HalfOpen {
-        places: Vec<Option<Place>>,
+        leases: Vec<Option<Lease>>,
         successes: u64,
-        /// Probes that have come whole: they are heard, whoever has their places.
+        /// Probes that have come whole: they are heard, whoever has their permits.
         whole: Vec<u64>,
         /// When takeovers by unfinished requests were, those that still count.
         crowd: u64,
@@ -61,13 +61,13 @@ pub(crate) enum State {
 
 /// A permit: whose it is, until when, and whether that request is whole.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Place {
+pub(crate) struct Lease {
     pub(crate) request: u64,
     pub(crate) until: u64,
     pub(crate) whole: bool,
 }
 
-/// When the failures came that are in a row: all that is told of a success goes by these. The dates
+/// When the failures came that are in a row: all that is reported of a success goes by these. The dates
 /// are the clock's, which may have been set back.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Row {
@@ -81,7 +81,7 @@ pub(crate) struct Row {
 }
 
 impl Row {
-    /// A success at `head` is told at `now`. Those before it are no longer in the row; of those after
+    /// A success at `head` is reported at `now`. Those before it are no longer in the row; of those after
     /// it the last is for certain. Only where the clock went on all the time is a success that is
     /// dated before all of them certain to have come before them.
     fn tell(&mut self, head: u64, now: u64) {
@@ -102,7 +102,7 @@ impl Row {
         self.came_back = false;
     }
 
-    /// A success is told as its head comes; its number, if it ends a row.
+    /// A success is reported as its head comes; its number, if it ends a row.
     fn end(&mut self) -> Option<u64> {
         self.taken = std::mem::take(&mut self.dates);
         self.came_back = false;
@@ -138,16 +138,16 @@ const CERTAIN_AFTER: u64 = 100_000_000;
 
 impl Share {
     /// `bad` says which of the counts are bad ones. Whether it is exceeded for certain.
-    fn tell(&mut self, ratio: &Ratio, told: Counts, bad: fn(&Counts) -> u64, now: u64) -> bool {
-        if told == Counts::default() && self.suspicion.is_none() {
+    fn tell(&mut self, ratio: &Ratio, reported: Counts, bad: fn(&Counts) -> u64, now: u64) -> bool {
+        if reported == Counts::default() && self.suspicion.is_none() {
             return false;
         }
-        if told != Counts::default() {
-            self.window.tell(ratio, told, now);
+        if reported != Counts::default() {
+            self.window.tell(ratio, reported, now);
         }
         let seen = self.window.seen(ratio, now);
         let is_exceeded = ratio.is_exceeded(seen.requests, bad(&seen));
-        let fine = told.requests - bad(&told);
+        let fine = reported.requests - bad(&reported);
         self.suspicion = self
             .suspicion
             .map(|(since, requests, bad)| (since, requests + fine, bad))
@@ -269,28 +269,28 @@ impl Breaker {
         }
     }
 
-    /// A body has come. Who has its place yet keeps it, for a new lease, if there is room.
+    /// A body has come. Who has its permit yet keeps it, for a new lease, if there is room.
     fn confirm(&mut self, settings: &Settings, request: u64, epoch: u64, now: u64) -> Effect {
         let mut effect = Effect {
             lost: true,
             ..Effect::default()
         };
         if let State::HalfOpen {
-            places,
+            leases,
             whole: heard,
             ..
         } = &mut self.state
             && epoch == self.epoch
         {
-            let others = places
+            let others = leases
                 .iter()
                 .flatten()
-                .filter(|place| place.request != request);
-            let others = others.filter(|place| is_out(place, settings, now)).count();
-            let mine = places
+                .filter(|lease| lease.request != request);
+            let others = others.filter(|lease| is_out(lease, settings, now)).count();
+            let mine = leases
                 .iter_mut()
                 .flatten()
-                .find(|place| place.request == request);
+                .find(|lease| lease.request == request);
             if let Some(mine) = mine
                 && others < settings.probes
             {
@@ -309,14 +309,14 @@ impl Breaker {
         if let State::Open { until, .. } = self.state {
             let since = self.since.unwrap_or_default();
             if let Some(left) = left(since, until, now) {
-                effect.answer = Some(Answer::Refuse("open", left.div_ceil(1_000_000_000)));
+                effect.answer = Some(Verdict::Refuse("open", left.div_ceil(1_000_000_000)));
                 return effect;
             }
         }
-        let (epoch, places, heard, crowd) = match &mut self.state {
+        let (epoch, leases, heard, crowd) = match &mut self.state {
             State::Closed { row, .. } => {
                 let after_failures = !row.is_clear();
-                effect.answer = Some(Answer::Pass(Ticket {
+                effect.answer = Some(Verdict::Pass(Ticket {
                     epoch: self.epoch,
                     standing: Standing::Plain { after_failures },
                     word: Word::None,
@@ -324,21 +324,21 @@ impl Breaker {
                 return effect;
             }
             State::HalfOpen {
-                places,
+                leases,
                 whole,
                 crowd,
                 ..
-            } => (self.epoch, places, whole, crowd),
+            } => (self.epoch, leases, whole, crowd),
             State::Open { .. } => {
                 let half_open = State::HalfOpen {
-                    places: vec![None; settings.probes],
+                    leases: vec![None; settings.probes],
                     successes: 0,
                     whole: Vec::new(),
                     crowd: 0,
                 };
                 effect.transition = Some(self.turn(half_open, "open_time_over", None, now));
                 let State::HalfOpen {
-                    places,
+                    leases,
                     whole,
                     crowd,
                     ..
@@ -346,32 +346,32 @@ impl Breaker {
                 else {
                     panic!("it was just made so");
                 };
-                (self.epoch, places, whole, crowd)
+                (self.epoch, leases, whole, crowd)
             }
         };
-        // The first place that is free, or whose lease is over.
+        // The first permit that is free, or whose lease is over.
         let is_taken =
-            |place: &Option<Place>| place.is_some_and(|place| is_out(&place, settings, now));
+            |lease: &Option<Lease>| lease.is_some_and(|lease| is_out(&lease, settings, now));
         let waits =
-            |place: &Option<Place>| is_taken(place) && place.is_some_and(|place| !place.whole);
-        let free = places.iter().position(|place| !is_taken(place));
+            |lease: &Option<Lease>| is_taken(lease) && lease.is_some_and(|lease| !lease.whole);
+        let free = leases.iter().position(|lease| !is_taken(lease));
         // Else the first whose request is not whole; an unfinished one must not come too often.
         let debt = crowd.saturating_sub(now);
         let debt = if debt > MOST_CROWD { 0 } else { debt };
         let may_take_over = whole || debt + CROWD_EVERY <= MOST_CROWD;
-        let place = free.or_else(|| {
-            let waiting = places.iter().position(waits).filter(|_| may_take_over);
+        let index = free.or_else(|| {
+            let waiting = leases.iter().position(waits).filter(|_| may_take_over);
             if waiting.is_some() && !whole {
                 *crowd = now + debt + CROWD_EVERY;
             }
             waiting
         });
-        let Some(place) = place else {
+        let Some(index) = index else {
             // As long again as the first has taken so far, a second at least, and its lease at most.
-            let out = places.iter().flatten().filter_map(|place| {
-                let since = place.until - settings.lease;
-                let left = left(since, place.until, now)?;
-                let taken = if place.whole {
+            let out = leases.iter().flatten().filter_map(|lease| {
+                let since = lease.until - settings.lease;
+                let left = left(since, lease.until, now)?;
+                let taken = if lease.whole {
                     now.saturating_sub(since)
                 } else {
                     0
@@ -379,19 +379,19 @@ impl Breaker {
                 Some(left.min(taken.max(1_000_000_000)))
             });
             let wait = out.min().unwrap_or(1_000_000_000);
-            effect.answer = Some(Answer::Refuse("probes_out", wait.div_ceil(1_000_000_000)));
+            effect.answer = Some(Verdict::Refuse("probes_out", wait.div_ceil(1_000_000_000)));
             return effect;
         };
         if whole {
             heard.push(request);
         }
-        places[place] = Some(Place {
+        leases[index] = Some(Lease {
             request,
             until: now + settings.lease,
             whole,
         });
         effect.stores = true;
-        effect.answer = Some(Answer::Pass(Ticket {
+        effect.answer = Some(Verdict::Pass(Ticket {
             epoch,
             standing: Standing::Probe,
             word: Word::None,
@@ -426,16 +426,16 @@ impl Breaker {
             }
             row.dates.push(now);
         }
-        let told = news.told.filter(|(of, _)| *of == epoch);
-        let told = told.map(|(_, told)| told).unwrap_or_default();
+        let reported = news.reported.filter(|(of, _)| *of == epoch);
+        let reported = reported.map(|(_, reported)| reported).unwrap_or_default();
         let mut reason = None;
         if let Some(ratio) = &settings.slow
-            && slow.tell(ratio, told, |counts| counts.slow, now)
+            && slow.tell(ratio, reported, |counts| counts.slow, now)
         {
             reason = Some("slow_ratio");
         }
         if let Some(ratio) = &settings.failing
-            && failing.tell(ratio, told, |counts| counts.failed, now)
+            && failing.tell(ratio, reported, |counts| counts.failed, now)
         {
             reason = Some("failure_ratio");
         }
@@ -464,7 +464,7 @@ impl Breaker {
         look: Look,
     ) -> Effect {
         let State::HalfOpen {
-            places,
+            leases,
             successes,
             whole,
             ..
@@ -472,9 +472,9 @@ impl Breaker {
         else {
             panic!("no probe is of an epoch that is not half-open");
         };
-        let mine = |place: &&mut Option<Place>| place.is_some_and(|place| place.request == request);
-        match places.iter_mut().find(mine) {
-            Some(place) => *place = None,
+        let mine = |lease: &&mut Option<Lease>| lease.is_some_and(|lease| lease.request == request);
+        match leases.iter_mut().find(mine) {
+            Some(lease) => *lease = None,
             None if whole.contains(&request) => {}
             None => return Effect::default(),
         }
@@ -552,7 +552,7 @@ impl Breaker {
     }
 }
 
-/// Whether a place is taken, by a lease that is not over.
-pub(crate) fn is_out(place: &Place, settings: &Settings, now: u64) -> bool {
-    left(place.until - settings.lease, place.until, now).is_some()
+/// Whether a permit is out: its lease is not over.
+pub(crate) fn is_out(lease: &Lease, settings: &Settings, now: u64) -> bool {
+    left(lease.until - settings.lease, lease.until, now).is_some()
 }

@@ -3,13 +3,11 @@
 use std::collections::VecDeque;
 
 use portcullis_policy::{Ending, Origin, Response};
-use portcullis_sim::Dialect;
+use portcullis_sim::{Dialect, Draw};
 
-use crate::schedules::Draw;
-
-/// A request.
+/// A request that was drawn.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Drawn {
     pub(crate) path: &'static str,
     pub(crate) speaks_grpc: bool,
     pub(crate) id: Option<&'static str>,
@@ -83,7 +81,7 @@ const ORIGINS: [Origin; 11] = [
 ];
 const STATUSES: [u16; 10] = [200, 204, 302, 404, 408, 429, 500, 502, 503, 504];
 
-impl Sent {
+impl Drawn {
     pub(crate) fn draw(draw: &Draw) -> Self {
         Self {
             path: draw.of(&["/", "/a", "/a/x", "/b", "//a"]),
@@ -134,7 +132,7 @@ fn head(draw: &Draw, dialect: Dialect) -> Head {
 }
 
 /// All that is heard of a request; the last is always its end.
-pub(crate) fn steps(draw: &Draw, dialect: Dialect, sent: &Sent) -> VecDeque<Step> {
+pub(crate) fn steps(draw: &Draw, dialect: Dialect, sent: &Drawn) -> VecDeque<Step> {
     let mut steps = VecDeque::new();
     // Some bodies come in time, some after the answer, and some never.
     if sent.has_body && draw.once_in(2) {

@@ -2,12 +2,12 @@
 //! of the reference, also where calls of the gateway fail.
 
 use portcullis_policy::{HostFailure, Policy as _};
-use portcullis_sim::Dialect;
+use portcullis_sim::{Dialect, Draw, telling};
 
 use crate::generate::{MILLI, Plugin};
 use crate::play::{Fault, Play};
-use crate::request::Sent;
-use crate::schedules::{Draw, FAILED, SEQUENTIAL};
+use crate::request::Drawn;
+use crate::schedules::{FAILED, SEQUENTIAL};
 
 const EVENTS: u64 = 60;
 const DAY: u64 = 86_400_000 * MILLI;
@@ -35,11 +35,11 @@ fn run(draw: &Draw, play: &mut Play, fault: impl Fn(&Draw) -> Fault) {
     for _ in 0..EVENTS {
         let worker = draw.between(0, play.workers.len() as u64 - 1) as usize;
         match draw.between(0, 19) {
-            0..=6 => drop(play.ask(draw, Sent::draw(draw), worker, fault(draw))),
+            0..=6 => drop(play.ask(draw, Drawn::draw(draw), worker, fault(draw))),
             7..=14 => {
                 if let Some(last) = play.flying.len().checked_sub(1) {
-                    let place = draw.between(0, last as u64) as usize;
-                    play.step(place, fault(draw));
+                    let index = draw.between(0, last as u64) as usize;
+                    play.step(index, fault(draw));
                 }
             }
             15 => play.tick(worker, fault(draw)),
@@ -48,20 +48,6 @@ fn run(draw: &Draw, play: &mut Play, fault: impl Fn(&Draw) -> Fault) {
         }
         play.check_states();
     }
-}
-
-/// Says what it was about when a schedule fails.
-pub(crate) fn telling(about: String, schedule: impl FnOnce()) {
-    struct Telling(String);
-    impl Drop for Telling {
-        fn drop(&mut self) {
-            if std::thread::panicking() {
-                eprintln!("{}", self.0);
-            }
-        }
-    }
-    let _telling = Telling(about);
-    schedule();
 }
 
 #[test]
@@ -77,7 +63,7 @@ fn every_answer_and_state_is_the_one_of_the_reference() {
     });
 }
 
-/// A failure is lost that can't be written down, and a worker's counts that can't be told; a request
+/// A failure is lost that can't be written down, and a worker's counts that can't be reported; a request
 /// on which nothing can be decided passes unobserved, or does not pass. All else is as it would be.
 #[test]
 fn failed_calls_are_counted_on_error_decides_and_nothing_else_changes() {

@@ -116,12 +116,12 @@ fn of(guard: &Guard, breaker: &Breaker, now: u64) -> Value {
             shown["retry_after"] = left.unwrap_or_default().div_ceil(SECOND).into();
         }
         State::HalfOpen {
-            places, successes, ..
+            leases, successes, ..
         } => {
-            let out = places
+            let out = leases
                 .iter()
                 .flatten()
-                .filter(|place| is_out(place, settings, now));
+                .filter(|lease| is_out(lease, settings, now));
             shown["probes_out"] = out.count().into();
             shown["successes"] = (*successes).into();
         }

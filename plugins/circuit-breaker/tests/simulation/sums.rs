@@ -1,6 +1,6 @@
 //! What workers have counted, all together.
 
-use crate::books::told;
+use crate::books::reported;
 use crate::gateway::Gateway;
 
 pub(crate) const STATES: [&str; 3] = ["closed", "half_open", "open"];
@@ -20,7 +20,7 @@ pub(crate) struct Sums {
 impl Sums {
     /// Of one worker.
     pub(crate) fn of(worker: &Gateway) -> Self {
-        let of = |what: &str| told(worker, what, "one");
+        let of = |what: &str| reported(worker, what, "one");
         let lines = worker.telemetry.lines();
         let changes = lines.iter().filter(|line| line.contains(" from="));
         Self {

@@ -1,4 +1,4 @@
-//! A sliding window as it is meant: it keeps what it was told, each with the tenth of a window in
+//! A sliding window as it is meant: it keeps what was reported, each with the tenth of a window in
 //! which that was.
 
 /// When a share opens a breaker.
@@ -30,11 +30,11 @@ impl std::iter::Sum for Counts {
     }
 }
 
-/// What was told, by tenths of the window since the epoch.
+/// What was reported, by tenths of the window since the epoch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Window {
     newest: u64,
-    told: Vec<(u64, Counts)>,
+    reported: Vec<(u64, Counts)>,
 }
 
 impl Ratio {
@@ -54,7 +54,7 @@ impl Ratio {
 }
 
 impl Window {
-    /// Is told `counts` at `now`. A clock that is set back by the whole window makes it start again.
+    /// Takes in `counts` at `now`. A clock that is set back by the whole window makes it start again.
     pub(crate) fn tell(&mut self, ratio: &Ratio, counts: Counts, now: u64) {
         let tenth = ratio.tenth(now);
         if tenth + 10 <= self.newest {
@@ -62,8 +62,8 @@ impl Window {
         }
         self.newest = self.newest.max(tenth);
         let newest = self.newest;
-        self.told.retain(|(old, _)| old + 10 > newest);
-        self.told.push((tenth, counts));
+        self.reported.retain(|(old, _)| old + 10 > newest);
+        self.reported.push((tenth, counts));
     }
 
     /// What of that counts at `now`: the ten newest tenths.
@@ -73,7 +73,7 @@ impl Window {
             return Counts::default();
         }
         let newest = self.newest.max(tenth);
-        let counted = self.told.iter().filter(|(old, _)| old + 10 > newest);
+        let counted = self.reported.iter().filter(|(old, _)| old + 10 > newest);
         counted.map(|(_, counts)| *counts).sum()
     }
 }

@@ -12,8 +12,8 @@ mod rules;
 mod words;
 
 use portcullis_policy::config::{
-    Bounded, ByClaim, ClientAddressConfig, ControlConfig, Duration, DurationOrZero, HeaderName,
-    Mode, NonEmpty, ObjectOnly, OnError, Path, UniqueMap, WritableHeader,
+    Bounded, ByClaim, ClientAddressConfig, ControlConfig, Duration, HeaderName, Mode, Name,
+    NonEmpty, ObjectOnly, OnError, Path, UniqueMap, WritableHeader,
 };
 use serde::Deserialize;
 
@@ -37,7 +37,7 @@ pub use words::{
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// Who issues tokens, each by a name that rules, metrics and log lines know it by.
-    pub providers: UniqueMap<ProviderConfig>,
+    pub providers: UniqueMap<Name, ProviderConfig>,
     /// Who may do what. The first rule that matches a request decides; a request that none matches
     /// is refused.
     pub rules: NonEmpty<RuleConfig>,
@@ -74,16 +74,12 @@ pub struct Config {
     /// What becomes of a request when the plugin itself fails: `allow` or `deny`. With `allow`, a
     /// request whose headers the gateway can't show passes as it is, and nothing that it says of
     /// its caller is to be believed. Default: `deny`.
-    #[serde(default = "deny")]
+    #[serde(default = "OnError::deny")]
     pub on_error: OnError,
 }
 
 const fn eight_kib() -> Bounded<1024, 65_536, u32> {
     Bounded::new(8192)
-}
-
-const fn deny() -> OnError {
-    OnError::Deny
 }
 
 /// A path that tells whether this gateway can judge every token: 200 when the keys of all providers
@@ -129,8 +125,8 @@ pub struct ProviderConfig {
     /// Where a request carries the token. Default: `authorization`, after `Bearer`.
     pub token_from: Option<NonEmpty<SourceConfig>>,
     /// How far the issuer's clock may be off. Default: `30s`.
-    #[serde(default = "half_a_minute")]
-    pub leeway: DurationOrZero,
+    #[serde(default = "<Duration<0>>::secs::<30>")]
+    pub leeway: Duration<0>,
     /// The longest time from `iat` to `exp`; when it is given, a token without `iat` is refused.
     /// Default: none, `exp` alone decides.
     pub max_lifetime: Option<Duration>,
@@ -141,10 +137,6 @@ pub struct ProviderConfig {
     /// which it must have one. A token that does not is refused as one for somebody else is.
     #[serde(default)]
     pub claims: ByClaim<NonEmpty<ClaimValue>>,
-}
-
-const fn half_a_minute() -> DurationOrZero {
-    DurationOrZero::from_secs(30)
 }
 
 /// A place in a request where a token may be: exactly one of `header`, `cookie` and `query`.
@@ -227,21 +219,16 @@ pub enum CorsPreflight {
 /// The verified tokens that a worker remembers, so that a token costs one signature check.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct CacheConfig {
     /// How many; 0 switches it off. Default: 4096.
-    #[serde(default = "four_thousand")]
     pub tokens: Bounded<0, 65_536, u32>,
-}
-
-const fn four_thousand() -> Bounded<0, 65_536, u32> {
-    Bounded::new(4096)
 }
 
 impl Default for CacheConfig {
     fn default() -> Self {
         Self {
-            tokens: four_thousand(),
+            tokens: Bounded::new(4096),
         }
     }
 }
@@ -251,38 +238,23 @@ impl Default for CacheConfig {
 /// tokens that were good before cost none, and good ones are not counted.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct VerifyBudgetConfig {
     /// How many bad asymmetric signatures; 0 switches the budget off. Default: 100.
-    #[serde(default = "a_hundred")]
     pub failures: Bounded<0, 1_000_000, u32>,
     /// In what time. Default: `10s`.
-    #[serde(default = "ten_seconds")]
     pub window: Duration,
     /// How many of all clients together, in the same time. Behind that only the tokens of callers
     /// whom the worker has verified before are looked at, so many once more. Default: 1000.
-    #[serde(default = "a_thousand")]
     pub total: Bounded<1, 10_000_000, u32>,
-}
-
-const fn a_thousand() -> Bounded<1, 10_000_000, u32> {
-    Bounded::new(1000)
-}
-
-const fn a_hundred() -> Bounded<0, 1_000_000, u32> {
-    Bounded::new(100)
-}
-
-const fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
 }
 
 impl Default for VerifyBudgetConfig {
     fn default() -> Self {
         Self {
-            failures: a_hundred(),
-            window: ten_seconds(),
-            total: a_thousand(),
+            failures: Bounded::new(100),
+            window: Duration::from_secs(10),
+            total: Bounded::new(1000),
         }
     }
 }
@@ -308,7 +280,7 @@ mod tests {
         assert_eq!(config.on_error, OnError::Deny);
         assert!(!config.log_subject && config.control.is_none());
         let (_, provider) = config.providers.into_vec().remove(0);
-        assert_eq!(provider.leeway, DurationOrZero::from_secs(30));
+        assert_eq!(provider.leeway, Duration::from_secs(30));
         assert_eq!(config.verify_budget.failures.get(), 100);
         assert_eq!(config.verify_budget.window, Duration::from_secs(10));
         assert_eq!(provider.max_lifetime, None);

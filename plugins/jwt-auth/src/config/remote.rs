@@ -34,17 +34,17 @@ pub struct RemoteJwksConfig {
     pub jwks_hosts: List<JwksHostConfig>,
     /// How often the set is fetched, at least `1s`; up to a tenth earlier, so that gateways do not
     /// all come at once. Default: `10m`.
-    #[serde(default = "ten_minutes")]
+    #[serde(default = "<Duration>::secs::<600>")]
     pub refresh: Duration,
     /// How long an answer may take, at most `60s`. Default: `3s`.
-    #[serde(default = "three_seconds")]
+    #[serde(default = "<Duration>::secs::<3>")]
     pub timeout: Duration,
     /// How long the last good set serves on when no new one can be had. Default: `24h`.
-    #[serde(default = "a_day")]
+    #[serde(default = "<Duration>::secs::<86_400>")]
     pub max_stale: Duration,
     /// How long after a fetch a token with an unknown `kid`, or with a bad signature under a known
     /// one, may cause another, at least `1s`. Default: `10s`.
-    #[serde(default = "ten_seconds")]
+    #[serde(default = "<Duration>::secs::<10>")]
     pub refetch_min_interval: Duration,
 }
 
@@ -130,26 +130,10 @@ pub enum UrlScheme {
     Http,
 }
 
-const fn ten_minutes() -> Duration {
-    Duration::from_secs(600)
-}
-
-const fn three_seconds() -> Duration {
-    Duration::from_secs(3)
-}
-
-const fn a_day() -> Duration {
-    Duration::from_secs(24 * 3600)
-}
-
-const fn ten_seconds() -> Duration {
-    Duration::from_secs(10)
-}
-
 impl UrlScheme {
     /// The word.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Https => "https",
             Self::Http => "http",

@@ -284,5 +284,4 @@ pub(crate) fn strip<'a>(
 }
 
 #[cfg(test)]
-#[path = "extractor_tests.rs"]
 mod tests;

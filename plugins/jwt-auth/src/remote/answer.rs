@@ -15,11 +15,11 @@ macro_rules! results {
         pub(crate) enum FetchResult { $($(#[$doc])* $name,)* }
 
         impl FetchResult {
-            /// All of them, each at its place.
+            /// All of them, each by its index.
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
 
             /// A fixed word for logs and metrics.
-            pub(crate) const fn word(self) -> &'static str {
+            pub(crate) const fn as_str(self) -> &'static str {
                 match self { $(Self::$name => $word,)* }
             }
         }
@@ -91,7 +91,7 @@ pub(super) fn read_description(
     })
 }
 
-/// The set, from the host at that place.
+/// The set, from the host of that index.
 pub(super) fn read_keys(
     reply: &dyn CallReply,
     source: &Source,

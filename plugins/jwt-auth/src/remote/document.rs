@@ -3,9 +3,7 @@
 
 use std::hash::Hasher as _;
 
-use portcullis_policy::{
-    Layout, Reader, SharedStore, SlotError, SlotKey, Step, Writer, read, update,
-};
+use portcullis_policy::{SharedStore, SlotError, SlotKey, Step, layout_of_one, read, update};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use super::record::DocumentId;
@@ -17,18 +15,7 @@ pub(crate) const MOST_PIECES: usize = 64;
 
 #[derive(Clone)]
 struct Piece([u8; PIECE]);
-
-impl Layout for Piece {
-    const FORMAT: &'static str = "jwt_auth/jwks/piece/1";
-
-    fn encode(&self, to: &mut Writer) {
-        to.bytes(&self.0);
-    }
-
-    fn decode(from: &mut Reader<'_>) -> Option<Self> {
-        from.array().map(Self)
-    }
-}
+layout_of_one!(Piece, "jwt_auth/jwks/piece/1");
 
 /// The slots of a document's pieces.
 pub(crate) struct Pieces(Vec<SlotKey>);

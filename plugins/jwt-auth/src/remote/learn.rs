@@ -46,11 +46,11 @@ impl RemoteKeys {
 
     /// The keys that can't be used, where these are not those of the last time.
     fn not_told(&self, skipped: &[SkippedKey]) -> Option<Event> {
-        let mut told = self.told.try_borrow_mut().ok()?;
-        if *told == skipped {
+        let mut logged = self.logged.try_borrow_mut().ok()?;
+        if *logged == skipped {
             return None;
         }
-        *told = skipped.to_vec();
+        *logged = skipped.to_vec();
         (!skipped.is_empty()).then(|| Event::Skipped(skipped.to_vec()))
     }
 

@@ -49,7 +49,7 @@ pub(crate) struct RemoteKeys {
     wanted: Cell<Option<Timestamp>>,
     fetch: RefCell<Fetch>,
     /// The keys that this worker has last said it left out.
-    told: RefCell<Vec<SkippedKey>>,
+    logged: RefCell<Vec<SkippedKey>>,
 }
 
 /// What this worker has.
@@ -75,7 +75,7 @@ enum Fetch {
         attempt: Attempt,
         location: Location,
     },
-    /// The set was asked for, at that place among the source's hosts.
+    /// The set was asked for, from the one of that index among the source's hosts.
     Keys {
         attempt: Attempt,
         host: usize,
@@ -152,7 +152,7 @@ impl RemoteKeys {
             seen: RefCell::default(),
             wanted: Cell::default(),
             fetch: RefCell::new(Fetch::Nothing),
-            told: RefCell::default(),
+            logged: RefCell::default(),
         })
     }
 

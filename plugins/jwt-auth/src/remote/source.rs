@@ -93,20 +93,20 @@ impl Source {
         }
     }
 
-    /// The hosts on which keys may lie, each at its place.
+    /// The hosts on which keys may lie, each by its index.
     pub(super) fn authorities(&self) -> impl Iterator<Item = &Authority> {
         let hosts = std::iter::once(&self.host).chain(&self.others);
         hosts.map(|host| &host.authority)
     }
 
-    fn host(&self, place: usize) -> &Host {
-        let other = place.checked_sub(1).and_then(|at| self.others.get(at));
+    fn host(&self, index: usize) -> &Host {
+        let other = index.checked_sub(1).and_then(|at| self.others.get(at));
         other.unwrap_or(&self.host)
     }
 
-    /// Who is asked at that place.
-    pub(super) fn upstream(&self, place: usize) -> &str {
-        self.host(place).upstream.as_str()
+    /// Who is asked at the host of that index.
+    pub(super) fn upstream(&self, index: usize) -> &str {
+        self.host(index).upstream.as_str()
     }
 
     /// How long a fetch can be under way: the gateway ends each call at its timeout, and the rest is
@@ -121,7 +121,7 @@ impl Source {
         let host = self.host(location.host);
         HttpCall {
             upstream: host.upstream.as_str().to_owned(),
-            scheme: self.scheme.word(),
+            scheme: self.scheme.as_str(),
             authority: host.authority.as_str().to_owned(),
             path: location.target.as_str().to_owned(),
             timeout: self.timeout,
@@ -134,7 +134,7 @@ impl Source {
         let mut parts = vec![
             self.host.upstream.as_str(),
             self.host.authority.as_str(),
-            self.scheme.word(),
+            self.scheme.as_str(),
             self.first.as_str(),
             if self.discovers {
                 self.issuer.as_str()

@@ -330,10 +330,10 @@ impl Gateway {
 
     /// How often a counter was raised.
     pub(crate) fn count(&self, name: &str) -> usize {
-        let place = self.metrics.metrics().iter().position(|m| m.1 == name);
-        let place = place.unwrap_or_else(|| panic!("{name} was not announced"));
+        let index = self.metrics.metrics().iter().position(|m| m.1 == name);
+        let index = index.unwrap_or_else(|| panic!("{name} was not announced"));
         let counted = self.world.counted.borrow();
-        counted.iter().filter(|c| c.index() == place).count()
+        counted.iter().filter(|c| c.index() == index).count()
     }
 }
 

@@ -23,6 +23,12 @@ pub trait Claims {
     fn claim(&self, path: &ClaimPath) -> Option<&Value>;
 }
 
+impl AsRef<str> for ClaimPath {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl ClaimPath {
     /// Deepest nesting that is followed.
     const DEEPEST: u32 = 8;

@@ -10,16 +10,13 @@ use crate::config::{Bounded, HeaderName, List};
 /// How the client's address is found. Without trusted proxies: the connection's peer.
 #[derive(Clone, Debug, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
+#[serde(default, deny_unknown_fields)]
 pub struct ClientAddressConfig {
     /// Networks whose word is believed; `unix` for whoever connects over a unix socket.
-    #[serde(default)]
     pub trusted_proxies: List<Cidr>,
     /// The header in which they say it.
-    #[serde(default = "forwarded_for")]
     pub header: HeaderName,
     /// Leading bits by which IPv6 addresses count as one client.
-    #[serde(default = "one_network")]
     pub ipv6_prefix: Bounded<1, 128, u8>,
 }
 
@@ -27,19 +24,11 @@ impl Default for ClientAddressConfig {
     fn default() -> Self {
         Self {
             trusted_proxies: List::default(),
-            header: forwarded_for(),
-            ipv6_prefix: one_network(),
+            header: HeaderName::known("x-forwarded-for"),
+            // A customer gets a /64 and may use any address in it.
+            ipv6_prefix: Bounded::new(64),
         }
     }
-}
-
-fn forwarded_for() -> HeaderName {
-    HeaderName::known("x-forwarded-for")
-}
-
-/// A customer gets a /64 and may use any address in it.
-const fn one_network() -> Bounded<1, 128, u8> {
-    Bounded::new(64)
 }
 
 /// A network such as `10.0.0.0/8` or `fd00::/8`, or one address; `unix` is that of [`UNIX_PEER`].

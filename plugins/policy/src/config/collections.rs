@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-use crate::config::Name;
+use crate::config::{expected, refuse};
 
 /// A list. Kong re-encodes a configuration from Lua, where an empty list is an empty object.
 #[derive(Clone, Debug)]
@@ -16,9 +16,9 @@ pub struct List<T>(pub Vec<T>);
 #[derive(Clone, Debug)]
 pub struct NonEmpty<T>(Vec<T>);
 
-/// Entries by name, in the order in which they are written; a name that comes twice is refused.
+/// Entries by key, in the order in which they are written; a key that comes twice is refused.
 #[derive(Clone, Debug)]
-pub struct UniqueMap<V>(Vec<(Name, V)>);
+pub struct UniqueMap<K, V>(Vec<(K, V)>);
 
 /// A value that is written as an object, for objects that hold secrets: what stands there instead
 /// may be the secret itself, so that the error must not repeat it.
@@ -45,11 +45,29 @@ impl<T> NonEmpty<T> {
     }
 }
 
-impl<V> UniqueMap<V> {
+impl<K, V> UniqueMap<K, V> {
+    /// Whether there is none.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The entries, in order.
     #[must_use]
-    pub fn into_vec(self) -> Vec<(Name, V)> {
+    pub fn as_slice(&self) -> &[(K, V)] {
+        &self.0
+    }
+
+    /// The entries, in order.
+    #[must_use]
+    pub fn into_vec(self) -> Vec<(K, V)> {
         self.0
+    }
+}
+
+impl<K, V> Default for UniqueMap<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
     }
 }
 
@@ -71,22 +89,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for List<T> {
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vec<T>, A::Error> {
                 match map.next_key::<IgnoredAny>()? {
                     None => Ok(Vec::new()),
-                    Some(_) => Err(de::Error::custom("expected a list, found an object")),
+                    Some(_) => Err(expected(&self, "an object")),
                 }
             }
-            // It may be a secret that was written without its list.
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<Vec<T>, E> {
-                Err(E::custom("expected a list, found a string"))
-            }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Vec<T>, E> {
-                Err(E::custom("expected a list, found a number"))
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Vec<T>, E> {
-                Err(E::custom("expected a list, found a number"))
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Vec<T>, E> {
-                Err(E::custom("expected a list, found a number"))
-            }
+            refuse!(text, number);
         }
         deserializer.deserialize_any(Entries(PhantomData)).map(Self)
     }
@@ -104,22 +110,30 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for NonEmpty<T> {
     }
 }
 
-impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
+impl<'de, K, V> Deserialize<'de> for UniqueMap<K, V>
+where
+    K: Deserialize<'de> + PartialEq + AsRef<str>,
+    V: Deserialize<'de>,
+{
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Entries<V>(PhantomData<V>);
-        impl<'de, V: Deserialize<'de>> Visitor<'de> for Entries<V> {
-            type Value = Vec<(Name, V)>;
+        struct Entries<K, V>(PhantomData<(K, V)>);
+        impl<'de, K, V> Visitor<'de> for Entries<K, V>
+        where
+            K: Deserialize<'de> + PartialEq + AsRef<str>,
+            V: Deserialize<'de>,
+        {
+            type Value = Vec<(K, V)>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("an object")
             }
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                 let mut entries: Self::Value = Vec::new();
-                while let Some((name, value)) = map.next_entry::<Name, V>()? {
-                    if entries.iter().any(|(known, _)| *known == name) {
-                        let message = format!("{:?} is there twice", name.as_str());
+                while let Some((key, value)) = map.next_entry::<K, V>()? {
+                    if entries.iter().any(|(known, _)| *known == key) {
+                        let message = format!("{:?} is there twice", key.as_ref());
                         return Err(de::Error::custom(message));
                     }
-                    entries.push((name, value));
+                    entries.push((key, value));
                 }
                 Ok(entries)
             }
@@ -131,13 +145,6 @@ impl<'de, V: Deserialize<'de>> Deserialize<'de> for UniqueMap<V> {
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Object<T>(PhantomData<T>);
-        impl<T> Object<T> {
-            fn refuse<E: de::Error>() -> Result<T, E> {
-                Err(E::custom(
-                    "expected an object; what stands there is not repeated here",
-                ))
-            }
-        }
         impl<'de, T: Deserialize<'de>> Visitor<'de> for Object<T> {
             type Value = T;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -146,21 +153,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for ObjectOnly<T> {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map))
             }
-            fn visit_str<E: de::Error>(self, _: &str) -> Result<T, E> {
-                Self::refuse()
-            }
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<T, E> {
-                Self::refuse()
-            }
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<T, E> {
-                Self::refuse()
-            }
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<T, E> {
-                Self::refuse()
-            }
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<T, E> {
-                Self::refuse()
-            }
+            refuse!(text, number, boolean);
         }
         deserializer.deserialize_any(Object(PhantomData)).map(Self)
     }
@@ -171,6 +164,7 @@ mod schema {
     use std::borrow::Cow;
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+    use serde_json::Value;
 
     use super::{List, NonEmpty, ObjectOnly, UniqueMap};
 
@@ -198,17 +192,20 @@ mod schema {
         }
     }
 
-    impl<T: JsonSchema> JsonSchema for UniqueMap<T> {
+    /// The pattern is that of the keys' own schema.
+    impl<K: JsonSchema, V: JsonSchema> JsonSchema for UniqueMap<K, V> {
         fn inline_schema() -> bool {
             true
         }
         fn schema_name() -> Cow<'static, str> {
-            format!("MapOf{}", T::schema_name()).into()
+            format!("{}By{}", V::schema_name(), K::schema_name()).into()
         }
         fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            let keys = K::json_schema(generator);
+            let pattern = keys.get("pattern").and_then(Value::as_str);
             json_schema!({
                 "type": "object",
-                "patternProperties": { "^[a-z0-9_]{1,64}$": generator.subschema_for::<T>() },
+                "patternProperties": { (pattern.unwrap_or_default()): generator.subschema_for::<V>() },
                 "additionalProperties": false
             })
         }
@@ -230,6 +227,7 @@ mod schema {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{ClaimPath, Name};
 
     #[test]
     fn an_empty_list_may_be_an_empty_object_but_no_other_object_is_a_list() {
@@ -255,8 +253,14 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_comes_twice_is_refused() {
-        let twice = serde_json::from_str::<UniqueMap<u8>>(r#"{"a":1,"a":2}"#).unwrap_err();
-        assert!(twice.to_string().contains("\"a\" is there twice"));
+    fn a_key_that_comes_twice_is_refused() {
+        fn twice<K: for<'de> Deserialize<'de> + PartialEq + AsRef<str>>(json: &str) -> String {
+            let read = serde_json::from_str::<UniqueMap<K, u8>>(json);
+            read.map(|map| map.into_vec().len())
+                .unwrap_err()
+                .to_string()
+        }
+        assert!(twice::<Name>(r#"{"a":1,"a":2}"#).contains("\"a\" is there twice"));
+        assert!(twice::<ClaimPath>(r#"{"a.b":1,"a.b":2}"#).contains("\"a.b\" is there twice"));
     }
 }

@@ -3,22 +3,17 @@
 use crate::Span;
 use crate::config::text::text_type;
 
-/// A length of time greater than zero and at most 366 days: `250ms`, `30s`, `5m`, `24h`.
+/// A length of time from so many milliseconds to 366 days: `250ms`, `30s`, `5m`, `24h`; where it may be none, `0s` too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Duration(Span);
-text_type!(Duration, "a duration such as 250ms, 30s, 5m or 24h", "pattern": "^[0-9]+(ms|s|m|h)$");
-
-/// A length of time from none at all to 366 days: `0s`, `30s`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct DurationOrZero(Span);
-text_type!(DurationOrZero, "a duration such as 0s, 250ms or 30s", "pattern": "^[0-9]+(ms|s|m|h)$");
+pub struct Duration<const LEAST_MS: u64 = 1>(Span);
+text_type!(Duration<const LEAST_MS: u64>, Self::EXAMPLES, "pattern": "^[0-9]+(ms|s|m|h)$");
 
 /// Longer than any window, leeway or lifetime that makes sense; nanoseconds of ten times it still
 /// fit.
 const LONGEST: Span = Span::from_secs(366 * 24 * 3600);
 
-/// A whole number and its unit, up to [`LONGEST`].
-fn parse_span(text: &str, expected: &str) -> Result<Span, String> {
+/// A whole number and its unit.
+fn parse_span(text: &str) -> Result<Span, String> {
     let wrong = || format!("{text:?} is not a duration; expected a whole number and ms, s, m or h");
     let digits = text
         .len()
@@ -32,26 +27,38 @@ fn parse_span(text: &str, expected: &str) -> Result<Span, String> {
         _ => return Err(wrong()),
     };
     let number: u64 = number.parse().map_err(|_| wrong())?;
-    let span = Span::from_millis(number.saturating_mul(millis));
-    if span > LONGEST {
-        return Err(format!("{text:?} is out of range; expected {expected}"));
-    }
-    Ok(span)
+    Ok(Span::from_millis(number.saturating_mul(millis)))
 }
 
-impl Duration {
+impl<const LEAST_MS: u64> Duration<LEAST_MS> {
+    const EXAMPLES: &'static str = match LEAST_MS {
+        0 => "a duration such as 0s, 250ms or 30s",
+        _ => "a duration such as 250ms, 30s, 5m or 24h",
+    };
+
     fn parse(text: &str) -> Result<Self, String> {
-        const EXPECTED: &str = "more than 0 and at most 8784h";
-        match parse_span(text, EXPECTED)? {
-            Span::ZERO => Err(format!("{text:?} is out of range; expected {EXPECTED}")),
-            span => Ok(Self(span)),
+        let span = parse_span(text)?;
+        if (Span::from_millis(LEAST_MS)..=LONGEST).contains(&span) {
+            return Ok(Self(span));
         }
+        let expected = match LEAST_MS {
+            0 => "at most 8784h".to_owned(),
+            1 => "more than 0 and at most 8784h".to_owned(),
+            least => format!("{least}ms to 8784h"),
+        };
+        Err(format!("{text:?} is out of range; expected {expected}"))
     }
 
-    /// Known good at compile time: a default.
+    /// Known good at compile time.
     #[must_use]
     pub const fn from_secs(secs: u64) -> Self {
         Self(Span::from_secs(secs))
+    }
+
+    /// A default of a field, known good at compile time.
+    #[must_use]
+    pub const fn secs<const SECS: u64>() -> Self {
+        Self::from_secs(SECS)
     }
 
     /// From text that is no part of a configuration.
@@ -69,31 +76,13 @@ impl Duration {
     }
 }
 
-impl DurationOrZero {
-    fn parse(text: &str) -> Result<Self, String> {
-        parse_span(text, "at most 8784h").map(Self)
-    }
-
-    /// Known good at compile time: a default.
-    #[must_use]
-    pub const fn from_secs(secs: u64) -> Self {
-        Self(Span::from_secs(secs))
-    }
-
-    /// The length.
-    #[must_use]
-    pub const fn span(self) -> Span {
-        self.0
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_duration_has_a_unit() {
-        let millis = |text: &str| Duration::parse(text).map(|d| d.span().as_nanos() / 1_000_000);
+        let millis = |text: &str| <Duration>::parse(text).map(|d| d.span().as_nanos() / 1_000_000);
         assert_eq!(millis("250ms"), Ok(250));
         assert_eq!(millis("5m"), Ok(300_000));
         assert_eq!(millis("24h"), Ok(86_400_000));
@@ -115,10 +104,8 @@ mod tests {
 
     #[test]
     fn only_some_durations_may_be_none_at_all() {
-        assert_eq!(
-            DurationOrZero::parse("0s").map(DurationOrZero::span),
-            Ok(Span::ZERO)
-        );
-        assert!(DurationOrZero::parse("0").is_err() && DurationOrZero::parse("8785h").is_err());
+        let span = |text: &str| Duration::<0>::parse(text).map(Duration::span);
+        assert_eq!(span("0s"), Ok(Span::ZERO));
+        assert!(span("0").is_err() && span("8785h").is_err());
     }
 }

@@ -1,6 +1,5 @@
 //! What all plugins' configurations are made of, each a type that can't hold a wrong value.
 
-mod by_claim;
 mod claim_number;
 mod claim_path;
 mod client_address;
@@ -12,11 +11,11 @@ mod error;
 mod matches;
 mod millionths;
 mod number;
+mod refuse;
 mod secret;
 mod text;
 mod wording;
 
-pub use by_claim::ByClaim;
 pub use claim_number::{
     is_reserved_name, is_same_number, json_text, number_as_written, number_text,
 };
@@ -25,15 +24,19 @@ pub use client_address::{Cidr, ClientAddressConfig};
 pub use collections::{List, NonEmpty, ObjectOnly, UniqueMap};
 pub use control::ControlConfig;
 pub use covers::check_reached;
-pub use duration::{Duration, DurationOrZero};
+pub use duration::Duration;
 pub use error::{ConfigError, parse_text, parse_value};
 pub use matches::{Case, HostPattern, IfAmbiguous, Match, Method, PathPattern, TrailingSlash};
 pub use millionths::Millionths;
 pub use number::Bounded;
+pub use refuse::{expected, refuse};
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
-pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, text_type};
+pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, read_text, text_type};
 
 use serde::Deserialize;
+
+/// Entries by claim.
+pub type ByClaim<V> = UniqueMap<ClaimPath, V>;
 
 /// What a plugin, a limit or a breaker does with its decisions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
@@ -80,4 +83,18 @@ pub enum OnError {
     Allow,
     /// It is refused.
     Deny,
+}
+
+impl OnError {
+    /// The default of what only protects an upstream or a quota.
+    #[must_use]
+    pub const fn allow() -> Self {
+        Self::Allow
+    }
+
+    /// The default of what says who may come in.
+    #[must_use]
+    pub const fn deny() -> Self {
+        Self::Deny
+    }
 }

@@ -9,7 +9,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use crate::Environment;
-use crate::config::EnvName;
+use crate::config::{EnvName, refuse};
 
 /// A secret's bytes. Overwritten when dropped; compared in constant time; shows only its length.
 #[derive(Clone)]
@@ -160,11 +160,6 @@ impl fmt::Debug for SecretText {
 impl<'de> Deserialize<'de> for SecretText {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        impl Text {
-            fn refuse<E: serde::de::Error>() -> Result<SecretText, E> {
-                Err(E::custom("a secret is a string"))
-            }
-        }
         impl serde::de::Visitor<'_> for Text {
             type Value = SecretText;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -173,18 +168,7 @@ impl<'de> Deserialize<'de> for SecretText {
             fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<SecretText, E> {
                 Ok(SecretText(Zeroizing::new(text.to_owned())))
             }
-            fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<SecretText, E> {
-                Self::refuse()
-            }
-            fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<SecretText, E> {
-                Self::refuse()
-            }
-            fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<SecretText, E> {
-                Self::refuse()
-            }
-            fn visit_bool<E: serde::de::Error>(self, _: bool) -> Result<SecretText, E> {
-                Self::refuse()
-            }
+            refuse!(number, boolean);
         }
         deserializer.deserialize_any(Text)
     }

@@ -1,41 +1,26 @@
 //! Words: names, headers, paths, variables.
 
+use std::fmt;
+
+use serde::de::{Deserializer, Error, Visitor};
+
+use crate::config::refuse;
 use crate::{CanonicalPath, spelled_like};
 
-/// Implements `Deserialize` by the type's `parse(&str) -> Result<Self, String>`, and its schema:
+/// Implements `Deserialize` by the type's `parse(&str)`, whose error is a message, and its schema:
 /// the type, what is expected in words, and the schema's own rules. The crate that uses it depends
 /// on `serde`, and on `schemars` for its feature `schema`.
 #[macro_export]
 macro_rules! text_type {
-    ($type:ident, $what:literal $(, $rule:literal: $value:tt)*) => {
-        impl<'de> serde::Deserialize<'de> for $type {
+    ($type:ident $(<const $bound:ident: $kind:ty>)?, $what:expr $(, $rule:literal: $value:tt)*) => {
+        impl<'de $(, const $bound: $kind)?> serde::Deserialize<'de> for $type $(<$bound>)? {
             fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Visitor;
-                impl serde::de::Visitor<'_> for Visitor {
-                    type Value = $type;
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str($what)
-                    }
-                    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<$type, E> {
-                        $type::parse(text).map_err(E::custom)
-                    }
-                    // Not repeated: what stands there may be a secret in the wrong place.
-                    fn visit_u64<E: serde::de::Error>(self, _: u64) -> Result<$type, E> {
-                        Err(E::custom(concat!("a number; expected ", $what)))
-                    }
-                    fn visit_i64<E: serde::de::Error>(self, _: i64) -> Result<$type, E> {
-                        Err(E::custom(concat!("a number; expected ", $what)))
-                    }
-                    fn visit_f64<E: serde::de::Error>(self, _: f64) -> Result<$type, E> {
-                        Err(E::custom(concat!("a number; expected ", $what)))
-                    }
-                }
-                deserializer.deserialize_any(Visitor)
+                $crate::config::read_text(deserializer, $what, Self::parse)
             }
         }
 
         #[cfg(feature = "schema")]
-        impl schemars::JsonSchema for $type {
+        impl $(<const $bound: $kind>)? schemars::JsonSchema for $type $(<$bound>)? {
             fn inline_schema() -> bool {
                 true
             }
@@ -49,6 +34,32 @@ macro_rules! text_type {
     };
 }
 pub use text_type;
+
+/// Reads a text and makes `T` of it; `what` says in words what is expected.
+///
+/// # Errors
+/// What `parse` says, or that there is no text.
+pub fn read_text<'de, D: Deserializer<'de>, T, M: fmt::Display>(
+    deserializer: D,
+    what: &'static str,
+    parse: fn(&str) -> Result<T, M>,
+) -> Result<T, D::Error> {
+    struct Text<T, M> {
+        what: &'static str,
+        parse: fn(&str) -> Result<T, M>,
+    }
+    impl<T, M: fmt::Display> Visitor<'_> for Text<T, M> {
+        type Value = T;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.what)
+        }
+        fn visit_str<E: Error>(self, text: &str) -> Result<T, E> {
+            (self.parse)(text).map_err(E::custom)
+        }
+        refuse!(number);
+    }
+    deserializer.deserialize_any(Text { what, parse })
+}
 
 /// A name that becomes a metric label: 1 to 64 of `a-z`, `0-9`, `_`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -78,6 +89,12 @@ text_type!(Path, "a path that starts with / and has one reading only", "pattern"
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvName(String);
 text_type!(EnvName, "the name of an environment variable", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$");
+
+impl AsRef<str> for Name {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
 
 impl Name {
     fn parse(text: &str) -> Result<Self, String> {

@@ -11,12 +11,12 @@ pub(super) fn plain(message: &str) -> String {
     let Some((found, expected)) = said.rsplit_once(", expected ") else {
         return message.to_owned();
     };
-    let (expected, place) = match expected.rfind(" at line ") {
+    let (expected, position) = match expected.rfind(" at line ") {
         Some(at) => expected.split_at_checked(at).unwrap_or((expected, "")),
         None => (expected, ""),
     };
     format!(
-        "{kind}{}, expected {}{place}",
+        "{kind}{}, expected {}{position}",
         plain_found(found),
         plain_expected(expected)
     )

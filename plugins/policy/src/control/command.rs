@@ -141,7 +141,7 @@ impl Command {
             Self::Subject { .. } => line.with("action", "subject"),
             Self::Reset(key) => limit(line.with("action", "reset"), key),
             Self::Turn { breaker, turn } => {
-                let line = line.with("action", turn.word()).with("breaker", breaker);
+                let line = line.with("action", turn.as_str()).with("breaker", breaker);
                 match turn {
                     Turn::HoldOpen(span) => line.with("state", "open").with("for", secs(*span)),
                     Turn::HoldClosed(span) => line.with("state", "closed").with("for", secs(*span)),
@@ -167,7 +167,7 @@ fn secs(span: Span) -> String {
 }
 
 impl Turn {
-    const fn word(self) -> &'static str {
+    const fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
             Self::Close => "close",
@@ -236,7 +236,7 @@ impl Given {
         let span = span.ok_or_else(|| {
             invalid("no `for`; expected how long, such as 10m, and at most 24h".into())
         })?;
-        let span = Duration::from_text(&span).map_err(|rule| invalid(format!("for: {rule}")))?;
+        let span = <Duration>::from_text(&span).map_err(|rule| invalid(format!("for: {rule}")))?;
         let span = span.span();
         if span > LONGEST_HOLD {
             return Err(invalid("for: longer than 24h".into()));

@@ -102,7 +102,7 @@ impl Failed {
     }
 
     /// A fixed word for the log.
-    const fn word(&self) -> &'static str {
+    const fn as_str(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "invalid",
             Self::Unknown(_) => "unknown",
@@ -297,7 +297,7 @@ impl Control {
                     Failed::Unavailable(_) => "Service unavailable",
                 };
                 let reply = problem(failed.status(), title, failed.detail());
-                (line.with("result", failed.word()), reply)
+                (line.with("result", failed.as_str()), reply)
             }
         };
         ports.telemetry.log(self.from(line, request));

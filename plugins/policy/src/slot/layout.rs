@@ -11,6 +11,57 @@ pub trait Layout: Sized + Clone {
     fn decode(from: &mut Reader<'_>) -> Option<Self>;
 }
 
+/// A value of a fixed size, of which a record may be made.
+pub trait Fixed: Sized {
+    /// Writes it.
+    fn write(&self, to: &mut Writer);
+    /// Reads what [`Fixed::write`] wrote.
+    fn read(from: &mut Reader<'_>) -> Option<Self>;
+}
+
+impl Fixed for u32 {
+    fn write(&self, to: &mut Writer) {
+        to.u32(*self);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.u32()
+    }
+}
+
+impl Fixed for u64 {
+    fn write(&self, to: &mut Writer) {
+        to.u64(*self);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.u64()
+    }
+}
+
+impl<const N: usize> Fixed for [u8; N] {
+    fn write(&self, to: &mut Writer) {
+        to.bytes(self);
+    }
+    fn read(from: &mut Reader<'_>) -> Option<Self> {
+        from.array()
+    }
+}
+
+/// Implements [`Layout`] for a type around a single [`Fixed`] value: the type, and the record's format.
+#[macro_export]
+macro_rules! layout_of_one {
+    ($type:ident, $format:literal) => {
+        impl $crate::Layout for $type {
+            const FORMAT: &'static str = $format;
+            fn encode(&self, to: &mut $crate::Writer) {
+                $crate::Fixed::write(&self.0, to);
+            }
+            fn decode(from: &mut $crate::Reader<'_>) -> Option<Self> {
+                $crate::Fixed::read(from).map(Self)
+            }
+        }
+    };
+}
+
 /// Writes numbers, little-endian.
 pub struct Writer(pub(super) Vec<u8>);
 

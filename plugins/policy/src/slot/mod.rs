@@ -17,7 +17,7 @@ use crate::{Expected, SharedStore, StoreError, Stored};
 
 pub use in_place::{SeenBytes, SlotInPlace};
 pub use key::{SlotKey, colliding};
-pub use layout::{Layout, Reader, Writer};
+pub use layout::{Fixed, Layout, Reader, Writer};
 use sealed::{Opened, open, seal};
 
 /// Why a slot was not read or changed.

@@ -5,10 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_policy::Timestamp;
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Dialect, Worker, World};
+use portcullis_sim::{Dialect, Draw, Worker, World};
 
 use crate::reference::{Algorithm, Quota, SECOND};
-use crate::schedules::{Draw, LOCKOUT, STEPS};
+use crate::schedules::{LOCKOUT, STEPS};
 
 const DAY: u64 = 86_400 * SECOND as u64;
 

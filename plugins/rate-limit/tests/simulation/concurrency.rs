@@ -4,10 +4,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_policy::{Origin, Span, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Dialect, VirtualClock, Worker, World, interleave};
+use portcullis_sim::{Dialect, Draw, Part, VirtualClock, Worker, World, interleave};
 
 use crate::reference::{Algorithm, Quota, SECOND};
-use crate::schedules::{Draw, FAILED, INTERLEAVED, LATE, LOST, Part, TORN};
+use crate::schedules::{FAILED, INTERLEAVED, LATE, LOST, TORN};
 
 pub(crate) const PEER: &str = "192.0.2.1";
 const REASONS: [&str; 5] = [

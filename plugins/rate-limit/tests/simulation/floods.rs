@@ -6,12 +6,12 @@ use std::collections::HashMap;
 
 use portcullis_policy::{Origin, Span, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Dialect, Worker, World, interleave};
+use portcullis_sim::{Dialect, Draw, Worker, World, interleave};
 
 use crate::concurrency::errors;
 use crate::generate::quota;
 use crate::reference::{Algorithm, Asked, Limit, Outcome, Quota, Reference, SECOND};
-use crate::schedules::{Draw, FLOODED, FLOODED_AT_ONCE};
+use crate::schedules::{FLOODED, FLOODED_AT_ONCE};
 use crate::sequential::{check, snapshot};
 
 /// What a limit of a flooded gateway counts by. The flooded one counts `POST` alone, which is what
@@ -34,12 +34,12 @@ struct Scene {
 
 /// A request: of the flood, the `n`th, or of one of the users.
 #[derive(Clone, Copy, Debug)]
-struct Sent {
+struct Drawn {
     flood: Option<u64>,
     user: &'static str,
 }
 
-impl Sent {
+impl Drawn {
     fn draw(draw: &Draw, n: u64) -> Self {
         Self {
             flood: draw.between(0, 3).checked_sub(1).map(|_| n),
@@ -158,7 +158,7 @@ fn a_flood_on_one_limit_moves_no_other_and_what_is_refused_leaves_nothing_behind
                 now += i128::from(draw.between(0, 90 * SECOND as u64));
                 world.clock.set(Timestamp::from_unix_nanos(now as u64));
             }
-            let sent = Sent::draw(&draw, n);
+            let sent = Drawn::draw(&draw, n);
             let asked: Vec<_> = scene.limits.iter().map(|(by, _)| sent.asked(*by)).collect();
             let outcome = reference.request(&asked, now);
             let refused = !matches!(outcome, Outcome::Passed(_));
@@ -197,7 +197,7 @@ fn interleaved_floods_leave_every_other_limit_exact() {
                 world.worker_taking(config, Some(turns), number).unwrap();
             let mut admitted: HashMap<&str, i128> = HashMap::new();
             for n in 0..12 {
-                let sent = Sent::draw(&draw, n * 8 + number);
+                let sent = Drawn::draw(&draw, n * 8 + number);
                 let passed = sent.with(|peer, headers| worker.request(peer, headers).0.status());
                 *admitted.entry(sent.user).or_default() += i128::from(passed == 200);
             }

@@ -1,8 +1,9 @@
 //! Random configurations and requests, each as JSON for the product and as plain values for the
 //! reference.
 
+use portcullis_sim::Draw;
+
 use crate::reference::{Algorithm, Asked, Limit, Quota, SECOND};
-use crate::schedules::Draw;
 
 /// A part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +42,7 @@ pub(crate) struct Generated {
 
 /// A request.
 #[derive(Clone, Debug)]
-pub(crate) struct Sent {
+pub(crate) struct Drawn {
     pub(crate) peer: &'static str,
     pub(crate) method: &'static str,
     pub(crate) path: &'static str,
@@ -80,7 +81,7 @@ impl Matches {
         }
     }
 
-    fn holds(self, sent: &Sent) -> bool {
+    fn holds(self, sent: &Drawn) -> bool {
         match self {
             Self::Method(method) => sent.method == method,
             Self::Below("/") => true,
@@ -103,7 +104,7 @@ impl Part {
         }
     }
 
-    fn value(self, sent: &Sent) -> Option<String> {
+    fn value(self, sent: &Drawn) -> Option<String> {
         match self {
             Self::Address => Some(sent.peer.to_owned()),
             Self::Constant => Some(String::new()),
@@ -228,7 +229,7 @@ impl Generated {
     }
 
     /// What the reference is asked for a request.
-    pub(crate) fn asked(&self, sent: &Sent) -> Option<Asked> {
+    pub(crate) fn asked(&self, sent: &Drawn) -> Option<Asked> {
         if self.matches.is_some_and(|matches| !matches.holds(sent)) {
             return None;
         }
@@ -246,7 +247,7 @@ impl Generated {
     }
 }
 
-impl Sent {
+impl Drawn {
     /// One of few, so that keys meet.
     pub(crate) fn draw(draw: &Draw) -> Self {
         let mut headers = Vec::new();

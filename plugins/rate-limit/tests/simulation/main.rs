@@ -1,6 +1,7 @@
 //! `rate_limit` in the simulator: what it does in single situations, and, over random
 //! configurations, keys, costs, clocks, workers and faults, that it does what an exact limiter
-//! written for clarity does. See `schedules` for how many are tried and how one is tried again.
+//! written for clarity does. See `schedules` of `portcullis_sim` for how many are tried and how
+//! one is tried again.
 
 #![allow(
     clippy::arithmetic_side_effects,

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use portcullis_policy::{Origin, Timestamp};
 use portcullis_rate_limit::RateLimit;
-use portcullis_sim::{Answer, Dialect, Worker, World, Zone};
+use portcullis_sim::{Answer, Dialect, Draw, Worker, World, Zone};
 
-use crate::generate::{Generated, Sent, config};
+use crate::generate::{Drawn, Generated, config};
 use crate::reference::{Allowance, Outcome, Reference, SECOND};
-use crate::schedules::{Draw, SEQUENTIAL};
+use crate::schedules::SEQUENTIAL;
 
 /// Room for far more keys than there are, so that none makes room for another.
 const CAPACITY: u32 = 64;
@@ -147,7 +147,7 @@ fn every_answer_is_the_one_of_the_reference() {
                 .window;
             now = next(&draw, now, window);
             world.clock.set(Timestamp::from_unix_nanos(now as u64));
-            let sent = Sent::draw(&draw);
+            let sent = Drawn::draw(&draw);
             let asked: Vec<_> = limits.iter().map(|limit| limit.asked(&sent)).collect();
             let outcome = reference.request(&asked, now);
             let worker = &workers[draw.between(0, workers.len() as u64 - 1) as usize];

@@ -49,11 +49,11 @@ pub fn signature_base(
     params: &str,
 ) -> Result<Vec<u8>, BaseError> {
     let mut base = Vec::with_capacity(256);
-    for (place, component) in components.iter().enumerate() {
+    for (index, component) in components.iter().enumerate() {
         let identifier = component.identifier();
         if components
             .iter()
-            .take(place)
+            .take(index)
             .any(|before| before == component)
         {
             return Err(BaseError::Repeated(identifier.to_owned()));
@@ -93,8 +93,8 @@ fn append(message: &dyn Message, component: &Component, base: &mut Vec<u8>) -> O
             if lines.is_empty() {
                 return None;
             }
-            for (place, line) in lines.into_iter().enumerate() {
-                if place > 0 {
+            for (index, line) in lines.into_iter().enumerate() {
+                if index > 0 {
                     base.extend_from_slice(b", ");
                 }
                 append_line(line, base);

@@ -273,11 +273,11 @@ fn an_error_says_path_and_rule_and_no_secret() {
         ("{}", "configuration: missing field `credential`"),
         (
             r#"{"credential":"hunter2"}"#,
-            "credential: expected an object; what stands there is not repeated here",
+            "credential: expected an object, found a string",
         ),
         (
             r#"{"credential":{"kind":"static","secrets":["hunter2"]}}"#,
-            "credential.secrets[0]: expected an object; what stands there is not repeated here",
+            "credential.secrets[0]: expected an object, found a string",
         ),
         (
             r#"{"credential":{"kind":"static","secrets":[{"id":"a","env":"UNSET"}]}}"#,

@@ -63,8 +63,8 @@ impl<'a> RequestHead<'a> {
     /// All in all it is too long.
     pub(crate) fn joined(&self, field: &str) -> Result<Vec<u8>, Error> {
         let mut joined = Vec::new();
-        for (place, line) in self.headers.get_all(field).iter().enumerate() {
-            if place > 0 {
+        for (index, line) in self.headers.get_all(field).iter().enumerate() {
+            if index > 0 {
                 joined.extend_from_slice(b", ");
             }
             joined.extend_from_slice(line.as_bytes());

@@ -7,7 +7,7 @@ use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde_json::{Value, json};
 
-use crate::backend::App;
+use crate::app::App;
 use crate::problem::Problem;
 
 pub(super) async fn list(State(app): State<App>) -> Json<Value> {

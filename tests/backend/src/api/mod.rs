@@ -3,6 +3,7 @@
 mod collections;
 mod input;
 mod query;
+mod record;
 mod search;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -11,10 +12,10 @@ use axum::routing::{any, get};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
-use crate::backend::App;
+use crate::app::App;
 use crate::problem::{no_such_method, no_such_route};
 use crate::role::Role;
-use crate::{control, inject, ollama, qdrant, requests, token};
+use crate::{control, inject, ollama, qdrant, token};
 
 /// The largest request body. Questions are short.
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -33,7 +34,7 @@ pub(crate) fn router(app: &App) -> Router {
     routes
         .layer(from_fn_with_state(app.clone(), token::require))
         .layer(from_fn_with_state(app.clone(), inject::inject))
-        .layer(from_fn_with_state(app.clone(), requests::record))
+        .layer(from_fn_with_state(app.clone(), record::record))
         .with_state(app.clone())
 }
 

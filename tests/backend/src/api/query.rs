@@ -10,7 +10,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::{Value, json};
 
 use super::input::Input;
-use crate::backend::App;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::search::Answer;
 use crate::upstreams::{Found, RequestId, Upstreams};

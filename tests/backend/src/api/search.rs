@@ -7,7 +7,7 @@ use axum::extract::State;
 use serde::Serialize;
 
 use super::input::Input;
-use crate::backend::App;
+use crate::app::App;
 use crate::problem::Problem;
 use crate::search::{self, Hit};
 use crate::upstreams::{self, RequestId};

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::model::Model;
 use super::{Failed, NDJSON, now, read};
-use crate::backend::App;
+use crate::app::App;
 
 #[derive(Deserialize)]
 struct Generate {

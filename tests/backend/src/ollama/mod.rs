@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use tantivy::time::OffsetDateTime;
 use tantivy::time::format_description::well_known::Rfc3339;
 
-use crate::backend::App;
+use crate::app::App;
 
 /// The version whose API this is.
 const VERSION: &str = "0.12.0";

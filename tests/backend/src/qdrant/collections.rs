@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::answer::{Answer, ok, read};
 use super::store::{Collection, Created};
-use crate::backend::App;
+use crate::app::App;
 
 pub(super) async fn list(State(app): State<App>) -> Answer {
     let collections = app.0.qdrant.store.lock();

@@ -3,9 +3,11 @@
 mod answer;
 mod collections;
 mod filter;
+pub(crate) mod node;
 mod peers;
 mod point;
 mod points;
+mod replication;
 mod store;
 
 use axum::extract::{DefaultBodyLimit, State};
@@ -17,31 +19,14 @@ use axum::{Json, Router};
 use serde_json::{Map, Value, json};
 
 use self::answer::{Answer, ok};
-use self::peers::Peers;
-pub(crate) use self::peers::catch_up;
-use self::store::Store;
-use crate::backend::App;
+pub(crate) use self::replication::catch_up;
+use crate::app::App;
 
 /// The version whose API this is.
 const VERSION: &str = "1.16.0";
 
 /// The largest request body, as Qdrant has it unless it is told otherwise.
 const MAX_BODY_BYTES: usize = 32 * 1024 * 1024;
-
-/// What a node has.
-pub(crate) struct Qdrant {
-    store: Store,
-    pub(crate) peers: Peers,
-}
-
-impl Qdrant {
-    pub(crate) fn new(client: reqwest::Client, peers: Vec<String>) -> Self {
-        Self {
-            store: Store::default(),
-            peers: Peers::new(client, peers),
-        }
-    }
-}
 
 /// The routes of Qdrant.
 pub(crate) fn routes(app: &App) -> Router<App> {
@@ -63,7 +48,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
                 .put(collections::create)
                 .delete(collections::delete),
         )
-        .layer(from_fn_with_state(app.clone(), peers::hand_on));
+        .layer(from_fn_with_state(app.clone(), replication::hand_on));
     Router::new()
         .route("/", get(root))
         .route("/healthz", get(async || "healthz check passed"))
@@ -72,7 +57,7 @@ pub(crate) fn routes(app: &App) -> Router<App> {
         .route("/metrics", get(metrics))
         .route("/cluster", get(cluster))
         .route("/collections", get(collections::list))
-        .route(peers::DUMP, get(peers::dump))
+        .route(peers::DUMP, get(replication::dump))
         .merge(reads)
         .merge(writes)
         .fallback(async || StatusCode::NOT_FOUND)

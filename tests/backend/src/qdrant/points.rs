@@ -9,7 +9,7 @@ use super::answer::{Answer, Failed, ok, read};
 use super::filter::Filter;
 use super::point::{NewPoint, Point, PointId, Shown, UNNAMED, VectorStruct};
 use super::store::Scored;
-use crate::backend::App;
+use crate::app::App;
 
 /// How many points a page or a search has when the caller does not say.
 const DEFAULT_LIMIT: usize = 10;

@@ -175,7 +175,7 @@ mod as_pairs {
 
     use serde::{Deserialize as _, Deserializer, Serializer};
 
-    use super::{Point, PointId};
+    use crate::qdrant::point::{Point, PointId};
 
     pub(super) fn serialize<S: Serializer>(
         points: &BTreeMap<PointId, Point>,

@@ -125,7 +125,7 @@ fn a_reload_while_a_fetch_is_under_way_neither_doubles_nor_loses_it() {
         gateway.wait(secs(4));
         gateway.tick();
         assert_eq!(gateway.asking(), before, "{dialect:?}");
-        // What the old workers are told is not heard of any more.
+        // What the old workers are answered is not heard of any more.
         gateway.workers.drain(..2);
         assert!(gateway.all_pass(&token("a", of())));
         assert_eq!(

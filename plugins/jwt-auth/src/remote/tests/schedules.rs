@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_policy::Timestamp;
-use portcullis_sim::SeededEntropy;
+use portcullis_sim::{SeededEntropy, schedules_or};
 
 use super::*;
 
@@ -23,11 +23,7 @@ fn schedules() -> u64 {
     } else {
         3_000
     };
-    let wished = std::env::var("PORTCULLIS_SCHEDULES");
-    wished
-        .ok()
-        .and_then(|count| count.parse().ok())
-        .unwrap_or(fewer)
+    schedules_or(fewer)
 }
 
 /// What the issuer has: a set for each generation, of its own key and of the one before, and a
@@ -84,7 +80,7 @@ struct Run<'a> {
     lease: Span,
     faults: Faults,
     gateway: Gateway,
-    /// By the worker's place.
+    /// By the worker's index.
     fetches: Vec<Option<Begun>>,
     /// Of workers that are gone.
     orphans: Vec<Begun>,

@@ -62,12 +62,12 @@ fn left_out(entry: &str) -> (Option<String>, &'static str) {
         (format!("{entry},{jwk}"), "keys[0]"),
         (format!("{jwk},{entry}"), "keys[1]"),
     ]
-    .map(|(entries, place)| {
+    .map(|(entries, path)| {
         let found = Jwks::parse(format!(r#"{{"keys":[{entries}]}}"#).as_bytes());
         let mut found = found.unwrap_or_else(|fault| panic!("{entries}: {fault:?}"));
         assert_eq!((found.keys.len(), found.skipped.len()), (1, 1), "{entries}");
         let skipped = found.skipped.remove(0);
-        assert_eq!(skipped.place, place, "{entries}");
+        assert_eq!(skipped.path, path, "{entries}");
         (skipped.kid, skipped.why)
     });
     let [one, other] = said;

@@ -211,10 +211,10 @@ fn a_flipped_bit_in_any_part_is_noticed() {
     let mut flipped = 0;
     for name in ["signature-input", "signature"] {
         let value = signed.headers()[name].as_bytes().to_vec();
-        for place in 0..value.len() {
+        for index in 0..value.len() {
             for bit in 0..7 {
                 let mut value = value.clone();
-                value[place] ^= 1 << bit;
+                value[index] ^= 1 << bit;
                 let Ok(value) = http::HeaderValue::from_bytes(&value) else {
                     continue;
                 };
@@ -227,7 +227,7 @@ fn a_flipped_bit_in_any_part_is_noticed() {
                     continue;
                 }
                 let verified = Verifier::from(signatures()).verify(&request, at(NOW));
-                assert!(verified.is_err(), "{name}: byte {place}, bit {bit}");
+                assert!(verified.is_err(), "{name}: byte {index}, bit {bit}");
                 flipped += 1;
             }
         }

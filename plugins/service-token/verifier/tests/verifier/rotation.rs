@@ -46,7 +46,7 @@ fn a_secret_is_rotated_without_a_request_that_is_refused() {
         (&["new"], false, true),
     ] {
         let verifiers = kinds(known).into_iter().zip([&statics, &keyed, &keyed]);
-        for ((place, (verifier, refused)), (by_old, by_new)) in verifiers
+        for ((index, (verifier, refused)), (by_old, by_new)) in verifiers
             .enumerate()
             .zip(credentials("old", "o").iter().zip(&credentials("new", "n")))
         {
@@ -64,12 +64,12 @@ fn a_secret_is_rotated_without_a_request_that_is_refused() {
             assert_eq!(
                 found(by_old),
                 expected(old, "old", &refused.0),
-                "{known:?} {place}"
+                "{known:?} {index}"
             );
             assert_eq!(
                 found(by_new),
                 expected(new, "new", &refused.1),
-                "{known:?} {place}"
+                "{known:?} {index}"
             );
         }
     }

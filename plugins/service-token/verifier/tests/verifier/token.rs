@@ -228,17 +228,17 @@ fn what_is_no_token_is_refused() {
 #[test]
 fn a_flipped_bit_in_any_part_is_noticed() {
     let good = good();
-    for place in 0..good.len() {
+    for index in 0..good.len() {
         for bit in 0..7 {
             let mut bytes = good.clone().into_bytes();
-            bytes[place] ^= 1 << bit;
+            bytes[index] ^= 1 << bit;
             let Ok(value) = http::HeaderValue::from_bytes(&bytes) else {
                 continue;
             };
             let mut request = get("/", &[]);
             request.headers_mut().insert("x-service-token", value);
             let verified = verifier().verify(&request, at(NOW));
-            assert!(verified.is_err(), "byte {place}, bit {bit}");
+            assert!(verified.is_err(), "byte {index}, bit {bit}");
         }
     }
 }

@@ -250,12 +250,12 @@ fn a_success_that_is_told_late_ends_what_came_before_it() {
             assert_eq!(failures(&change.record), merged + 1, "{head}");
         }
         // A tick tells of it, too, and opens nothing.
-        let told = record.merge(news, &SETTINGS, moment(9));
+        let reported = record.merge(news, &SETTINGS, moment(9));
         assert_eq!(
-            told.as_ref().map(|told| told.transition),
+            reported.as_ref().map(|reported| reported.transition),
             (merged != 3).then_some(None)
         );
-        let left = told.map_or(3, |told| failures(&told.record));
+        let left = reported.map_or(3, |reported| failures(&reported.record));
         assert_eq!(left, merged, "{head}");
         // So does what else turns out of an earlier time.
         let early = Ticket::closed(6, &Run::default());
@@ -341,12 +341,12 @@ fn a_permit_whose_lease_has_run_out_goes_to_another() {
     ] {
         let change = settle(&taken, &tickets[0], outcome, 66).unwrap();
         assert_eq!(change.transition, transition);
-        let places = |record: &Record| match record.state {
+        let leases = |record: &Record| match record.state {
             State::HalfOpen { permits, .. } => Some(permits),
             State::Closed { .. } | State::Open { .. } => None,
         };
         if transition.is_none() {
-            assert_eq!(places(&change.record), places(&taken), "{outcome:?}");
+            assert_eq!(leases(&change.record), leases(&taken), "{outcome:?}");
         }
     }
     let late = settle(&taken, &tickets[0], Outcome::Success, 66).unwrap();
@@ -537,19 +537,19 @@ const RATIOS: Settings = Settings {
 /// when.
 fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why)> {
     let mut record = closed(0);
-    for (place, (outcome, pace)) in requests.iter().enumerate() {
+    for (index, (outcome, pace)) in requests.iter().enumerate() {
         let ticket = pass(&record);
         if *outcome == Outcome::Success
             && let Some((change, _)) = record.succeed(7)
         {
             record = change.record;
         }
-        let settled = settle_at(&record, &ticket, *outcome, *pace, settings, place as u64);
+        let settled = settle_at(&record, &ticket, *outcome, *pace, settings, index as u64);
         if let Some(change) = &settled {
             record = change.record.clone();
         }
         // Two ticks later, when what is suspected is certain.
-        let later = moment(place as u64).now.after(CONFIRM);
+        let later = moment(index as u64).now.after(CONFIRM);
         let later = Moment {
             now: later,
             roll: 0,
@@ -560,7 +560,7 @@ fn play(settings: &Settings, requests: &[(Outcome, Pace)]) -> Option<(usize, Why
         };
         for change in settled.into_iter().chain(confirmed) {
             if let Some(Transition::Tripped(why)) = change.transition {
-                return Some((place, why));
+                return Some((index, why));
             }
             record = change.record;
         }
