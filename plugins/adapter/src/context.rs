@@ -75,8 +75,13 @@ impl<P: Policy, X: Nature> HttpContext for Stream<P, X> {
         action(self.driven.on_request_body(&self.exchange, size, ends))
     }
 
-    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
-        self.driven.on_response(&self.exchange);
+    fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
+        self.driven.on_response(&self.exchange, ends);
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, _: usize, ends: bool) -> Action {
+        self.driven.on_response_body(ends);
         Action::Continue
     }
 

@@ -15,20 +15,19 @@ pub(crate) fn decode(bytes: Vec<u8>) -> Option<Headers> {
     if at > bytes.len() {
         return None;
     }
-    let mut ranges = Vec::with_capacity(count);
-    let mut part = |size: usize| {
-        let end = at.checked_add(size)?;
-        let range = (at, end);
-        at = end.checked_add(1)?;
+    let mut headers = Headers::from_buffer(bytes, count);
+    let mut part = |bytes: &[u8], length_at: usize| {
+        let range = (at, at.checked_add(length(bytes, length_at)?)?);
+        at = range.1.checked_add(1)?;
         (at <= bytes.len()).then_some(range)
     };
     for _ in 0..count {
-        let name = part(length(&bytes, lengths)?)?;
-        let value = part(length(&bytes, lengths.checked_add(4)?)?)?;
+        let name = part(headers.buffer(), lengths)?;
+        let value = part(headers.buffer(), lengths.checked_add(4)?)?;
         lengths = lengths.checked_add(8)?;
-        ranges.push((name, value));
+        headers.push(name, value);
     }
-    Some(Headers::from_buffer(bytes, ranges))
+    Some(headers)
 }
 
 fn length(bytes: &[u8], at: usize) -> Option<usize> {

@@ -16,29 +16,23 @@ use portcullis_policy::{Clock, Request, Sent, Span, Timestamp};
 /// Whoever measures a deadline may find it over a little sooner than this worker does.
 const SLACK: Span = Span::from_millis(10);
 
+/// In milliseconds.
+const ENVOYS: [&str; 4] = [
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-upstream-stream-duration-ms",
+];
+
 /// The shortest that the client names; `None` where it names none that can be read.
 pub(crate) fn named_by(request: &Request<'_>) -> Option<Span> {
-    let spans = request.headers().iter().filter_map(|(name, value)| {
-        // Nearly all names are told apart by their first letter.
-        match name.first()? {
-            b'g' | b'G' if name.eq_ignore_ascii_case(b"grpc-timeout") => grpc(value),
-            b'x' | b'X' if is_envoys(name) => millis(value),
-            _ => None,
-        }
-    });
-    spans.min()
-}
-
-fn is_envoys(name: &[u8]) -> bool {
-    const ENVOYS: [&[u8]; 4] = [
-        b"x-envoy-upstream-rq-timeout-ms",
-        b"x-envoy-upstream-rq-per-try-timeout-ms",
-        b"x-envoy-expected-rq-timeout-ms",
-        b"x-envoy-upstream-stream-duration-ms",
-    ];
-    ENVOYS
-        .iter()
-        .any(|envoys| name.eq_ignore_ascii_case(envoys))
+    let headers = request.headers();
+    let envoys = ENVOYS.iter().flat_map(|name| headers.values(name));
+    let grpcs = headers.values("grpc-timeout");
+    grpcs
+        .filter_map(grpc)
+        .chain(envoys.filter_map(millis))
+        .min()
 }
 
 /// `TimeoutValue TimeoutUnit`: digits, and one of H, M, S, m, u, n. gRPC has eight digits at most; Envoy reads more of them, too.

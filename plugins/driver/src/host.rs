@@ -95,6 +95,11 @@ pub trait Exchange: PeerAddress {
     /// The response's head. `writes`: whether the policy changes headers as a rule.
     fn response(&self, writes: bool) -> Self::Head;
 
+    /// Whether the head says that the upstream made it, and without a call of the host.
+    fn is_from_upstream(&self, _: &Self::Head) -> bool {
+        false
+    }
+
     /// Changes the response's headers.
     ///
     /// # Errors

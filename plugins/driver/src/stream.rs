@@ -33,7 +33,7 @@ enum Phase<F> {
     /// The request goes on, or waits for its body.
     Requested(Passed<F>),
     /// A response has come.
-    Responded(Passed<F>),
+    Responded(Passed<F>, Seen),
     /// Answered here: what follows is not the upstream's.
     Answered(Option<F>),
 }
@@ -42,6 +42,13 @@ enum Phase<F> {
 struct Passed<F> {
     flow: F,
     body: RequestBody,
+}
+
+/// What was seen of a response, as far as it tells how the stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    is_from_upstream: bool,
+    is_whole: bool,
 }
 
 impl<P: Policy, H: Host> Stream<P, H> {
@@ -86,7 +93,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
 
     /// A part of the request's body, so many bytes of it. `ends`: whether it is the last.
     pub fn on_request_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) -> Step {
-        let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed)) =
+        let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed, _)) =
             (self.filter.clone(), &mut self.phase)
         else {
             return Step::Continue;
@@ -105,8 +112,8 @@ impl<P: Policy, H: Host> Stream<P, H> {
         Step::Continue
     }
 
-    /// The response's head.
-    pub fn on_response<X: Exchange>(&mut self, exchange: &X) {
+    /// The response's head. `ends`: whether it is the whole of it.
+    pub fn on_response<X: Exchange>(&mut self, exchange: &X, ends: bool) {
         let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
             return;
         };
@@ -125,7 +132,18 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 P::NAME
             );
         }
-        self.phase = Phase::Responded(passed);
+        let seen = Seen {
+            is_from_upstream: exchange.is_from_upstream(&head),
+            is_whole: ends,
+        };
+        self.phase = Phase::Responded(passed, seen);
+    }
+
+    /// A part of the response's body. `ends`: whether it is the last of the response.
+    pub const fn on_response_body(&mut self, ends: bool) {
+        if let Phase::Responded(_, seen) = &mut self.phase {
+            seen.is_whole = seen.is_whole || ends;
+        }
     }
 
     /// The stream has ended, and the host can be asked how.
@@ -135,11 +153,11 @@ impl<P: Policy, H: Host> Stream<P, H> {
             Phase::Answered(_) => self.end(&Told(Origin::Gateway)),
             Phase::Requested(_) => self.end(&Logged {
                 exchange,
-                answered: false,
+                seen: None,
             }),
-            Phase::Responded(_) => self.end(&Logged {
+            Phase::Responded(_, seen) => self.end(&Logged {
                 exchange,
-                answered: true,
+                seen: Some(*seen),
             }),
         }
     }
@@ -148,7 +166,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
         let (
             Some(filter),
             Phase::Requested(Passed { flow, .. })
-            | Phase::Responded(Passed { flow, .. })
+            | Phase::Responded(Passed { flow, .. }, _)
             | Phase::Answered(Some(flow)),
         ) = (&self.filter, &mut self.phase)
         else {
@@ -172,7 +190,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
     fn answer<X: Exchange>(&mut self, exchange: &X, reply: &LocalReply) -> Step {
         self.phase = match mem::replace(&mut self.phase, Phase::Unseen) {
             Phase::Unseen => Phase::Answered(None),
-            Phase::Requested(passed) | Phase::Responded(passed) => {
+            Phase::Requested(passed) | Phase::Responded(passed, _) => {
                 Phase::Answered(Some(passed.flow))
             }
             Phase::Answered(flow) => Phase::Answered(flow),
@@ -193,7 +211,7 @@ impl<P: Policy, H: Host> Drop for Stream<P, H> {
         let origin = match &self.phase {
             Phase::Unseen => return,
             Phase::Answered(_) => Origin::Gateway,
-            Phase::Requested(passed) | Phase::Responded(passed) => {
+            Phase::Requested(passed) | Phase::Responded(passed, _) => {
                 match passed.body.sent_at_deletion {
                     // Nothing has gone on to the upstream: the client left, or what it sent was refused.
                     Sent::HeadOnly => Origin::ClientGone,
@@ -208,13 +226,20 @@ impl<P: Policy, H: Host> Drop for Stream<P, H> {
 /// An end whose log is at hand.
 struct Logged<'a, X> {
     exchange: &'a X,
-    /// Whether a response was seen.
-    answered: bool,
+    /// What was seen of a response.
+    seen: Option<Seen>,
 }
 
 impl<X: Exchange> Ending for Logged<'_, X> {
     fn origin(&self) -> Origin {
-        self.exchange.ending(self.answered)
+        match self.seen {
+            // It came from there, and came whole: the host can say nothing else.
+            Some(Seen {
+                is_from_upstream: true,
+                is_whole: true,
+            }) => Origin::Upstream,
+            seen => self.exchange.ending(seen.is_some()),
+        }
     }
 
     fn grpc_status(&self) -> Option<u8> {

@@ -122,10 +122,8 @@ impl Identities {
         if headers.named_hop_by_hop().any(is_ours) {
             return true;
         }
-        self.0.iter().any(|header| {
-            let alike = |(name, _): &(&[u8], &[u8])| spelled_like(name, header.as_str());
-            headers.iter().filter(alike).nth(1).is_some()
-        })
+        let mut ours = self.0.iter().map(WritableHeader::as_str);
+        ours.any(|ours| headers.spelled_like(ours).nth(1).is_some())
     }
 
     /// Writes what is known of the caller, and empties everything else.

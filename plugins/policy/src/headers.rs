@@ -1,17 +1,21 @@
 //! Headers as one buffer and an index, so that reading them costs two allocations however many
-//! there are.
+//! there are, and asking for one that is not there next to nothing.
+
+use crate::spelling::{Mark, Marks, spelled_like};
 
 /// A list of header lines in the order in which they arrived. Names compare without case.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
     bytes: Vec<u8>,
     entries: Vec<Entry>,
+    marks: Marks,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     name: (usize, usize),
     value: (usize, usize),
+    mark: Mark,
 }
 
 /// A header that must be there at most once came several times.
@@ -19,18 +23,28 @@ struct Entry {
 pub struct Duplicated;
 
 impl Headers {
-    /// Takes over `bytes`; each pair of `(start, end)` ranges names a header's name and value in
-    /// it. Ranges that lie outside of `bytes` read as empty.
+    /// Takes over `bytes`, in which there are `count` lines, or about so many; see [`Self::push`].
     #[must_use]
-    pub fn from_buffer(
-        bytes: Vec<u8>,
-        ranges: impl IntoIterator<Item = ((usize, usize), (usize, usize))>,
-    ) -> Self {
-        let entries = ranges
-            .into_iter()
-            .map(|(name, value)| Entry { name, value })
-            .collect();
-        Self { bytes, entries }
+    pub fn from_buffer(bytes: Vec<u8>, count: usize) -> Self {
+        Self {
+            bytes,
+            entries: Vec::with_capacity(count),
+            marks: Marks::default(),
+        }
+    }
+
+    /// Adds a line, whose name and value stand at these ranges `(start, end)` of the buffer. A range that lies outside of
+    /// it reads as empty.
+    pub fn push(&mut self, name: (usize, usize), value: (usize, usize)) {
+        let mark = Mark::of(self.slice(name));
+        self.marks.insert(mark);
+        self.entries.push(Entry { name, value, mark });
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn buffer(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Copies pairs of name and value.
@@ -42,7 +56,7 @@ impl Headers {
         for (name, value) in pairs {
             let name = headers.append(name.as_ref());
             let value = headers.append(value.as_ref());
-            headers.entries.push(Entry { name, value });
+            headers.push(name, value);
         }
         headers
     }
@@ -81,9 +95,26 @@ impl Headers {
 
     /// All values under `name`, in order.
     pub fn values<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
+        self.marked(Mark::of(name.as_bytes()))
             .filter(move |(found, _)| found.eq_ignore_ascii_case(name.as_bytes()))
             .map(|(_, value)| value)
+    }
+
+    /// Every line that a backend could take for one of `name`, which is in lower case, with hyphens; see [`spelled_like`].
+    pub fn spelled_like<'a>(&'a self, name: &str) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        self.marked(Mark::of(name.as_bytes()))
+            .filter(move |(found, _)| spelled_like(found, name))
+    }
+
+    fn marked(&self, mark: Mark) -> impl Iterator<Item = (&[u8], &[u8])> {
+        let entries = match self.marks.contains(mark) {
+            true => &*self.entries,
+            false => &[],
+        };
+        entries
+            .iter()
+            .filter(move |entry| entry.mark == mark)
+            .map(|entry| (self.slice(entry.name), self.slice(entry.value)))
     }
 
     /// The only value under `name`.
@@ -126,6 +157,24 @@ mod tests {
     }
 
     #[test]
+    fn lines_are_found_by_every_spelling_that_a_backend_could_fold() {
+        let sent = [
+            ("X.User_Id", "1"),
+            ("x-user", "2"),
+            ("x-user-id", "3"),
+            ("x-user-ie", "4"),
+        ];
+        let headers = Headers::from_pairs(sent);
+        let found: Vec<_> = headers
+            .spelled_like("x-user-id")
+            .map(|(_, value)| value)
+            .collect();
+        assert_eq!(found, [b"1", b"3"]);
+        assert_eq!(headers.values("x-user-id").collect::<Vec<_>>(), [b"3"]);
+        assert_eq!(headers.spelled_like("x-user-if").next(), None);
+    }
+
+    #[test]
     fn the_next_hop_drops_whatever_any_connection_header_lists() {
         let headers = Headers::from_pairs([
             ("Connection", "close, X_A"),
@@ -138,7 +187,9 @@ mod tests {
 
     #[test]
     fn ranges_outside_of_the_buffer_read_as_empty() {
-        let headers = Headers::from_buffer(b"ab".to_vec(), [((0, 1), (1, 9)), ((7, 3), (0, 2))]);
+        let mut headers = Headers::from_buffer(b"ab".to_vec(), 2);
+        headers.push((0, 1), (1, 9));
+        headers.push((7, 3), (0, 2));
         assert_eq!(headers.get("a"), Some(&b""[..]));
         assert_eq!(headers.get(""), Some(&b"ab"[..]));
     }

@@ -26,6 +26,7 @@ mod preflight;
 mod reply;
 mod request;
 mod slot;
+mod spelling;
 mod store;
 mod telemetry;
 #[cfg(test)]
@@ -37,9 +38,7 @@ pub mod config;
 pub use address::{ClientAddress, FoundAddress, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
-pub use edits::{
-    HeaderEdit, RequestEdits, ResponseEdits, clear_spellings, is_folded, spelled_like,
-};
+pub use edits::{HeaderEdit, RequestEdits, ResponseEdits, clear_spellings};
 pub use failure::{
     Failure, FailureBy, FailureLines, FailureSettings, Failures, Fate, SpecialFailure,
 };
@@ -61,6 +60,7 @@ pub use slot::{
     Fixed, Layout, Reader, Seen, SeenBytes, SlotError, SlotInPlace, SlotKey, Step, Writer,
     colliding, create, look, read, update, update_from,
 };
+pub use spelling::{is_folded, spelled_like};
 pub use store::{
     CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,
     Stored, Version,

@@ -52,7 +52,6 @@ impl RateLimit {
             .and_then(|looks| self.charge(looks, request, flow, ports));
         if let Err(reply) = asked {
             self.give_back(flow, ports);
-            flow.replied = true;
             return Err(reply);
         }
         for (index, charge) in flow.charges.iter().skip(before) {

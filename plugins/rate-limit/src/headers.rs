@@ -4,9 +4,7 @@
 //! draft-ietf-httpapi-ratelimit-headers-10; the `X-RateLimit-…` family is what Kong's
 //! `rate-limiting` plugin and many clients use.
 
-use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::fmt::Write as _;
 
 use crate::config::HeaderStyle;
 
@@ -43,62 +41,104 @@ impl Allowance<'_> {
     }
 }
 
-/// A header's name and value.
-pub(crate) type Header = (Cow<'static, str>, String);
+/// Headers, whose values stand in one text: so they cost two allocations, however many there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Shown {
+    values: String,
+    /// Names, and where in the text the value ends.
+    headers: Vec<(&'static str, usize)>,
+}
+
+impl Shown {
+    /// Room for the headers of a limit or two, of both families.
+    fn with_capacity() -> Self {
+        Self {
+            values: String::with_capacity(160),
+            headers: Vec::with_capacity(7),
+        }
+    }
+
+    /// The value of a header is what was written since the one before.
+    fn end(&mut self, name: &'static str) {
+        self.headers.push((name, self.values.len()));
+    }
+
+    fn number(&mut self, number: impl itoa::Integer) {
+        self.values.push_str(itoa::Buffer::new().format(number));
+    }
+
+    /// A list member: the limit's name, and two parameters.
+    fn member(&mut self, is_first: bool, name: &str, parameters: [(&str, u64); 2]) {
+        self.values.push_str(if is_first { "\"" } else { ", \"" });
+        self.values.push_str(name);
+        self.values.push('"');
+        for (key, value) in parameters {
+            self.values.push_str(key);
+            self.number(value);
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.headers.is_empty()
+    }
+
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.headers.iter().map(|(name, _)| *name)
+    }
+
+    /// Each header's name and value, in order.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let mut from = 0;
+        self.headers.iter().map(move |(name, end)| {
+            let value = self.values.get(from..*end).unwrap_or_default();
+            from = *end;
+            (*name, value)
+        })
+    }
+}
 
 /// The headers for all limits that a request was counted by.
-pub(crate) fn headers(style: HeaderStyle, allowances: &[Allowance<'_>]) -> Vec<Header> {
-    let Some(nearest) = allowances
+pub(crate) fn headers(style: HeaderStyle, allowances: &[Allowance<'_>]) -> Shown {
+    let mut shown = Shown::default();
+    let nearest = allowances
         .iter()
-        .min_by_key(|allowance| allowance.distance())
-    else {
-        return Vec::new();
+        .min_by_key(|allowance| allowance.distance());
+    let (Some(nearest), true) = (nearest, style != HeaderStyle::None) else {
+        return shown;
     };
-    let mut headers = Vec::with_capacity(7);
+    shown = Shown::with_capacity();
     if matches!(style, HeaderStyle::Ietf | HeaderStyle::Both) {
-        let mut policy = String::with_capacity(64);
-        let mut state = String::with_capacity(64);
-        for allowance in allowances {
-            let Allowance {
-                name,
-                quota,
-                window,
-                remaining,
-                ..
-            } = allowance;
-            let reset = allowance.shown_reset();
-            let comma = if policy.is_empty() { "" } else { ", " };
-            // Writing into a String does not fail.
-            let _ = write!(policy, "{comma}\"{name}\";q={quota};w={window}");
-            let _ = write!(state, "{comma}\"{name}\";r={remaining};t={reset}");
+        for (index, allowance) in allowances.iter().enumerate() {
+            let parameters = [(";q=", allowance.quota.into()), (";w=", allowance.window)];
+            shown.member(index == 0, allowance.name, parameters);
         }
-        headers.push((Cow::Borrowed("ratelimit-policy"), policy));
-        headers.push((Cow::Borrowed("ratelimit"), state));
+        shown.end("ratelimit-policy");
+        for (index, allowance) in allowances.iter().enumerate() {
+            let (left, reset) = (allowance.remaining.into(), allowance.shown_reset());
+            shown.member(index == 0, allowance.name, [(";r=", left), (";t=", reset)]);
+        }
+        shown.end("ratelimit");
     }
     if matches!(style, HeaderStyle::Legacy | HeaderStyle::Both) {
-        headers.push((
-            Cow::Borrowed("x-ratelimit-limit"),
-            nearest.quota.to_string(),
-        ));
-        headers.push((
-            Cow::Borrowed("x-ratelimit-remaining"),
-            nearest.remaining.to_string(),
-        ));
-        headers.push((
-            Cow::Borrowed("x-ratelimit-reset"),
-            nearest.shown_reset().to_string(),
-        ));
+        shown.number(nearest.quota);
+        shown.end("x-ratelimit-limit");
+        shown.number(nearest.remaining);
+        shown.end("x-ratelimit-remaining");
+        shown.number(nearest.shown_reset());
+        shown.end("x-ratelimit-reset");
         for (window, limit, remaining) in NAMED_WINDOWS {
             let of_window = allowances
                 .iter()
                 .filter(|allowance| allowance.window == window);
             if let Some(nearest) = of_window.min_by_key(|allowance| allowance.distance()) {
-                headers.push((Cow::Borrowed(limit), nearest.quota.to_string()));
-                headers.push((Cow::Borrowed(remaining), nearest.remaining.to_string()));
+                shown.number(nearest.quota);
+                shown.end(limit);
+                shown.number(nearest.remaining);
+                shown.end(remaining);
             }
         }
     }
-    headers
+    shown
 }
 
 /// Whether a header tells where a client stands with some limit, in any of the forms that are about:
@@ -271,7 +311,7 @@ mod tests {
             ),
         ] {
             let headers = headers(HeaderStyle::Both, &allowances);
-            let value = |name: &str| &headers.iter().find(|(known, _)| known == name).unwrap().1;
+            let value = |name: &str| headers.iter().find(|(known, _)| *known == name).unwrap().1;
             assert_eq!(value("x-ratelimit-limit"), limit, "{allowances:?}");
             assert_eq!(value("x-ratelimit-reset"), reset, "{allowances:?}");
             let t = format!(";t={reset}");

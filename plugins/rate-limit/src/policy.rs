@@ -14,7 +14,7 @@ use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
 use crate::failure::ADDRESS;
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
-use crate::headers::{Allowance, headers, is_of_a_limit};
+use crate::headers::{Allowance, Shown, headers, is_of_a_limit};
 use crate::key::HashKey;
 use crate::limit::{Charge, Limit};
 use crate::range::{Range, lay_out, slot_names};
@@ -63,7 +63,8 @@ pub struct Flow {
     pub(crate) charges: Vec<(usize, Charge)>,
     /// Found once for both stages.
     pub(crate) address: OnceCell<FoundAddress>,
-    pub(crate) replied: bool,
+    /// What the response says of the limits.
+    shown: Shown,
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
 }
@@ -203,13 +204,13 @@ impl RateLimit {
     /// Adds to another plugin's refusal where the client stands with the limits that counted it.
     #[must_use]
     pub fn show(&self, flow: &mut Flow, reply: LocalReply) -> LocalReply {
-        flow.replied = true;
         self.shown(reply, &self.allowances(flow))
     }
 
     pub(crate) fn shown(&self, reply: LocalReply, allowances: &[Allowance<'_>]) -> LocalReply {
-        headers(self.headers, allowances)
-            .into_iter()
+        let shown = headers(self.headers, allowances);
+        shown
+            .iter()
             .fold(reply, |reply, (name, value)| reply.with(name, value))
     }
 
@@ -305,7 +306,6 @@ impl Policy for RateLimit {
         if let Some(control) = &self.control
             && let Some(reply) = control.answer(request, self, ports)
         {
-            flow.replied = true;
             return (Verdict::Refuse(reply), flow);
         }
         let verdict = match self.ask(Stage::AfterAuth, request, None, &mut flow, ports) {
@@ -325,29 +325,28 @@ impl Policy for RateLimit {
         response: &dyn Response,
         ports: &Ports<'_>,
     ) -> ResponseEdits<'a> {
-        let mut edits = ResponseEdits::none();
-        if flow.replied {
-            return edits;
-        }
         if self.is_unserved(flow, response) {
             self.return_unserved(flow, ports);
         }
-        let ours = headers(self.headers, &self.allowances(flow));
+        if !self.writes_response_headers() {
+            return ResponseEdits::none();
+        }
+        flow.shown = headers(self.headers, &self.allowances(flow));
+        let ours = &flow.shown;
+        let mut edits = ResponseEdits::with_capacity(ours.names().count());
         if let (Some(theirs), false) = (response.headers(), ours.is_empty()) {
             // What the upstream says of limits of its own would be read as a part of ours.
             for (name, _) in theirs.iter() {
                 if let Ok(name) = std::str::from_utf8(name)
                     && is_of_a_limit(name)
-                    && !ours
-                        .iter()
-                        .any(|(known, _)| name.eq_ignore_ascii_case(known))
+                    && !ours.names().any(|known| name.eq_ignore_ascii_case(known))
                 {
                     edits.clear(name.to_owned());
                 }
             }
         }
-        for (name, value) in ours {
-            edits.set(name, value.into_bytes());
+        for (name, value) in ours.iter() {
+            edits.set(name, value.as_bytes());
         }
         edits
     }

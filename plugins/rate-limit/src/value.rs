@@ -48,7 +48,7 @@ const WHOLE: [&str; 10] = [
 
 /// A header's value. Lines under a name that a backend could fold into this one are lines of it.
 pub(crate) fn header<'a>(headers: &'a Headers, name: &str, comma: Comma) -> Value<'a> {
-    let lines = headers.iter().filter(|(sent, _)| spelled_like(sent, name));
+    let lines = headers.spelled_like(name);
     let values = lines.map(|(_, value)| value.trim_ascii());
     let values = values.filter(|value| !value.is_empty()).map(Cow::Borrowed);
     if WHOLE.contains(&name) {

@@ -215,8 +215,7 @@ pub(crate) struct Purpose<'a> {
 
 /// What a client sent in the one line that there is under this name, in whatever spelling.
 fn one_line(request: &Request<'_>, header: &str, is_ours: impl Fn(&[u8]) -> bool) -> Presented {
-    let mut lines = request.headers().iter();
-    match lines.find(|(name, _)| spelled_like(name, header)) {
+    match request.headers().spelled_like(header).next() {
         None => Presented::Nothing,
         Some((_, value)) if is_ours(value) => Presented::Ours,
         Some(_) => Presented::Forged,
@@ -224,10 +223,8 @@ fn one_line(request: &Request<'_>, header: &str, is_ours: impl Fn(&[u8]) -> bool
 }
 
 fn is_misspelled(request: &Request<'_>, header: &str) -> bool {
-    let mut names = request.headers().iter();
-    names.any(|(name, _)| {
-        spelled_like(name, header) && !name.eq_ignore_ascii_case(header.as_bytes())
-    })
+    let mut lines = request.headers().spelled_like(header);
+    lines.any(|(name, _)| !name.eq_ignore_ascii_case(header.as_bytes()))
 }
 
 impl Presented {

@@ -214,10 +214,7 @@ impl Signer {
 
 /// How many lines there are of a field, in whatever spelling.
 pub(crate) fn lines_of(headers: &Headers, field: &str) -> usize {
-    let lines = headers.iter();
-    lines
-        .filter(|(name, _)| portcullis_policy::spelled_like(name, field))
-        .count()
+    headers.spelled_like(field).count()
 }
 
 fn joined(others: Option<String>, ours: String) -> String {

@@ -5,6 +5,7 @@
 //! | a filter's own answer | passes its own response callback, then log | the same |
 //! | connect failure, timeout | a response with 503 or 504 | nothing but the deletion (`error_page`) |
 //! | client gone | log, without a status if there was no response | log with status 499 |
+//! | the end of a response | a body callback says so, if there are no trailers | nothing |
 //! | order at the end | log, done, delete | done, log, delete |
 //! | another filter rejected first | log alone | response and log, without a request |
 
@@ -112,7 +113,8 @@ impl Host {
         exchange.responded = true;
         if exchange.unfiltered {
             let mut stream = Stream::unseen(self.dialect(), "");
-            stream.start_response(response.status, &response.headers, Facts::of(&response));
+            let shown = response.shown(self.dialect());
+            stream.start_response(response.status, &shown, Facts::of(&response));
             exchange.response = Some(head(&stream));
             return Ok(());
         }
@@ -126,7 +128,8 @@ impl Host {
         }
         let (instance, shared) = self.parts(exchange.instance)?;
         let stream = open(instance, exchange.context)?;
-        stream.start_response(response.status, &response.headers, Facts::of(&response));
+        let shown = response.shown(shared.dialect);
+        stream.start_response(response.status, &shown, Facts::of(&response));
         exchange.response = run_response(instance, shared, exchange.context, false)?;
         instance.must_export(shared.dialect, "proxy_on_response_body")?;
         exchange.calls.merge(&self.shared.recent);
@@ -158,6 +161,9 @@ impl Host {
                 .calls
                 .merge(&mem::take(&mut open(instance, exchange.context)?.owed));
             end.note(shared.dialect, open(instance, exchange.context)?, own);
+            if end == End::Complete && !own && shared.dialect == Dialect::Envoy {
+                last_of_response(instance, shared, exchange.context)?;
+            }
             let callbacks = end.callbacks(shared.dialect, exchange.bypassed);
             let ended = close(instance, shared, exchange.context, callbacks);
             exchange.calls.merge(&self.shared.recent);
@@ -198,7 +204,8 @@ impl Host {
             unfiltered: false,
         };
         let stream = open(instance, context)?;
-        stream.start_response(response.status, &response.headers, Facts::of(&response));
+        let shown = response.shown(dialect);
+        stream.start_response(response.status, &shown, Facts::of(&response));
         stream.response_open = dialect == Dialect::Kong;
         exchange.response = match dialect {
             Dialect::Kong => run_response(instance, shared, context, false)?,
@@ -335,6 +342,22 @@ fn run_response(
     }
     stream.response_open = false;
     Ok(Some(head(stream)))
+}
+
+/// Runs the callback for the last part of a response's body, unless trailers follow it.
+fn last_of_response(
+    instance: &mut Instance,
+    shared: &mut Shared,
+    context: u32,
+) -> Result<(), Trap> {
+    let stream = open(instance, context)?;
+    if !stream.response_started || !stream.facts.trailers.is_empty() {
+        return Ok(());
+    }
+    let arguments = [context, 1, 1];
+    let name = "proxy_on_response_body";
+    instance.run(shared, name, Phase::ResponseBody, context, &arguments)?;
+    Ok(())
 }
 
 fn head(stream: &Stream) -> ResponseHead {

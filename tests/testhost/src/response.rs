@@ -1,5 +1,7 @@
 //! What answers a request.
 
+use crate::Dialect;
+
 /// Who answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResponseOrigin {
@@ -75,6 +77,16 @@ impl Response {
     pub fn flags(mut self, flags: i64) -> Response {
         self.flags = Some(flags);
         self
+    }
+
+    /// The headers as filters see them: Envoy's router adds to what the upstream sent how long that took.
+    pub(crate) fn shown(&self, dialect: Dialect) -> Vec<(String, Vec<u8>)> {
+        const SERVICE_TIME: &str = "x-envoy-upstream-service-time";
+        let mut headers = self.headers.clone();
+        if dialect == Dialect::Envoy && self.origin == ResponseOrigin::Upstream {
+            headers.push((SERVICE_TIME.to_owned(), b"0".to_vec()));
+        }
+        headers
     }
 
     fn new(status: u32, origin: ResponseOrigin) -> Response {

@@ -105,6 +105,7 @@ pub(crate) enum Phase {
     RequestHeaders,
     RequestBody,
     ResponseHeaders,
+    ResponseBody,
     CallResponse,
     Log,
     Done,

@@ -1,6 +1,6 @@
 //! Tokens in a header (RFC 6750 section 2.1).
 
-use portcullis_policy::{Headers, spelled_like};
+use portcullis_policy::Headers;
 
 use super::SeveralTokens;
 
@@ -13,7 +13,7 @@ pub(super) fn find<'a, T: ?Sized>(
     name: &str,
     schemes: impl Iterator<Item = (Option<&'a str>, &'a T)>,
 ) -> Result<Option<(&'a [u8], &'a T)>, SeveralTokens> {
-    let mut lines = headers.iter().filter(|(sent, _)| spelled_like(sent, name));
+    let mut lines = headers.spelled_like(name);
     let Some((sent, value)) = lines.next() else {
         return Ok(None);
     };

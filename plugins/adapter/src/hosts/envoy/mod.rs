@@ -72,6 +72,10 @@ impl Exchange for Envoy {
         Head::new(writes)
     }
 
+    fn is_from_upstream(&self, head: &Head) -> bool {
+        head.is_from_upstream()
+    }
+
     fn change_response(&self, head: &Head, edits: &ResponseEdits<'_>) -> Result<(), Failed> {
         Ok(match head.edited(edits.headers()) {
             Some(pairs) => abi::set_header_pairs(Map::Response, &pairs),

@@ -29,6 +29,13 @@ impl Head {
         }
     }
 
+    /// Whether Envoy says how long the upstream took, as it does unless `suppress_envoy_headers` is set: so the answer is
+    /// not its own, nor that of another filter.
+    pub(super) fn is_from_upstream(&self) -> bool {
+        let headers = self.headers();
+        headers.is_some_and(|headers| headers.get("x-envoy-upstream-service-time").is_some())
+    }
+
     /// All headers with these changes, encoded, where it pays.
     pub(super) fn edited(&self, edits: &[HeaderEdit<'_>]) -> Option<Vec<u8>> {
         match edits.len() >= PUT_BACK_ALL_FROM {
