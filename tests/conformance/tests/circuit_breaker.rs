@@ -72,14 +72,49 @@ fn the_fifth_failure_in_a_row_opens_and_nothing_passes_then() {
 #[test]
 fn a_success_in_between_starts_the_count_again() {
     everywhere::<CircuitBreaker>(CONFIG, |subject| {
-        for _ in 0..3 {
+        for fine in [200, 404, 400, 429, 501] {
             for _ in 0..4 {
                 subject.exchange(search(), Then::Upstream(502));
             }
-            subject.exchange(search(), Then::Upstream(404));
+            subject.exchange(search(), Then::Upstream(fine));
         }
         assert_eq!(state(subject), "closed");
     });
+}
+
+#[test]
+fn what_says_nothing_of_the_upstream_neither_lengthens_a_row_nor_ends_it() {
+    for then in [Then::ClientGone, Then::OtherFilter(503)] {
+        everywhere::<CircuitBreaker>(CONFIG, |subject| {
+            for _ in 0..4 {
+                subject.exchange(search(), Then::Upstream(500));
+            }
+            for _ in 0..6 {
+                subject.exchange(search(), then);
+            }
+            assert_eq!(state(subject), "closed", "{then:?}");
+            subject.exchange(search(), Then::Upstream(500));
+            assert_eq!(state(subject), "open", "{then:?}");
+        });
+    }
+}
+
+#[test]
+fn failures_that_are_switched_off_are_not_counted() {
+    let failures = r#""failures":{"status":[500],"connection":false,"timeout":false}"#;
+    let config = CONFIG.replace(r#""trip":"#, &format!(r#"{failures},"trip":"#));
+    for then in [Then::Upstream(503), Then::ConnectFailure, Then::Timeout] {
+        everywhere::<CircuitBreaker>(&config, |subject| {
+            for _ in 0..6 {
+                subject.exchange(search(), then);
+            }
+            assert_eq!(state(subject), "closed", "{then:?}");
+            for _ in 0..5 {
+                subject.exchange(search(), Then::Upstream(500));
+            }
+            assert_eq!(state(subject), "open", "{then:?}");
+        });
+    }
 }
 
 #[test]
@@ -248,6 +283,11 @@ fn shadow_counts_and_lets_pass_and_off_does_nothing() {
             let transitions = subject.metric("circuit_breaker_transitions.breaker.qdrant.to.open");
             assert_eq!(transitions, u64::from(mode == "shadow"));
             assert_eq!(subject.metric("circuit_breaker_rejected.breaker.qdrant"), 0);
+            if mode == "shadow" {
+                assert_eq!(state(subject), "open");
+                let refused = subject.metric("circuit_breaker_shadow_rejected.breaker.qdrant");
+                assert_eq!(refused, 3);
+            }
         });
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Result;
 use portcullis_e2e::backend::Fault;
 use portcullis_e2e::{Answer, Bootstrap, Gateway, until};
-use reqwest::StatusCode;
+use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
@@ -13,194 +13,125 @@ use crate::common::{SEARCH, assert_problem, grpc_status};
 
 const STATUS: &str = "/api/v1/rag/status/breakers";
 
-with_one_and_four_workers! {
-    async fn the_fifth_failure_opens_it_and_the_upstream_is_left_alone(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).start().await?;
-        assert_eq!(state(&gateway).await?, "closed");
-        trip(&gateway).await?;
-        assert_eq!(state(&gateway).await?, "open");
-        for _ in 0..20 {
-            let refused = gateway.get(SEARCH).await?;
-            assert_problem(&refused, 503, "circuit-open");
-            assert!((1..=30).contains(&refused.number("retry-after").unwrap()));
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_fifth_failure_in_a_row_opens_it_and_the_upstream_is_left_alone() -> Result<()> {
+    let gateway = Gateway::with("circuit_breaker").workers(4).edit(timed);
+    let gateway = gateway.start().await?;
+    // Whichever of the workers see them.
+    for _ in 0..3 {
+        gateway
+            .faults()
+            .set(Fault::status(StatusCode::BAD_GATEWAY).times(4));
+        for _ in 0..4 {
+            assert_eq!(gateway.get(SEARCH).await?.status, 502);
         }
-        assert_eq!(gateway.requests().total(), 5);
-        let admin = gateway.admin();
-        for (metric, value) in [
-            (r#"circuit_breaker_state{breaker="rag_service"}"#, 2),
-            (r#"circuit_breaker_failures{breaker="rag_service"}"#, 5),
-            (r#"circuit_breaker_rejected{breaker="rag_service"}"#, 20),
-            (r#"circuit_breaker_transitions{breaker="rag_service",to="open"}"#, 1),
-        ] {
-            admin.wait_for_metric(metric, value).await?;
-        }
-        let opened = ["circuit_breaker", "event=opened", "breaker=rag_service", "from=closed", "to=open"];
-        gateway.output().wait_for(&opened).await?;
-        assert_eq!(gateway.output().with(&opened).len(), 1);
+        assert_eq!(gateway.get(SEARCH).await?.status, 200);
     }
-
-    async fn a_success_between_failures_keeps_it_closed(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).start().await?;
-        for _ in 0..3 {
-            gateway.faults().set(Fault::status(StatusCode::BAD_GATEWAY).times(4));
-            for _ in 0..4 {
-                assert_eq!(gateway.get(SEARCH).await?.status, 502);
-            }
-            assert_eq!(gateway.get(SEARCH).await?.status, 200);
-        }
-        assert_eq!(state(&gateway).await?, "closed");
-        let failures = r#"circuit_breaker_failures{breaker="rag_service"}"#;
-        gateway.admin().wait_for_metric(failures, 12).await?;
-    }
-
-    async fn after_the_wait_exactly_one_of_20_requests_is_let_through_and_it_recovers(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(soon).start().await?;
-        trip(&gateway).await?;
-        // Long enough for all 20 to arrive while the probe is on its way.
-        gateway.faults().set(Fault::delay(Duration::from_millis(1_500)));
-        until_half_open(&gateway).await?;
-        let mut requests = JoinSet::new();
-        for _ in 0..20 {
-            let request = gateway.request(reqwest::Method::GET, SEARCH);
-            requests.spawn(async { anyhow::Ok(Answer::to(request).await?.status) });
-        }
-        let mut statuses = Vec::new();
-        while let Some(status) = requests.join_next().await {
-            statuses.push(status??);
-        }
-        statuses.sort_unstable();
-        assert_eq!(statuses, [vec![200], vec![503; 19]].concat());
-        assert_eq!(gateway.requests().total(), 6);
-        gateway.faults().clear();
-        assert_eq!(state(&gateway).await?, "closed");
-        for _ in 0..8 {
-            assert_eq!(gateway.get(SEARCH).await?.status, 200);
-        }
-        let admin = gateway.admin();
-        for to in ["open", "half_open", "closed"] {
-            let metric = format!(r#"circuit_breaker_transitions{{breaker="rag_service",to="{to}"}}"#);
-            admin.wait_for_metric(&metric, 1).await?;
-        }
-        admin.wait_for_metric(r#"circuit_breaker_state{breaker="rag_service"}"#, 0).await?;
-    }
-
-    async fn a_probe_that_fails_opens_it_again(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(soon).start().await?;
-        trip(&gateway).await?;
-        for round in 1..=2 {
-            gateway.faults().set(Fault::status(StatusCode::SERVICE_UNAVAILABLE));
-            until_half_open(&gateway).await?;
-            assert!(is_from_upstream(&gateway.get(SEARCH).await?, 503));
-            assert_eq!(state(&gateway).await?, "open");
-            assert_problem(&gateway.get(SEARCH).await?, 503, "circuit-open");
-            assert_eq!(gateway.requests().total(), 5 + round);
-        }
-    }
-
-    async fn a_probe_whose_client_leaves_is_given_back(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(soon).start().await?;
-        trip(&gateway).await?;
-        gateway.faults().set(Fault::black_hole());
-        until_half_open(&gateway).await?;
-        let seen = gateway.requests().total();
-        let request = gateway.request(reqwest::Method::GET, SEARCH);
-        let left = request.timeout(Duration::from_millis(300)).send().await;
-        assert!(left.is_err_and(|error| error.is_timeout()));
-        assert_eq!(gateway.requests().total(), seen + 1);
-        gateway.faults().clear();
-        until("another probe", async || Ok(gateway.get(SEARCH).await?.status == 200)).await?;
-        assert_eq!(state(&gateway).await?, "closed");
-    }
-
-    async fn shadow_lets_pass_and_counts(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(|bootstrap| {
-            bootstrap.filter("circuit_breaker")?["mode"] = json!("shadow");
-            Ok(())
-        });
-        let gateway = gateway.start().await?;
-        trip(&gateway).await?;
-        for _ in 0..3 {
-            assert_eq!(gateway.get(SEARCH).await?.status, 200);
-        }
-        assert_eq!(gateway.requests().total(), 8);
-        assert_eq!(state(&gateway).await?, "open");
-        let admin = gateway.admin();
-        admin.wait_for_metric(r#"circuit_breaker_shadow_rejected{breaker="rag_service"}"#, 3).await?;
-        admin.wait_for_metric(r#"circuit_breaker_rejected{breaker="rag_service"}"#, 0).await?;
-    }
-
-    async fn a_refusal_takes_less_than_a_millisecond(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(timed).start().await?;
-        trip(&gateway).await?;
-        for _ in 0..100 {
-            assert_eq!(gateway.get(SEARCH).await?.status, 503);
-        }
-        let log = gateway.output();
-        until("100 refusals in the access log", async || Ok(refusal_times(&log.access_log()).len() == 100)).await?;
-        let mut times = refusal_times(&log.access_log());
-        times.sort_unstable();
-        // A machine may stop one for longer; not half of them.
-        assert!(times[50] < 1_000, "{times:?} µs");
-    }
-}
-
-#[tokio::test]
-async fn a_grpc_client_gets_a_grpc_status() -> Result<()> {
-    let gateway = Gateway::with("circuit_breaker").start().await?;
+    assert_eq!(state(&gateway).await?, "closed");
     trip(&gateway).await?;
+    assert_eq!(state(&gateway).await?, "open");
+    for _ in 0..20 {
+        let refused = gateway.get(SEARCH).await?;
+        assert_problem(&refused, 503, "circuit-open");
+        assert!((1..=30).contains(&refused.number("retry-after").unwrap()));
+    }
+    let admin = gateway.admin();
+    for (metric, value) in [
+        (r#"circuit_breaker_state{breaker="rag_service"}"#, 2),
+        (r#"circuit_breaker_failures{breaker="rag_service"}"#, 17),
+        (r#"circuit_breaker_rejected{breaker="rag_service"}"#, 20),
+        (
+            r#"circuit_breaker_transitions{breaker="rag_service",to="open"}"#,
+            1,
+        ),
+    ] {
+        admin.wait_for_metric(metric, value).await?;
+    }
+    let opened = [
+        "circuit_breaker",
+        "event=opened",
+        "breaker=rag_service",
+        "from=closed",
+        "to=open",
+    ];
+    gateway.output().wait_for(&opened).await?;
+    assert_eq!(gateway.output().with(&opened).len(), 1);
+
+    let log = gateway.output();
+    until("the refusals in the access log", async || {
+        Ok(refusal_times(&log.access_log()).len() == 20)
+    })
+    .await?;
+    let mut times = refusal_times(&log.access_log());
+    times.sort_unstable();
+    // A machine may stop one for longer; not half of them.
+    assert!(times[10] < 1_000, "{times:?} µs");
+
     assert_eq!(grpc_status(&gateway, SEARCH).await?, (200, "14".to_owned()));
-    Ok(())
-}
-
-#[tokio::test]
-async fn the_states_are_shown_to_get_and_head_without_asking_the_upstream() -> Result<()> {
-    let gateway = Gateway::with("circuit_breaker").start().await?;
-    trip(&gateway).await?;
-    let answer = gateway.get(STATUS).await?;
-    assert_eq!(answer.json()?, json!({ "rag_service": "open" }));
-    assert_eq!(answer.header("content-type"), Some("application/json"));
-    assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let head = gateway
-        .request(reqwest::Method::HEAD, STATUS)
-        .send()
-        .await?;
-    assert_eq!(head.status(), 200);
-    let verbose = gateway.get(&format!("{STATUS}?verbose")).await?.json()?;
-    assert_eq!(verbose["rag_service"]["state"], "open");
-    assert_eq!(verbose["rag_service"]["reason"], "consecutive_failures");
-    assert_eq!(gateway.requests().total(), 5);
-    Ok(())
-}
-
-#[tokio::test]
-async fn requests_that_no_breaker_guards_pass_while_one_is_open() -> Result<()> {
-    let gateway = Gateway::with("circuit_breaker").start().await?;
-    trip(&gateway).await?;
-    // The backend knows no such route, but it was asked.
+    states_are_shown(&gateway).await?;
+    assert_eq!(gateway.requests().total(), 20);
+    // What no breaker guards passes. The backend knows no such route, but it was asked.
     assert_eq!(gateway.get("/other").await?.status, 404);
     Ok(())
 }
 
-#[tokio::test]
-async fn two_breakers_fail_apart() -> Result<()> {
-    let gateway = Gateway::with("circuit_breaker").edit(|bootstrap| {
-        let breakers = &mut bootstrap.filter("circuit_breaker")?["breakers"];
-        let mut other = breakers[0].clone();
-        breakers[0]["match"] = json!({ "paths": [{ "prefix": "/api/v1/rag/search" }] });
-        other["name"] = json!("collections");
-        other["match"] = json!({ "paths": [{ "prefix": "/api/v1/rag/collections" }] });
-        breakers.as_array_mut().unwrap().push(other);
-        Ok(())
-    });
+/// To GET and HEAD.
+async fn states_are_shown(gateway: &Gateway) -> Result<()> {
+    let answer = gateway.get(STATUS).await?;
+    assert_eq!(answer.json()?, json!({ "rag_service": "open" }));
+    assert_eq!(answer.header("content-type"), Some("application/json"));
+    assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let head = gateway.request(Method::HEAD, STATUS).send().await?;
+    assert_eq!(head.status(), 200);
+    let verbose = gateway.get(&format!("{STATUS}?verbose")).await?.json()?;
+    assert_eq!(verbose["rag_service"]["state"], "open");
+    assert_eq!(verbose["rag_service"]["reason"], "consecutive_failures");
+    Ok(())
+}
+
+/// Also when a client has left with the first probe.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_the_wait_exactly_one_of_20_requests_is_let_through_and_it_recovers() -> Result<()> {
+    let gateway = Gateway::with("circuit_breaker").workers(4).edit(soon);
     let gateway = gateway.start().await?;
     trip(&gateway).await?;
-    assert_eq!(gateway.get("/api/v1/rag/collections").await?.status, 200);
-    let states = gateway.get(STATUS).await?;
-    assert_eq!(
-        states.body,
-        r#"{"rag_service":"open","collections":"closed"}"#
-    );
-    Ok(())
+    gateway.faults().set(Fault::black_hole());
+    until_half_open(&gateway).await?;
+    let request = gateway.request(Method::GET, SEARCH);
+    let left = request.timeout(Duration::from_millis(300)).send().await;
+    assert!(left.is_err_and(|error| error.is_timeout()));
+    assert_eq!(gateway.requests().total(), 6);
+    let admin = gateway.admin();
+    let ignored = r#"circuit_breaker_ignored{breaker="rag_service"}"#;
+    admin.wait_for_metric(ignored, 1).await?;
+
+    // Long enough for all 20 to arrive while the probe is on its way.
+    gateway
+        .faults()
+        .set(Fault::delay(Duration::from_millis(1_500)));
+    let mut requests = JoinSet::new();
+    for _ in 0..20 {
+        let request = gateway.request(Method::GET, SEARCH);
+        requests.spawn(async { anyhow::Ok(Answer::to(request).await?.status) });
+    }
+    let mut statuses = Vec::new();
+    while let Some(status) = requests.join_next().await {
+        statuses.push(status??);
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [vec![200], vec![503; 19]].concat());
+    assert_eq!(gateway.requests().total(), 7);
+    gateway.faults().clear();
+    assert_eq!(state(&gateway).await?, "closed");
+    for _ in 0..8 {
+        assert_eq!(gateway.get(SEARCH).await?.status, 200);
+    }
+    for to in ["open", "half_open", "closed"] {
+        let metric = format!(r#"circuit_breaker_transitions{{breaker="rag_service",to="{to}"}}"#);
+        admin.wait_for_metric(&metric, 1).await?;
+    }
+    let closed = r#"circuit_breaker_state{breaker="rag_service"}"#;
+    admin.wait_for_metric(closed, 0).await
 }
 
 /// Makes the upstream fail five times, and mends it.
