@@ -64,11 +64,14 @@ fn a_limit_before_auth_counts_guesses_and_says_so_on_the_refusal() {
 }
 
 #[test]
-fn callers_are_told_apart_by_their_claims() {
+fn callers_are_told_apart_by_their_claims_and_not_by_what_they_say_of_themselves() {
     everywhere::<Edge>(CONFIG, |subject| {
         let admitted = |subject: &mut dyn Subject, name: &str| {
             (0..5)
-                .filter(|_| subject.ask(user(name)).refused.is_none())
+                .filter(|_| {
+                    let sent = user(name).with("x-user-id", "carol");
+                    subject.ask(sent).refused.is_none()
+                })
                 .count()
         };
         assert_eq!(admitted(subject, "alice"), 4);

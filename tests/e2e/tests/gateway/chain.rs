@@ -9,56 +9,78 @@ use serde_json::{Value, json};
 use crate::circuit_breaker::is_from_upstream;
 use crate::common::{SEARCH, assert_problem, token};
 
-with_one_and_four_workers! {
-    async fn all_four_work_together(workers) {
-        let gateway = Gateway::with("jwt_auth").workers(workers).edit(|bootstrap| {
-            bootstrap.put(Placement::Before, "jwt_auth", limit(3)?)?;
-            bootstrap.put(Placement::After, "jwt_auth", entry("circuit_breaker")?)?;
-            bootstrap.put(Placement::After, "circuit_breaker", entry("service_token")?)
-        });
-        let gateway = gateway.start().await?;
-        let bearer = format!("Bearer {}", token());
-        let headers = [("x-service-token", "forged"), ("authorization", bearer.as_str())];
-        let good = gateway.get_with(SEARCH, &headers).await?;
-        assert_eq!((good.status, good.number("x-ratelimit-remaining")), (200, Some(2)), "{good:?}");
-        let received = &gateway.requests().last(1)[0];
-        assert_eq!(received.only_value("x-service-token"), Some(INTER_SERVICE_SECRET));
-        assert_eq!(received.only_value("x-user-id"), Some("alice"));
-        let refused = gateway.get(SEARCH).await?;
-        assert_problem(&refused, 401, "unauthenticated");
-        let states = gateway.get_as(&token(), "/api/v1/rag/status/breakers").await?;
-        assert_eq!(states.json()?, json!({ "rag_service": "closed" }));
-        assert_problem(&gateway.get_as(&token(), SEARCH).await?, 429, "quota-exceeded");
-        assert_eq!(gateway.requests().total(), 1);
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_four_work_together() -> Result<()> {
+    let gateway = Gateway::with("jwt_auth").workers(4).edit(|bootstrap| {
+        bootstrap.put(Placement::Before, "jwt_auth", limit(3)?)?;
+        bootstrap.put(Placement::After, "jwt_auth", entry("circuit_breaker")?)?;
+        bootstrap.put(Placement::After, "circuit_breaker", entry("service_token")?)
+    });
+    let gateway = gateway.start().await?;
+    let bearer = format!("Bearer {}", token());
+    let headers = [
+        ("x-service-token", "forged"),
+        ("authorization", bearer.as_str()),
+    ];
+    let good = gateway.get_with(SEARCH, &headers).await?;
+    assert_eq!(
+        (good.status, good.number("x-ratelimit-remaining")),
+        (200, Some(2)),
+        "{good:?}"
+    );
+    let received = &gateway.requests().last(1)[0];
+    assert_eq!(
+        received.only_value("x-service-token"),
+        Some(INTER_SERVICE_SECRET)
+    );
+    assert_eq!(received.only_value("x-user-id"), Some("alice"));
+    let refused = gateway.get(SEARCH).await?;
+    assert_problem(&refused, 401, "unauthenticated");
+    let states = gateway
+        .get_as(&token(), "/api/v1/rag/status/breakers")
+        .await?;
+    assert_eq!(states.json()?, json!({ "rag_service": "closed" }));
+    assert_problem(
+        &gateway.get_as(&token(), SEARCH).await?,
+        429,
+        "quota-exceeded",
+    );
+    assert_eq!(gateway.requests().total(), 1);
+    Ok(())
+}
 
-    /// What another Wasm filter answers has no response code details, by which the breaker could
-    /// know who answered.
-    async fn refusals_of_the_filters_behind_it_are_no_matter_to_a_breaker(workers) {
-        let gateway = Gateway::with("circuit_breaker").workers(workers).edit(|bootstrap| {
+/// What another Wasm filter answers has no response code details, by which the breaker could
+/// know who answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_of_the_filters_behind_it_are_no_matter_to_a_breaker() -> Result<()> {
+    let gateway = Gateway::with("circuit_breaker")
+        .workers(4)
+        .edit(|bootstrap| {
             bootstrap.put(Placement::After, "circuit_breaker", entry("jwt_auth")?)?;
             bootstrap.put(Placement::After, "jwt_auth", limit(7)?)
         });
-        let gateway = gateway.start().await?;
-        let fail = async |times| {
-            gateway.faults().set(Fault::status(StatusCode::BAD_GATEWAY).times(times));
-            for _ in 0..times {
-                let failed = gateway.get_as(&token(), SEARCH).await?;
-                assert!(is_from_upstream(&failed, 502), "{failed:?}");
-            }
-            gateway.faults().clear();
-            anyhow::Ok(())
-        };
-        fail(4).await?;
-        for _ in 0..6 {
-            assert_problem(&gateway.get(SEARCH).await?, 401, "unauthenticated");
+    let gateway = gateway.start().await?;
+    let fail = async |times| {
+        gateway
+            .faults()
+            .set(Fault::status(StatusCode::BAD_GATEWAY).times(times));
+        for _ in 0..times {
+            let failed = gateway.get_as(&token(), SEARCH).await?;
+            assert!(is_from_upstream(&failed, 502), "{failed:?}");
         }
-        // Neither six successes nor six failures.
-        assert_eq!(crate::circuit_breaker::state(&gateway).await?, "closed");
-        fail(1).await?;
-        assert_eq!(crate::circuit_breaker::state(&gateway).await?, "open");
-        assert_eq!(gateway.requests().total(), 5);
+        gateway.faults().clear();
+        anyhow::Ok(())
+    };
+    fail(4).await?;
+    for _ in 0..6 {
+        assert_problem(&gateway.get(SEARCH).await?, 401, "unauthenticated");
     }
+    // Neither six successes nor six failures.
+    assert_eq!(crate::circuit_breaker::state(&gateway).await?, "closed");
+    fail(1).await?;
+    assert_eq!(crate::circuit_breaker::state(&gateway).await?, "open");
+    assert_eq!(gateway.requests().total(), 5);
+    Ok(())
 }
 
 /// A filter as its own file has it.

@@ -5,9 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use portcullis_e2e::backend::Fault;
-use portcullis_e2e::{
-    Answer, Bootstrap, Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY, Token, until,
-};
+use portcullis_e2e::{Answer, Bootstrap, Gateway, INTER_SERVICE_SECRET, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -21,178 +19,159 @@ use crate::common::{
 const QUERY: &str = "/api/v1/rag/query?q=circuit+breaker";
 const STATUS: &str = "/api/v1/rag/status/breakers";
 
-with_one_and_four_workers! {
-    async fn a_good_request_passes_all_four(workers) {
-        let gateway = Gateway::with("edge").workers(workers).start().await?;
-        for remaining in [99, 98, 97] {
-            let answer = gateway.get_as(&token(), SEARCH).await?;
-            assert_eq!(answer.status, 200, "{answer:?}");
-            assert!(!answer.json()?["results"].as_array().unwrap().is_empty());
-            assert_eq!(answer.number("x-ratelimit-remaining"), Some(remaining));
-            assert!(answer.header("x-request-id").is_some());
-            assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
-            let received = &gateway.requests().last(1)[0];
-            assert_eq!(received.only_value("x-service-token"), Some(INTER_SERVICE_SECRET));
-            assert_eq!(received.only_value("x-user-id"), Some("alice"));
-            assert_eq!(received.only_value("x-user-scopes"), Some("rag:read"));
-            assert_eq!(received.values("authorization").concat(), "");
-            assert_eq!(received.only_value("x-request-id"), answer.header("x-request-id"));
-        }
-        let admin = gateway.admin();
-        admin.wait_for_metric(r#"rate_limit_allowed{limit="per_ip"}"#, 3).await?;
-        admin.wait_for_metric(r#"jwt_auth_allowed{provider="dashboard"}"#, 3).await?;
-        admin.wait_for_metric("service_token_injected{}", 3).await?;
-        admin.wait_for_metric(r#"circuit_breaker_state{breaker="rag_service"}"#, 0).await?;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_good_request_passes_all_four_and_its_answer_is_streamed() -> Result<()> {
+    let gateway = Gateway::with("edge").workers(4);
+    let gateway = gateway.event_delay(Duration::from_millis(200));
+    let gateway = gateway.start().await?;
+    for remaining in [99, 98, 97] {
+        let answer = gateway.get_as(&token(), SEARCH).await?;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(!answer.json()?["results"].as_array().unwrap().is_empty());
+        assert_eq!(answer.number("x-ratelimit-remaining"), Some(remaining));
+        assert!(answer.header("x-request-id").is_some());
+        assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+        let received = &gateway.requests().last(1)[0];
+        assert_eq!(
+            received.only_value("x-service-token"),
+            Some(INTER_SERVICE_SECRET)
+        );
+        assert_eq!(received.only_value("x-user-id"), Some("alice"));
+        assert_eq!(received.only_value("x-user-scopes"), Some("rag:read"));
+        assert_eq!(received.values("authorization").concat(), "");
+        assert_eq!(
+            received.only_value("x-request-id"),
+            answer.header("x-request-id")
+        );
     }
-
-    async fn without_a_token_a_request_is_refused_and_counted(workers) {
-        let gateway = Gateway::with("edge").workers(workers).edit(|b| quota(b, 3)).start().await?;
-        assert_eq!(gateway.get(HEALTH).await?.status, 200);
-        for remaining in [1, 0] {
-            let refused = gateway.get(SEARCH).await?;
-            assert_problem(&refused, 401, "unauthenticated");
-            assert_eq!(refused.header("www-authenticate"), Some(r#"Bearer realm="rag""#));
-            assert_eq!(refused.number("x-ratelimit-remaining"), Some(remaining));
-            assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
-        }
-        // So that guessing at tokens comes to an end, also with a good guess.
-        assert_problem(&gateway.get(SEARCH).await?, 429, "quota-exceeded");
-        assert_problem(&gateway.get_as(&token(), SEARCH).await?, 429, "quota-exceeded");
-        assert_eq!(gateway.requests().total(), 1);
-    }
-
-    async fn a_hundred_a_minute_are_admitted_of_400_over_32_connections(workers) {
-        early_in_a_minute(Duration::from_secs(10)).await?;
-        let gateway = Gateway::with("edge").workers(workers).start().await?;
-        let statuses = flood(&gateway, 32, 416, |request| request.bearer_auth(token())).await?;
-        assert_eq!(statuses, BTreeMap::from([(200, 100), (429, 316)]));
-        assert_eq!(gateway.requests().total(), 100);
-    }
-
-    async fn forged_tokens_and_claims_are_overwritten(workers) {
-        let gateway = Gateway::with("edge").workers(workers).start().await?;
-        let bearer = format!("authorization: Bearer {}", token());
-        for forged in [
-            ["x-service-token: forged", "x-user-id: root"],
-            ["X_Service_Token: forged", "X_User_Id: root"],
-            ["x-service_token: forged", "x-user_id: root"],
-        ] {
-            let answer = gateway.raw_get(SEARCH, &[&bearer, forged[0], forged[1]]).await?;
-            assert_eq!(answer.status, 200, "{forged:?}");
-            let received = &gateway.requests().last(1)[0];
-            let mut tokens = spelled_like(received, "x-service-token");
-            tokens.retain(|value| !value.is_empty());
-            assert_eq!(tokens, [INTER_SERVICE_SECRET], "{forged:?}");
-            let mut users = spelled_like(received, "x-user-id");
-            users.retain(|value| !value.is_empty());
-            assert_eq!(users, ["alice"], "{forged:?}");
-        }
-        let seen = gateway.requests().total();
-        for twice in [["x-service-token: a", "X_Service_Token: b"], ["x-user-id: a", "x-user-id: b"]] {
-            let answer = gateway.raw_get(SEARCH, &[&bearer, twice[0], twice[1]]).await?;
-            assert_eq!(answer.status, 400, "{twice:?}");
-        }
-        assert_eq!(gateway.requests().total(), seen);
-        gateway.admin().wait_for_metric("service_token_spoofed{}", 4).await?;
-    }
-
-    async fn the_breaker_opens_refuses_in_less_than_a_millisecond_and_recovers(workers) {
-        let gateway = Gateway::with("edge").workers(workers).edit(soon).start().await?;
-        trip(&gateway).await?;
-        let refused = gateway.get_as(&token(), SEARCH).await?;
-        assert_problem(&refused, 503, "circuit-open");
-        assert_eq!(refused.header("retry-after"), Some("2"));
-        assert!(refused.header("ratelimit").is_some());
-        until_half_open(&gateway).await?;
-        // Long enough for all 20 to arrive while the probe is on its way.
-        gateway.faults().set(Fault::delay(Duration::from_millis(1_500)));
-        let seen = gateway.requests().total();
-        let mut requests = JoinSet::new();
-        for _ in 0..20 {
-            let request = gateway.request(Method::GET, SEARCH).bearer_auth(token());
-            requests.spawn(async { anyhow::Ok(Answer::to(request).await?.status) });
-        }
-        let mut statuses = BTreeMap::<u16, usize>::new();
-        while let Some(status) = requests.join_next().await {
-            *statuses.entry(status??).or_default() += 1;
-        }
-        assert_eq!(statuses, BTreeMap::from([(200, 1), (503, 19)]));
-        assert_eq!(gateway.requests().total(), seen + 1);
-        gateway.faults().clear();
-        assert_eq!(state(&gateway).await?, "closed");
-        assert_eq!(gateway.get_as(&token(), SEARCH).await?.status, 200);
-
-        let log = gateway.output();
-        until("the refusals in the access log", async || Ok(refusal_times(&log.access_log()).len() >= 19)).await?;
-        let mut times = refusal_times(&log.access_log());
-        times.sort_unstable();
-        assert!(times[times.len() / 2] < 1_000, "{times:?} µs");
-    }
-
-    async fn a_refused_request_takes_no_probe(workers) {
-        let gateway = Gateway::with("edge").workers(workers).edit(soon).start().await?;
-        trip(&gateway).await?;
-        until_half_open(&gateway).await?;
-        for _ in 0..5 {
-            assert_eq!(gateway.get(SEARCH).await?.status, 401);
-        }
-        assert_eq!(gateway.raw_get("/api/v1/rag/../rag/search", &[]).await?.status, 400);
-        assert_eq!(state(&gateway).await?, "half_open");
-        assert_eq!(gateway.get_as(&token(), SEARCH).await?.status, 200);
-        assert_eq!(state(&gateway).await?, "closed");
-    }
-
-    async fn a_limit_may_count_by_a_claim_of_the_verified_token(workers) {
-        let gateway = Gateway::with("edge").workers(workers).edit(|bootstrap| {
-            let limits = &mut bootstrap.filter("edge")?["rate_limit"]["limits"];
-            let limit = json!({ "name": "per_user", "key": ["claim:sub"], "quota": 2, "window": "1h" });
-            limits.as_array_mut().unwrap().push(limit);
-            Ok(())
-        });
-        let gateway = gateway.start().await?;
-        let of = |user: &str| Token::of(user).signed(JWT_SECRET_KEY);
-        for (user, status) in [("a", 200), ("a", 200), ("a", 429), ("b", 200), ("b", 200), ("b", 429)] {
-            let headers = [("authorization", &*format!("Bearer {}", of(user))), ("x-user-id", "c")];
-            assert_eq!(gateway.get_with(SEARCH, &headers).await?.status, status, "{user}");
-        }
-        // What a refusal was charged before is given back.
-        assert_eq!(gateway.get_as(&of("c"), SEARCH).await?.number("x-ratelimit-remaining-minute"), Some(95));
-    }
-
-    async fn an_answer_is_streamed_as_it_comes(workers) {
-        let gateway = Gateway::with("edge").workers(workers).event_delay(Duration::from_millis(200));
-        let gateway = gateway.start().await?;
-        let begun = Instant::now();
-        let mut response = gateway.request(Method::GET, QUERY).bearer_auth(token()).send().await?;
-        assert_eq!(response.status(), 200);
-        let (mut first, mut events) = (None, String::new());
-        while let Some(piece) = response.chunk().await? {
-            first.get_or_insert(begun.elapsed());
-            events.push_str(std::str::from_utf8(&piece)?);
-        }
-        let (first, last) = (first.unwrap(), begun.elapsed());
-        assert!(events.contains("event: token") && events.contains("event: done"), "{events}");
-        // Seven pauses lie between the first event and the last.
-        assert!(last - first > Duration::from_millis(1_000), "{first:?} {last:?}");
-    }
+    let admin = gateway.admin();
+    admin
+        .wait_for_metric(r#"rate_limit_allowed{limit="per_ip"}"#, 3)
+        .await?;
+    admin
+        .wait_for_metric(r#"jwt_auth_allowed{provider="dashboard"}"#, 3)
+        .await?;
+    admin.wait_for_metric("service_token_injected{}", 3).await?;
+    admin
+        .wait_for_metric(r#"circuit_breaker_state{breaker="rag_service"}"#, 0)
+        .await?;
+    states_are_for_those_who_may_read(&gateway).await?;
+    assert_eq!(gateway.requests().total(), 3);
+    an_answer_is_streamed_as_it_comes(&gateway).await
 }
 
-#[tokio::test]
-async fn the_breakers_states_are_for_those_who_may_read() -> Result<()> {
-    let gateway = Gateway::with("edge").start().await?;
+async fn states_are_for_those_who_may_read(gateway: &Gateway) -> Result<()> {
     assert_eq!(gateway.get(STATUS).await?.status, 401);
     let answer = gateway.get_as(&token(), STATUS).await?;
     assert_eq!(
         (answer.status, answer.json()?),
         (200, json!({ "rag_service": "closed" }))
     );
-    assert_eq!(gateway.requests().total(), 0);
     Ok(())
 }
 
-#[tokio::test]
-async fn a_path_that_two_parsers_could_read_differently_is_refused_before_any_rule() -> Result<()> {
-    let gateway = Gateway::with("edge").start().await?;
+async fn an_answer_is_streamed_as_it_comes(gateway: &Gateway) -> Result<()> {
+    let begun = Instant::now();
+    let mut response = gateway
+        .request(Method::GET, QUERY)
+        .bearer_auth(token())
+        .send()
+        .await?;
+    assert_eq!(response.status(), 200);
+    let (mut first, mut events) = (None, String::new());
+    while let Some(piece) = response.chunk().await? {
+        first.get_or_insert(begun.elapsed());
+        events.push_str(std::str::from_utf8(&piece)?);
+    }
+    let (first, last) = (first.unwrap(), begun.elapsed());
+    assert!(
+        events.contains("event: token") && events.contains("event: done"),
+        "{events}"
+    );
+    // Seven pauses lie between the first event and the last.
+    assert!(
+        last - first > Duration::from_millis(1_000),
+        "{first:?} {last:?}"
+    );
+    Ok(())
+}
+
+/// The configuration comes as JSON text here, and does what it does as a struct.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_token_a_request_is_refused_and_counted() -> Result<()> {
+    let gateway = Gateway::with("edge").workers(4).edit(|bootstrap| {
+        quota(bootstrap, 3)?;
+        bootstrap.as_json_text("edge")
+    });
+    let gateway = gateway.start().await?;
+    assert_eq!(gateway.get(HEALTH).await?.status, 200);
+    assert_eq!(
+        gateway.requests().last(1)[0].only_value("x-service-token"),
+        Some(INTER_SERVICE_SECRET)
+    );
+    for remaining in [1, 0] {
+        let refused = gateway.get(SEARCH).await?;
+        assert_problem(&refused, 401, "unauthenticated");
+        assert_eq!(
+            refused.header("www-authenticate"),
+            Some(r#"Bearer realm="rag""#)
+        );
+        assert_eq!(refused.number("x-ratelimit-remaining"), Some(remaining));
+        assert_eq!(refused.header("x-content-type-options"), Some("nosniff"));
+    }
+    // So that guessing at tokens comes to an end, also with a good guess.
+    assert_problem(&gateway.get(SEARCH).await?, 429, "quota-exceeded");
+    assert_problem(
+        &gateway.get_as(&token(), SEARCH).await?,
+        429,
+        "quota-exceeded",
+    );
+    assert_eq!(gateway.requests().total(), 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_a_minute_are_admitted_of_400_over_32_connections() -> Result<()> {
+    early_in_a_minute(Duration::from_secs(10)).await?;
+    let gateway = Gateway::with("edge").workers(4).start().await?;
+    let statuses = flood(&gateway, 32, 416, |request| request.bearer_auth(token())).await?;
+    assert_eq!(statuses, BTreeMap::from([(200, 100), (429, 316)]));
+    assert_eq!(gateway.requests().total(), 100);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn forged_tokens_and_claims_are_overwritten_and_ambiguous_paths_refused() -> Result<()> {
+    let gateway = Gateway::with("edge").workers(4).start().await?;
+    let bearer = format!("authorization: Bearer {}", token());
+    for forged in [
+        ["x-service-token: forged", "x-user-id: root"],
+        ["X_Service_Token: forged", "X_User_Id: root"],
+        ["x-service_token: forged", "x-user_id: root"],
+    ] {
+        let answer = gateway
+            .raw_get(SEARCH, &[&bearer, forged[0], forged[1]])
+            .await?;
+        assert_eq!(answer.status, 200, "{forged:?}");
+        let received = &gateway.requests().last(1)[0];
+        let mut tokens = spelled_like(received, "x-service-token");
+        tokens.retain(|value| !value.is_empty());
+        assert_eq!(tokens, [INTER_SERVICE_SECRET], "{forged:?}");
+        let mut users = spelled_like(received, "x-user-id");
+        users.retain(|value| !value.is_empty());
+        assert_eq!(users, ["alice"], "{forged:?}");
+    }
+    let seen = gateway.requests().total();
+    for twice in [
+        ["x-service-token: a", "X_Service_Token: b"],
+        ["x-user-id: a", "x-user-id: b"],
+    ] {
+        let answer = gateway
+            .raw_get(SEARCH, &[&bearer, twice[0], twice[1]])
+            .await?;
+        assert_eq!(answer.status, 400, "{twice:?}");
+    }
+    // Two parsers could read these differently: refused before any rule.
     for target in [
         "/api/v1/rag/status/health/../../search",
         "/api/v1/rag/status%2fhealth",
@@ -200,31 +179,60 @@ async fn a_path_that_two_parsers_could_read_differently_is_refused_before_any_ru
     ] {
         let answer = gateway.raw_get(target, &[]).await?;
         assert_eq!(answer.status, 400, "{target}");
-        assert!(
-            answer
-                .body
-                .contains("urn:portcullis:problem/ambiguous-path"),
-            "{answer:?}"
-        );
+        let kind = "urn:portcullis:problem/ambiguous-path";
+        assert!(answer.body.contains(kind), "{answer:?}");
     }
-    assert_eq!(gateway.requests().total(), 0);
-    Ok(())
+    assert_eq!(gateway.requests().total(), seen);
+    gateway
+        .admin()
+        .wait_for_metric("service_token_spoofed{}", 4)
+        .await
 }
 
-#[tokio::test]
-async fn json_text_behaves_like_a_struct() -> Result<()> {
-    let gateway = Gateway::with("edge").edit(|bootstrap| {
-        quota(bootstrap, 2)?;
-        bootstrap.as_json_text("edge")
-    });
-    let gateway = gateway.start().await?;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_breaker_opens_refuses_in_less_than_a_millisecond_and_recovers() -> Result<()> {
+    let gateway = Gateway::with("edge").workers(4).edit(soon).start().await?;
+    trip(&gateway).await?;
+    let refused = gateway.get_as(&token(), SEARCH).await?;
+    assert_problem(&refused, 503, "circuit-open");
+    assert_eq!(refused.header("retry-after"), Some("2"));
+    assert!(refused.header("ratelimit").is_some());
+    until_half_open(&gateway).await?;
+    // What is refused takes no probe.
+    for _ in 0..5 {
+        assert_eq!(gateway.get(SEARCH).await?.status, 401);
+    }
+    let ambiguous = gateway.raw_get("/api/v1/rag/../rag/search", &[]).await?;
+    assert_eq!(ambiguous.status, 400);
+    assert_eq!(state(&gateway).await?, "half_open");
+    // Long enough for all 20 to arrive while the probe is on its way.
+    gateway
+        .faults()
+        .set(Fault::delay(Duration::from_millis(1_500)));
+    let seen = gateway.requests().total();
+    let mut requests = JoinSet::new();
+    for _ in 0..20 {
+        let request = gateway.request(Method::GET, SEARCH).bearer_auth(token());
+        requests.spawn(async { anyhow::Ok(Answer::to(request).await?.status) });
+    }
+    let mut statuses = BTreeMap::<u16, usize>::new();
+    while let Some(status) = requests.join_next().await {
+        *statuses.entry(status??).or_default() += 1;
+    }
+    assert_eq!(statuses, BTreeMap::from([(200, 1), (503, 19)]));
+    assert_eq!(gateway.requests().total(), seen + 1);
+    gateway.faults().clear();
+    assert_eq!(state(&gateway).await?, "closed");
     assert_eq!(gateway.get_as(&token(), SEARCH).await?.status, 200);
-    assert_eq!(gateway.get(SEARCH).await?.status, 401);
-    assert_eq!(gateway.get(SEARCH).await?.status, 429);
-    assert_eq!(
-        gateway.requests().last(1)[0].only_value("x-service-token"),
-        Some(INTER_SERVICE_SECRET)
-    );
+
+    let log = gateway.output();
+    until("the refusals in the access log", async || {
+        Ok(refusal_times(&log.access_log()).len() >= 19)
+    })
+    .await?;
+    let mut times = refusal_times(&log.access_log());
+    times.sort_unstable();
+    assert!(times[times.len() / 2] < 1_000, "{times:?} µs");
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
-use portcullis_e2e::{Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY, until};
+use portcullis_e2e::{Gateway, until};
 use serde_json::json;
 
 use crate::circuit_breaker::trip;
@@ -159,29 +159,4 @@ async fn no_request_is_lost_while_the_configuration_is_replaced_again_and_again(
     }
     traffic.passes(20).await?;
     traffic.end().await
-}
-
-#[tokio::test]
-async fn secrets_that_are_given_by_environment_are_not_in_what_the_administration_shows()
--> Result<()> {
-    let gateway = Gateway::with("edge").start().await?;
-    assert_eq!(gateway.get("/api/v1/rag/status/health").await?.status, 200);
-    for path in [
-        "/config_dump?include_eds",
-        "/stats",
-        "/stats/prometheus",
-        "/clusters",
-        "/server_info",
-    ] {
-        let shown = gateway.admin().get(path).await?;
-        for secret in [INTER_SERVICE_SECRET, JWT_SECRET_KEY] {
-            assert!(!shown.contains(secret), "{path}");
-        }
-    }
-    let dump = gateway.admin().get("/config_dump").await?;
-    assert!(dump.contains("host_env_keys"), "the dump shows the filter");
-    for secret in [INTER_SERVICE_SECRET, JWT_SECRET_KEY] {
-        assert!(!gateway.output().tail(usize::MAX).contains(secret));
-    }
-    Ok(())
 }
