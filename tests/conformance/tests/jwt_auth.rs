@@ -35,6 +35,14 @@ fn a_good_token_passes_its_claims_go_on_and_the_token_does_not() {
         assert_eq!(subject.metric("jwt_auth_allowed.provider.dashboard"), 2);
         assert_eq!(subject.metric("jwt_auth_cache_misses"), 1);
         assert_eq!(subject.metric("jwt_auth_cache_hits"), 1);
+        // That one is remembered says nothing of another signature of the same claims.
+        let token = token();
+        let (claims, signature) = token.rsplit_once('.').expect("a signature");
+        let first = if signature.starts_with('A') { "B" } else { "A" };
+        let changed = format!("{claims}.{first}{}", &signature[1..]);
+        let seen = subject.ask(bearer(Sent::get("/api/x"), &changed));
+        assert_eq!(seen.status(), 401);
+        assert_eq!(subject.metric("jwt_auth_cache_misses"), 2);
     });
 }
 
