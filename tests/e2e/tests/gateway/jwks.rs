@@ -86,41 +86,59 @@ async fn tokens_are_refused_until_there_are_keys_and_pass_on_every_worker_then()
     Ok(())
 }
 
-alone_and_in_edge! {
-    async fn a_new_key_serves_soon_after_its_first_token_and_the_old_one_no_longer(filter) {
-        let idp = Idp::start(HOST).await?;
-        idp.serve(KEYS, good_set());
-        let mut remote = every_second(RAG);
-        remote["refresh"] = json!("10m");
-        let gateway = gateway(filter, &idp, &[(RAG, remote)]).start().await?;
-        until_all(&gateway, 200, good_token).await?;
-        let remembered = good_token();
-        until_all(&gateway, 200, || remembered.clone()).await?;
-        assert_eq!(statuses(&gateway, other_token).await?, BTreeSet::from([401]));
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_key_serves_soon_after_its_first_token_and_the_old_one_no_longer() -> Result<()> {
+    let idp = Idp::start(HOST).await?;
+    idp.serve(KEYS, good_set());
+    let mut remote = every_second(RAG);
+    remote["refresh"] = json!("10m");
+    let gateway = gateway("edge", &idp, &[(RAG, remote)]).start().await?;
+    until_all(&gateway, 200, good_token).await?;
+    let remembered = good_token();
+    until_all(&gateway, 200, || remembered.clone()).await?;
+    assert_eq!(
+        statuses(&gateway, other_token).await?,
+        BTreeSet::from([401])
+    );
 
-        idp.serve(KEYS, other_set());
-        let rotated = Instant::now();
-        until_all(&gateway, 200, other_token).await?;
-        assert!(rotated.elapsed() < Duration::from_secs(1) + SLACK, "{:?}", rotated.elapsed());
-        assert_eq!(statuses(&gateway, good_token).await?, BTreeSet::from([401]));
-        let old = statuses(&gateway, || remembered.clone()).await?;
-        assert_eq!(old, BTreeSet::from([401]), "remembered, and its key is gone");
+    idp.serve(KEYS, other_set());
+    let rotated = Instant::now();
+    until_all(&gateway, 200, other_token).await?;
+    assert!(
+        rotated.elapsed() < Duration::from_secs(1) + SLACK,
+        "{:?}",
+        rotated.elapsed()
+    );
+    assert_eq!(statuses(&gateway, good_token).await?, BTreeSet::from([401]));
+    let old = statuses(&gateway, || remembered.clone()).await?;
+    assert_eq!(
+        old,
+        BTreeSet::from([401]),
+        "remembered, and its key is gone"
+    );
 
-        // Made-up names can't make the gateway ask more often than once in refetch_min_interval.
-        idp.reset();
-        let begun = Instant::now();
-        let mut number = 0;
-        until("two fetches", async || {
-            number += 1;
-            let made_up = token(RAG, "RS256", &format!("made-up-{number}"), Key::of("RS256"));
-            assert_eq!(gateway.get_as(&made_up, SEARCH).await?.status, 401);
-            Ok(idp.requests(KEYS) >= 2)
-        })
-        .await?;
-        assert!(begun.elapsed() > Duration::from_millis(900), "{:?}", begun.elapsed());
-        assert_eq!(statuses(&gateway, other_token).await?, BTreeSet::from([200]));
-        assert_sound(&gateway);
-    }
+    // Made-up names can't make the gateway ask more often than once in refetch_min_interval.
+    idp.reset();
+    let begun = Instant::now();
+    let mut number = 0;
+    until("two fetches", async || {
+        number += 1;
+        let made_up = token(RAG, "RS256", &format!("made-up-{number}"), Key::of("RS256"));
+        assert_eq!(gateway.get_as(&made_up, SEARCH).await?.status, 401);
+        Ok(idp.requests(KEYS) >= 2)
+    })
+    .await?;
+    assert!(
+        begun.elapsed() > Duration::from_millis(900),
+        "{:?}",
+        begun.elapsed()
+    );
+    assert_eq!(
+        statuses(&gateway, other_token).await?,
+        BTreeSet::from([200])
+    );
+    assert_sound(&gateway);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

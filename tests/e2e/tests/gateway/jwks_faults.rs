@@ -44,27 +44,29 @@ fn faults() -> [(&'static str, Served, &'static str); 8] {
     ]
 }
 
-alone_and_in_edge! {
-    /// All fail at once, so that there are always some that a worker waits for.
-    async fn a_provider_that_fails_is_counted_and_changes_and_delays_nothing(filter) {
-        let idp = Idp::start(HOST).await?;
-        idp.serve(ELSEWHERE, other_set());
-        let providers = faults().map(|(name, ..)| {
-            idp.serve(&keys_of(name), good_set());
-            (name, every_second(name))
-        });
-        let gateway = gateway(filter, &idp, &providers).start().await?;
-        let remembered = faults().map(|(name, ..)| good_token_of(name));
-        for token in &remembered {
-            until_all(&gateway, 200, || token.clone()).await?;
-        }
+/// All fail at once, so that there are always some that a worker waits for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_that_fails_is_counted_and_changes_and_delays_nothing() -> Result<()> {
+    let idp = Idp::start(HOST).await?;
+    idp.serve(ELSEWHERE, other_set());
+    let providers = faults().map(|(name, ..)| {
+        idp.serve(&keys_of(name), good_set());
+        (name, every_second(name))
+    });
+    let gateway = gateway("edge", &idp, &providers).start().await?;
+    let remembered = faults().map(|(name, ..)| good_token_of(name));
+    for token in &remembered {
+        until_all(&gateway, 200, || token.clone()).await?;
+    }
 
-        for (name, served, _) in faults() {
-            idp.serve(&keys_of(name), served);
-        }
-        let mut latencies = Latencies::default();
-        for (at, (name, _, result)) in faults().iter().enumerate() {
-            until(&format!("two fetches of {name} with {result}"), async || {
+    for (name, served, _) in faults() {
+        idp.serve(&keys_of(name), served);
+    }
+    let mut latencies = Latencies::default();
+    for (at, (name, _, result)) in faults().iter().enumerate() {
+        until(
+            &format!("two fetches of {name} with {result}"),
+            async || {
                 for (token, status) in [
                     (&good_token_of(name), 200),
                     (&remembered[at], 200),
@@ -75,29 +77,33 @@ alone_and_in_edge! {
                     latencies.note(&answer);
                 }
                 Ok(fetches(&gateway, name, result).await? >= 2)
-            })
-            .await?;
-            let words = ["event=keys_not_fetched", &format!("provider={name} result={result}")];
-            gateway.output().wait_for(&words).await?;
-        }
-        latencies.assert_quick();
-        for (name, ..) in faults() {
-            let passed = statuses(&gateway, || good_token_of(name)).await?;
-            assert_eq!(passed, BTreeSet::from([200]), "{name}");
-        }
-        assert_eq!(idp.requests(ELSEWHERE), 0, "a redirect was followed");
-
-        // None of them is given up.
-        for (name, ..) in faults() {
-            idp.serve(&keys_of(name), other_set());
-        }
-        for (name, ..) in faults() {
-            until_all(&gateway, 200, || other_token_of(name)).await?;
-            let old = statuses(&gateway, || good_token_of(name)).await?;
-            assert_eq!(old, BTreeSet::from([401]), "{name}");
-        }
-        assert_sound(&gateway);
+            },
+        )
+        .await?;
+        let words = [
+            "event=keys_not_fetched",
+            &format!("provider={name} result={result}"),
+        ];
+        gateway.output().wait_for(&words).await?;
     }
+    latencies.assert_quick();
+    for (name, ..) in faults() {
+        let passed = statuses(&gateway, || good_token_of(name)).await?;
+        assert_eq!(passed, BTreeSet::from([200]), "{name}");
+    }
+    assert_eq!(idp.requests(ELSEWHERE), 0, "a redirect was followed");
+
+    // None of them is given up.
+    for (name, ..) in faults() {
+        idp.serve(&keys_of(name), other_set());
+    }
+    for (name, ..) in faults() {
+        until_all(&gateway, 200, || other_token_of(name)).await?;
+        let old = statuses(&gateway, || good_token_of(name)).await?;
+        assert_eq!(old, BTreeSet::from([401]), "{name}");
+    }
+    assert_sound(&gateway);
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

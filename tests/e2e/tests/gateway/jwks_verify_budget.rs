@@ -28,78 +28,87 @@ const WINDOW: Duration = Duration::from_secs(300);
 const FLOODER: &str = "198.51.100.1";
 const NEIGHBOUR: &str = "198.51.100.2";
 
-alone_and_in_edge! {
-    async fn a_flood_of_bad_signatures_costs_nobody_but_its_sender(filter) {
-        let idp = Idp::start(HOST).await?;
-        idp.serve(KEYS, good_set());
-        let gateway = gateway(filter, &idp, &[(RAG, every_second(RAG))]).edit(|bootstrap| {
-            let config = jwt_auth(bootstrap, filter)?;
-            let window = format!("{}s", WINDOW.as_secs());
-            config["verify_budget"] = json!({ "failures": FAILURES, "window": window });
-            config["client_address"] = json!({ "trusted_proxies": ["127.0.0.1/32"] });
-            // Envoy would append an address of this machine, where a real proxy's peer is not
-            // local.
-            bootstrap.connection_manager()?["skip_xff_append"] = json!(true);
-            Ok(())
-        });
-        let gateway = gateway.start().await?;
-        until_all(&gateway, 200, good_token).await?;
-        let remembered = good_token();
-        until_all(&gateway, 200, || remembered.clone()).await?;
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_flood_of_bad_signatures_costs_nobody_but_its_sender() -> Result<()> {
+    let idp = Idp::start(HOST).await?;
+    idp.serve(KEYS, good_set());
+    let gateway = gateway("edge", &idp, &[(RAG, every_second(RAG))]).edit(|bootstrap| {
+        let config = jwt_auth(bootstrap, "edge")?;
+        let window = format!("{}s", WINDOW.as_secs());
+        config["verify_budget"] = json!({ "failures": FAILURES, "window": window });
+        config["client_address"] = json!({ "trusted_proxies": ["127.0.0.1/32"] });
+        // Envoy would append an address of this machine, where a real proxy's peer is not
+        // local.
+        bootstrap.connection_manager()?["skip_xff_append"] = json!(true);
+        Ok(())
+    });
+    let gateway = gateway.start().await?;
+    until_all(&gateway, 200, good_token).await?;
+    let remembered = good_token();
+    until_all(&gateway, 200, || remembered.clone()).await?;
 
-        let flood = Flood::begin(&gateway)?;
-        let sent = || flood.sent.load(Ordering::Relaxed);
-        until("the flood to be one", async || Ok(sent() > 100)).await?;
-        // While it lasts: tokens that none of the workers has seen, from another address.
-        let neighbour = async || as_from(&gateway, NEIGHBOUR, &good_token()).await;
-        let mut latencies = Latencies::default();
-        for _ in 0..4 {
-            for answer in &on_every_worker(&gateway, neighbour).await? {
-                assert_eq!(answer.status, 200, "{answer:?}");
-                latencies.note(answer);
-            }
+    let flood = Flood::begin(&gateway)?;
+    let sent = || flood.sent.load(Ordering::Relaxed);
+    until("the flood to be one", async || Ok(sent() > 100)).await?;
+    // While it lasts: tokens that none of the workers has seen, from another address.
+    let neighbour = async || as_from(&gateway, NEIGHBOUR, &good_token()).await;
+    let mut latencies = Latencies::default();
+    for _ in 0..4 {
+        for answer in &on_every_worker(&gateway, neighbour).await? {
+            assert_eq!(answer.status, 200, "{answer:?}");
+            latencies.note(answer);
         }
-        latencies.assert_quick();
-        // It need not have reached all workers. Until each of them has heard enough:
-        let good = good_token();
-        let mut number = 0;
-        let mut listened_to = 0;
-        let refused = until_some("each worker to have heard enough", async || {
-            let answers = on_every_worker(&gateway, async || {
-                number += 1;
-                as_from(&gateway, FLOODER, &bad_token(&good, number)).await
-            });
-            let answers = answers.await?;
-            let listened = answers.iter().filter(|answer| answer.status == 401).count();
-            listened_to += listened;
-            Ok((listened == 0).then_some(answers))
-        });
-        let refused = refused.await?;
-        let (sent, listened) = flood.end().await?;
-        listened_to += listened;
-        for answer in &refused {
-            assert_problem(answer, 429, "too-many-requests");
-            let wait = answer.number("retry-after").unwrap();
-            assert!((1..=WINDOW.as_secs() / u64::from(FAILURES)).contains(&wait), "{answer:?}");
-            assert_eq!(answer.header("www-authenticate"), None, "{answer:?}");
-        }
-        assert_eq!(listened_to, usize::try_from(WORKERS * FAILURES)?, "of more than {sent}");
-
-        // What was good before is remembered and costs nothing; what was not seen yet would.
-        let old = async || as_from(&gateway, FLOODER, &remembered).await;
-        let old = on_every_worker(&gateway, old).await?;
-        assert!(old.iter().all(|answer| answer.status == 200), "{old:?}");
-        let new = async || as_from(&gateway, FLOODER, &good_token()).await;
-        let new = on_every_worker(&gateway, new).await?;
-        assert!(new.iter().all(|answer| answer.status == 429), "{new:?}");
-        let denied = "wasmcustom.jwt_auth_denied.reason.verify_budget";
-        let counted = gateway.admin().stat(denied).await?;
-        assert!(counted.is_some_and(|counted| counted > 0), "{counted:?}");
-        // Without a signature to check there is nothing to wait for.
-        let tokenless = gateway.get_with(SEARCH, &[("x-forwarded-for", FLOODER)]).await?;
-        assert_eq!(tokenless.status, 401, "{tokenless:?}");
-        assert_sound(&gateway);
     }
+    latencies.assert_quick();
+    // It need not have reached all workers. Until each of them has heard enough:
+    let good = good_token();
+    let mut number = 0;
+    let mut listened_to = 0;
+    let refused = until_some("each worker to have heard enough", async || {
+        let answers = on_every_worker(&gateway, async || {
+            number += 1;
+            as_from(&gateway, FLOODER, &bad_token(&good, number)).await
+        });
+        let answers = answers.await?;
+        let listened = answers.iter().filter(|answer| answer.status == 401).count();
+        listened_to += listened;
+        Ok((listened == 0).then_some(answers))
+    });
+    let refused = refused.await?;
+    let (sent, listened) = flood.end().await?;
+    listened_to += listened;
+    for answer in &refused {
+        assert_problem(answer, 429, "too-many-requests");
+        let wait = answer.number("retry-after").unwrap();
+        assert!(
+            (1..=WINDOW.as_secs() / u64::from(FAILURES)).contains(&wait),
+            "{answer:?}"
+        );
+        assert_eq!(answer.header("www-authenticate"), None, "{answer:?}");
+    }
+    assert_eq!(
+        listened_to,
+        usize::try_from(WORKERS * FAILURES)?,
+        "of more than {sent}"
+    );
+
+    // What was good before is remembered and costs nothing; what was not seen yet would.
+    let old = async || as_from(&gateway, FLOODER, &remembered).await;
+    let old = on_every_worker(&gateway, old).await?;
+    assert!(old.iter().all(|answer| answer.status == 200), "{old:?}");
+    let new = async || as_from(&gateway, FLOODER, &good_token()).await;
+    let new = on_every_worker(&gateway, new).await?;
+    assert!(new.iter().all(|answer| answer.status == 429), "{new:?}");
+    let denied = "wasmcustom.jwt_auth_denied.reason.verify_budget";
+    let counted = gateway.admin().stat(denied).await?;
+    assert!(counted.is_some_and(|counted| counted > 0), "{counted:?}");
+    // Without a signature to check there is nothing to wait for.
+    let tokenless = gateway
+        .get_with(SEARCH, &[("x-forwarded-for", FLOODER)])
+        .await?;
+    assert_eq!(tokenless.status, 401, "{tokenless:?}");
+    assert_sound(&gateway);
+    Ok(())
 }
 
 async fn as_from(gateway: &Gateway, address: &str, token: &str) -> Result<Answer> {
