@@ -121,6 +121,14 @@ fn shadow_and_off_refuse_nobody() {
                 counted
             );
             assert_eq!(subject.metric("rate_limit_limited.limit.per_ip"), 0);
+            let (_, handle) = subject.begin(Sent::get("/"));
+            let headers = subject.finish(handle, Then::Upstream(200));
+            let told = headers.iter().find(|(name, _)| name.contains("ratelimit"));
+            assert_eq!(told, None, "{mode}");
+            if mode == "shadow" {
+                let line = "event=shadow_refused reason=quota_exceeded";
+                assert!(subject.logs().iter().any(|told| told.contains(line)));
+            }
         });
     }
 }

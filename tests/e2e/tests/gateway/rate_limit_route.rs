@@ -9,9 +9,12 @@ use crate::common::SEARCH;
 /// Which route a request takes is said by a header, so that nothing else tells them apart.
 const CHOICE: &str = "x-route";
 
+const COLLECTIONS: &str = "/api/v1/rag/collections";
+
 #[tokio::test]
-async fn named_routes_are_counted_apart_and_one_without_a_name_not_at_all() -> Result<()> {
-    let gateway = gateway("skip").await?;
+async fn named_routes_are_counted_apart_and_one_without_a_name_is_skipped_or_denied() -> Result<()>
+{
+    let gateway = gateway().await?;
     for (route, status) in [
         ("a", 200),
         ("a", 200),
@@ -29,25 +32,26 @@ async fn named_routes_are_counted_apart_and_one_without_a_name_not_at_all() -> R
         assert_eq!(answer.status, 200);
         assert_eq!(answer.header("ratelimit"), None);
     }
-    Ok(())
-}
-
-#[tokio::test]
-async fn a_route_without_a_name_is_a_missing_part_of_the_key() -> Result<()> {
-    let gateway = gateway("deny").await?;
-    assert_eq!(gateway.get(SEARCH).await?.status, 400);
-    let named = gateway.get_with(SEARCH, &[(CHOICE, "a")]).await?;
+    // Where that is denied.
+    assert_eq!(gateway.get(COLLECTIONS).await?.status, 400);
+    let named = gateway.get_with(COLLECTIONS, &[(CHOICE, "a")]).await?;
     assert_eq!(named.status, 200);
     Ok(())
 }
 
 /// With the routes `a` and `b`, and one that has no name for all other requests.
-async fn gateway(when_key_missing: &str) -> Result<Gateway> {
+async fn gateway() -> Result<Gateway> {
     let gateway = Gateway::with("rate_limit").workers(4).edit(|bootstrap| {
-        bootstrap.filter("rate_limit")?["limits"] = json!([{
-            "name": "per_route", "key": ["route"], "quota": 2, "window": "1h",
-            "when_key_missing": when_key_missing,
-        }]);
+        let limit = |name: &str, path: &str, when_key_missing: &str| {
+            json!({
+                "name": name, "match": { "paths": [{ "prefix": path }] }, "key": ["route"],
+                "quota": 2, "window": "1h", "when_key_missing": when_key_missing,
+            })
+        };
+        bootstrap.filter("rate_limit")?["limits"] = json!([
+            limit("lenient", "/api/v1/rag/search", "skip"),
+            limit("strict", COLLECTIONS, "deny"),
+        ]);
         let routes = bootstrap.routes()?;
         let unnamed = routes.first().context("a route")?.clone();
         anyhow::ensure!(unnamed["name"] == Value::Null, "it has a name");
