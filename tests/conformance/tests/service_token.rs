@@ -87,6 +87,10 @@ fn shadow_and_off_change_nothing() {
                 (None, Some("the clients own"))
             );
             assert_eq!(subject.metric("service_token_injected"), 0);
+            if mode == "shadow" {
+                let spoofed = |line: &String| line.contains("event=shadow_spoofed");
+                assert!(subject.logs().iter().any(spoofed), "{:?}", subject.logs());
+            }
         });
     }
 }
