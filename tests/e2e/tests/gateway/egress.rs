@@ -17,74 +17,101 @@ use crate::common::assert_problem;
 const CLOSED: &str =
     r#"{"ollama_embedding":"closed","ollama_generation":"closed","qdrant_search":"closed"}"#;
 
-with_one_and_four_workers! {
-    async fn five_failures_of_the_model_open_its_breaker_and_no_other(workers) {
-        let scene = Scene::set(workers).await?;
-        assert_eq!(scene.breakers().await?, CLOSED);
-        scene.trip_generation().await?;
-        let open = r#"{"ollama_embedding":"closed","ollama_generation":"open","qdrant_search":"closed"}"#;
-        assert_eq!(scene.breakers().await?, open);
-        let asked = scene.ollama.requests().total();
-        let mut took = Vec::new();
-        for _ in 0..20 {
-            let refused = Answer::to(scene.generating()).await?;
-            assert_problem(&refused, 503, "circuit-open");
-            assert!((1..=30).contains(&refused.number("retry-after").unwrap_or_default()), "{refused:?}");
-            took.push(refused.took);
-        }
-        // Chats are of the same model. The client is new for each, and a machine may stop one for longer.
-        let chat = client().post(format!("{}/api/chat", scene.ollama_url)).json(&json!({}));
-        assert_problem(&Answer::to(chat).await?, 503, "circuit-open");
-        took.sort_unstable();
-        assert!(took[10] < Duration::from_millis(25), "{took:?}");
-        assert_eq!(scene.ollama.requests().total(), asked);
-        assert_eq!(scene.embed().await?.status, 200);
-        assert_eq!(scene.search().await?.status, 200);
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_failures_of_the_model_open_its_breaker_and_no_other() -> Result<()> {
+    let scene = Scene::set(4).await?;
+    assert_eq!(scene.breakers().await?, CLOSED);
+    scene.trip_generation().await?;
+    let open =
+        r#"{"ollama_embedding":"closed","ollama_generation":"open","qdrant_search":"closed"}"#;
+    assert_eq!(scene.breakers().await?, open);
+    let asked = scene.ollama.requests().total();
+    let mut took = Vec::new();
+    for _ in 0..20 {
+        let refused = Answer::to(scene.generating()).await?;
+        assert_problem(&refused, 503, "circuit-open");
+        assert!(
+            (1..=30).contains(&refused.number("retry-after").unwrap_or_default()),
+            "{refused:?}"
+        );
+        took.push(refused.took);
     }
+    // Chats are of the same model. The client is new for each, and a machine may stop one for longer.
+    let chat = client()
+        .post(format!("{}/api/chat", scene.ollama_url))
+        .json(&json!({}));
+    assert_problem(&Answer::to(chat).await?, 503, "circuit-open");
+    took.sort_unstable();
+    assert!(took[10] < Duration::from_millis(25), "{took:?}");
+    assert_eq!(scene.ollama.requests().total(), asked);
+    assert_eq!(scene.embed().await?.status, 200);
+    assert_eq!(scene.search().await?.status, 200);
+    Ok(())
+}
 
-    async fn one_node_is_lost_without_a_failed_read_and_comes_back(workers) {
-        let mut scene = Scene::set(workers).await?;
-        let lost = scene.nodes.remove(0);
-        let address = lost.addr();
-        lost.stop().await;
-        // The first of these meet the node before anybody has noticed.
-        for _ in 0..40 {
-            let found = scene.search().await?;
-            assert_eq!(found.status, 200, "{found:?}");
-        }
-        let retried = scene.gateway.admin().stat("cluster.qdrant.upstream_rq_retry").await?;
-        assert!(retried.is_some_and(|retried| retried > 0), "no read has met the lost node");
-        scene.until_healthy(2).await?;
-        assert_eq!(scene.breakers().await?, CLOSED);
-
-        let peers = scene.nodes.iter().map(url);
-        let back = Backend::builder().role(Role::Qdrant).bind(address).peers(peers).start().await?;
-        scene.until_healthy(3).await?;
-        until("the node to be asked again", async || {
-            assert_eq!(scene.search().await?.status, 200);
-            Ok(back.requests().count(&format!("{POINTS}/query")) > 0)
-        })
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_is_lost_without_a_failed_read_and_comes_back() -> Result<()> {
+    let mut scene = Scene::set(4).await?;
+    let lost = scene.nodes.remove(0);
+    let address = lost.addr();
+    lost.stop().await;
+    // The first of these meet the node before anybody has noticed.
+    for _ in 0..40 {
+        let found = scene.search().await?;
+        assert_eq!(found.status, 200, "{found:?}");
+    }
+    let retried = scene
+        .gateway
+        .admin()
+        .stat("cluster.qdrant.upstream_rq_retry")
         .await?;
-    }
+    assert!(
+        retried.is_some_and(|retried| retried > 0),
+        "no read has met the lost node"
+    );
+    scene.until_healthy(2).await?;
+    assert_eq!(scene.breakers().await?, CLOSED);
 
-    async fn with_all_nodes_lost_the_breaker_opens(workers) {
-        let mut scene = Scene::set(workers).await?;
-        for node in scene.nodes.drain(..) {
-            node.stop().await;
-        }
-        for _ in 0..5 {
-            let failed = scene.search().await?;
-            assert_eq!(failed.status, 503, "{failed:?}");
-            assert_ne!(failed.header("content-type"), Some("application/problem+json"), "{failed:?}");
-        }
-        assert_problem(&scene.search().await?, 503, "circuit-open");
-        let open = r#"{"ollama_embedding":"closed","ollama_generation":"closed","qdrant_search":"open"}"#;
-        assert_eq!(scene.breakers().await?, open);
-        // Also when the health checks have noticed, Envoy would ask: what is refused, the breaker refuses.
-        scene.until_healthy(0).await?;
-        assert_problem(&scene.search().await?, 503, "circuit-open");
-        assert_eq!(scene.embed().await?.status, 200);
+    let peers = scene.nodes.iter().map(url);
+    let back = Backend::builder()
+        .role(Role::Qdrant)
+        .bind(address)
+        .peers(peers)
+        .start()
+        .await?;
+    scene.until_healthy(3).await?;
+    until("the node to be asked again", async || {
+        assert_eq!(scene.search().await?.status, 200);
+        Ok(back.requests().count(&format!("{POINTS}/query")) > 0)
+    })
+    .await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn with_all_nodes_lost_the_breaker_opens() -> Result<()> {
+    let mut scene = Scene::set(4).await?;
+    for node in scene.nodes.drain(..) {
+        node.stop().await;
     }
+    for _ in 0..5 {
+        let failed = scene.search().await?;
+        assert_eq!(failed.status, 503, "{failed:?}");
+        assert_ne!(
+            failed.header("content-type"),
+            Some("application/problem+json"),
+            "{failed:?}"
+        );
+    }
+    assert_problem(&scene.search().await?, 503, "circuit-open");
+    let open =
+        r#"{"ollama_embedding":"closed","ollama_generation":"closed","qdrant_search":"open"}"#;
+    assert_eq!(scene.breakers().await?, open);
+    // Also when the health checks have noticed, Envoy would ask: what is refused, the breaker refuses.
+    scene.until_healthy(0).await?;
+    assert_problem(&scene.search().await?, 503, "circuit-open");
+    assert_eq!(scene.embed().await?.status, 200);
+    Ok(())
 }
 
 /// While requests fail on it, it is left alone for that too: not for longer than it is gone.
