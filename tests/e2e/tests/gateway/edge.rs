@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use portcullis_e2e::backend::Fault;
-use portcullis_e2e::{Answer, Bootstrap, Gateway, INTER_SERVICE_SECRET, until};
+use portcullis_e2e::{Answer, Bootstrap, Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY, until};
 use reqwest::{Method, StatusCode};
 use serde_json::json;
 use tokio::task::JoinSet;
@@ -15,6 +15,7 @@ use crate::circuit_breaker::{is_from_upstream, refusal_times};
 use crate::common::{
     HEALTH, SEARCH, assert_problem, early_in_a_minute, flood, spelled_like, token,
 };
+use crate::edge_seen::{every_metric_has_its_name_and_labels, quota};
 
 const QUERY: &str = "/api/v1/rag/query?q=circuit+breaker";
 const STATUS: &str = "/api/v1/rag/status/breakers";
@@ -55,6 +56,7 @@ async fn a_good_request_passes_all_four_and_its_answer_is_streamed() -> Result<(
     admin
         .wait_for_metric(r#"circuit_breaker_state{breaker="rag_service"}"#, 0)
         .await?;
+    every_metric_has_its_name_and_labels(&gateway).await?;
     states_are_for_those_who_may_read(&gateway).await?;
     assert_eq!(gateway.requests().total(), 3);
     an_answer_is_streamed_as_it_comes(&gateway).await
@@ -141,7 +143,8 @@ async fn a_hundred_a_minute_are_admitted_of_400_over_32_connections() -> Result<
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn forged_tokens_and_claims_are_overwritten_and_ambiguous_paths_refused() -> Result<()> {
+async fn forged_tokens_and_claims_are_overwritten_ambiguous_paths_refused_and_no_secret_shown()
+-> Result<()> {
     let gateway = Gateway::with("edge").workers(4).start().await?;
     let bearer = format!("authorization: Bearer {}", token());
     for forged in [
@@ -153,6 +156,7 @@ async fn forged_tokens_and_claims_are_overwritten_and_ambiguous_paths_refused() 
             .raw_get(SEARCH, &[&bearer, forged[0], forged[1]])
             .await?;
         assert_eq!(answer.status, 200, "{forged:?}");
+        assert!(!format!("{answer:?}").contains(INTER_SERVICE_SECRET));
         let received = &gateway.requests().last(1)[0];
         let mut tokens = spelled_like(received, "x-service-token");
         tokens.retain(|value| !value.is_empty());
@@ -186,7 +190,30 @@ async fn forged_tokens_and_claims_are_overwritten_and_ambiguous_paths_refused() 
     gateway
         .admin()
         .wait_for_metric("service_token_spoofed{}", 4)
-        .await
+        .await?;
+    no_secret_is_shown(&gateway).await
+}
+
+/// Neither by Envoy's administration nor in a log.
+async fn no_secret_is_shown(gateway: &Gateway) -> Result<()> {
+    let secrets = [JWT_SECRET_KEY, INTER_SERVICE_SECRET];
+    for page in [
+        "/config_dump?include_eds",
+        "/stats",
+        "/stats/prometheus",
+        "/clusters",
+        "/server_info",
+    ] {
+        let shown = gateway.admin().get(page).await?;
+        assert!(!secrets.iter().any(|it| shown.contains(it)), "{page}");
+    }
+    let dump = gateway.admin().get("/config_dump").await?;
+    assert!(dump.contains("host_env_keys"), "the dump shows the filter");
+    gateway.output().wait_for(&["event=spoofed"]).await?;
+    for secret in secrets {
+        assert_eq!(gateway.output().with(&[secret]), [""; 0]);
+    }
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -233,13 +260,6 @@ async fn the_breaker_opens_refuses_in_less_than_a_millisecond_and_recovers() -> 
     let mut times = refusal_times(&log.access_log());
     times.sort_unstable();
     assert!(times[times.len() / 2] < 1_000, "{times:?} µs");
-    Ok(())
-}
-
-pub(crate) fn quota(bootstrap: &mut Bootstrap, quota: u32) -> Result<()> {
-    let limit = &mut bootstrap.filter("edge")?["rate_limit"]["limits"][0];
-    limit["quota"] = json!(quota);
-    limit["window"] = json!("1h");
     Ok(())
 }
 

@@ -1,6 +1,5 @@
 //! Scenarios on a real Envoy, with the configurations of `envoy/`.
 
-mod access_log;
 mod chain;
 mod circuit_breaker;
 mod circuit_breaker_beside;

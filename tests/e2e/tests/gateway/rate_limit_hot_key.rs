@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use portcullis_e2e::{Gateway, PATIENCE};
-use reqwest::RequestBuilder;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
-use crate::common::{early_in_a_minute, flood, token};
+use crate::common::{early_in_a_minute, flood};
 
 const CONNECTIONS: usize = 32;
 const REQUESTS: usize = 2016;
@@ -17,14 +16,14 @@ const QUOTA: usize = 500;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fixed_window_admits_exactly_its_quota() -> Result<()> {
-    let admitted = hammer("rate_limit", "fixed_window").await?.admitted;
+    let admitted = hammer("fixed_window").await?.admitted;
     assert_eq!(admitted, QUOTA);
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_bucket_admits_its_burst_and_what_dripped_in() -> Result<()> {
-    let seen = hammer("rate_limit", "token_bucket").await?;
+    let seen = hammer("token_bucket").await?;
     // A token every 7.2 s.
     let dripped = usize::try_from(seen.took.as_millis() / 7_200)?;
     let bounds = QUOTA..=QUOTA + dripped;
@@ -36,13 +35,6 @@ async fn a_token_bucket_admits_its_burst_and_what_dripped_in() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn in_edge_it_admits_exactly_its_quota_too() -> Result<()> {
-    let admitted = hammer("edge", "fixed_window").await?.admitted;
-    assert_eq!(admitted, QUOTA);
-    Ok(())
-}
-
 struct Seen {
     admitted: usize,
     took: Duration,
@@ -50,17 +42,11 @@ struct Seen {
 
 /// Sends all at once over all connections. Each of them gets all of its answers, or this fails; so
 /// it does where one is neither 200 nor 429, and where the limiter counts a failure.
-async fn hammer(filter: &'static str, algorithm: &str) -> Result<Seen> {
+async fn hammer(algorithm: &str) -> Result<Seen> {
     // An hour begins with a minute.
     early_in_a_minute(Duration::from_secs(20)).await?;
-    let gateway = Gateway::with(filter).workers(4).edit(|bootstrap| {
-        let config = bootstrap.filter(filter)?;
-        let config = match filter {
-            "edge" => &mut config["rate_limit"],
-            _ => config,
-        };
-        let limit: &mut Value = &mut config["limits"][0];
-        assert_eq!(limit["name"], "per_ip", "`before_auth` of edge names it");
+    let gateway = Gateway::with("rate_limit").workers(4).edit(|bootstrap| {
+        let limit = &mut bootstrap.filter("rate_limit")?["limits"][0];
         limit["key"] = json!(["constant"]);
         limit["quota"] = json!(QUOTA);
         limit["window"] = json!("1h");
@@ -68,12 +54,8 @@ async fn hammer(filter: &'static str, algorithm: &str) -> Result<Seen> {
         Ok(())
     });
     let gateway = gateway.start().await?;
-    let ask: fn(RequestBuilder) -> RequestBuilder = match filter {
-        "edge" => |request| request.bearer_auth(token()),
-        _ => |request| request,
-    };
     let begun = Instant::now();
-    let flood = flood(&gateway, CONNECTIONS, REQUESTS, ask);
+    let flood = flood(&gateway, CONNECTIONS, REQUESTS, |request| request);
     let statuses = timeout(PATIENCE, flood)
         .await
         .context("a connection did not get its answers")??;
@@ -100,7 +82,7 @@ async fn hammer(filter: &'static str, algorithm: &str) -> Result<Seen> {
     // Only writes can collide, and a request that is refused writes nothing.
     let per_thousand = |requests: usize| conflicts as f64 * 1000.0 / requests as f64;
     println!(
-        "{filter}, {algorithm}: {REQUESTS} requests within {took:?}, {admitted} admitted; \
+        "{algorithm}: {REQUESTS} requests within {took:?}, {admitted} admitted; \
          {conflicts} conflicts: {:.1} per thousand requests, {:.1} per thousand admitted; \
          connections by worker: {by_worker:?}",
         per_thousand(REQUESTS),

@@ -32,7 +32,8 @@ async fn watching(gateway: &Gateway, egress: &Egress) -> Result<Option<Prometheu
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
+async fn rules_alerts_and_panels_have_data_of_live_gateways_and_one_that_is_gone_is_told()
+-> Result<()> {
     let (gateway, egress) = (edge().await?, Egress::start().await?);
     let Some(prometheus) = watching(&gateway, &egress).await? else {
         return Ok(());
@@ -45,17 +46,9 @@ async fn rules_alerts_and_panels_have_data_of_live_gateways() -> Result<()> {
         .filter(|(outcome, _)| matches!(*outcome, "forwarded" | "failed"));
     let answered = asked + queries.count() - 1;
     tokio::select! {
-        checked = rules_alerts_and_panels_have_data(&prometheus, answered as f64) => checked,
+        checked = rules_alerts_and_panels_have_data(&prometheus, answered as f64) => checked?,
         refusing = keep_refusing(&gateway) => match refusing? {},
     }
-}
-
-#[tokio::test]
-async fn a_gateway_that_is_gone_is_told() -> Result<()> {
-    let (gateway, egress) = (edge().await?, Egress::start().await?);
-    let Some(prometheus) = watching(&gateway, &egress).await? else {
-        return Ok(());
-    };
     drop(gateway);
     until("GatewayDown to fire", async || {
         Ok(prometheus
