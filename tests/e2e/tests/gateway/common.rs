@@ -47,14 +47,16 @@ pub(crate) fn assert_problem(answer: &Answer, status: u16, kind: &str) {
     );
 }
 
-/// Waits, if need be, until this much is left of the minute, so that what follows is counted in one
-/// window.
-pub(crate) async fn early_in_a_minute(left: Duration) -> Result<()> {
-    const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
+
+/// Waits, if need be, until this much is left of a fixed window of that length, so that what follows is
+/// counted in one.
+pub(crate) async fn early_in(window: Duration, left: Duration) -> Result<()> {
     let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH)?;
     let elapsed =
-        Duration::from_millis(u64::try_from(since_1970.as_millis() % MINUTE.as_millis())?);
-    let until_next = MINUTE - elapsed;
+        Duration::from_millis(u64::try_from(since_1970.as_millis() % window.as_millis())?);
+    let until_next = window - elapsed;
     if until_next < left {
         tokio::time::sleep(until_next + Duration::from_millis(50)).await;
     }

@@ -12,9 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::circuit_breaker::{is_from_upstream, refusal_times};
-use crate::common::{
-    HEALTH, SEARCH, assert_problem, early_in_a_minute, flood, spelled_like, token,
-};
+use crate::common::{HEALTH, SEARCH, assert_problem, flood, spelled_like, token};
 use crate::edge_seen::{every_metric_has_its_name_and_labels, quota};
 
 const QUERY: &str = "/api/v1/rag/query?q=circuit+breaker";
@@ -134,7 +132,6 @@ async fn without_a_token_a_request_is_refused_and_counted() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_a_minute_are_admitted_of_400_over_32_connections() -> Result<()> {
-    early_in_a_minute(Duration::from_secs(10)).await?;
     let gateway = Gateway::with("edge").workers(4).start().await?;
     let statuses = flood(&gateway, 32, 416, |request| request.bearer_auth(token())).await?;
     assert_eq!(statuses, BTreeMap::from([(200, 100), (429, 316)]));

@@ -8,7 +8,7 @@ use portcullis_e2e::{Gateway, PATIENCE};
 use serde_json::json;
 use tokio::time::timeout;
 
-use crate::common::{early_in_a_minute, flood};
+use crate::common::{HOUR, early_in, flood};
 
 const CONNECTIONS: usize = 32;
 const REQUESTS: usize = 2016;
@@ -43,8 +43,7 @@ struct Seen {
 /// Sends all at once over all connections. Each of them gets all of its answers, or this fails; so
 /// it does where one is neither 200 nor 429, and where the limiter counts a failure.
 async fn hammer(algorithm: &str) -> Result<Seen> {
-    // An hour begins with a minute.
-    early_in_a_minute(Duration::from_secs(20)).await?;
+    early_in(HOUR, Duration::from_secs(20)).await?;
     let gateway = Gateway::with("rate_limit").workers(4).edit(|bootstrap| {
         let limit = &mut bootstrap.filter("rate_limit")?["limits"][0];
         limit["key"] = json!(["constant"]);

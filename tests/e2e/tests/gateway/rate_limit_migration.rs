@@ -7,7 +7,7 @@ use portcullis_e2e::{Answer, Gateway};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::common::{HEALTH, SEARCH, early_in_a_minute};
+use crate::common::{HEALTH, HOUR, MINUTE, SEARCH, early_in};
 use crate::migration::{NATIVE, both, example};
 
 /// A gateway with an example's limits alone.
@@ -207,7 +207,7 @@ async fn four_bursts(gateway: &Gateway, key: &str, minute: u64) -> Result<Option
 
 #[tokio::test]
 async fn by_address_is_one_count_for_each_and_says_nothing_in_headers() -> Result<()> {
-    early_in_a_minute(Duration::from_secs(10)).await?;
+    early_in(MINUTE, Duration::from_secs(10)).await?;
     let gateway = limited("By address", |_| {}).await?;
     for status in [200, 200, 200, 429] {
         let answer = gateway.get(SEARCH).await?;
@@ -221,7 +221,7 @@ async fn by_address_is_one_count_for_each_and_says_nothing_in_headers() -> Resul
 
 #[tokio::test]
 async fn by_path_is_one_count_for_all_and_none_for_other_paths() -> Result<()> {
-    early_in_a_minute(Duration::from_secs(10)).await?;
+    early_in(MINUTE, Duration::from_secs(10)).await?;
     let gateway = limited("By path", |_| {}).await?;
     for status in [200, 200, 200, 429] {
         assert_eq!(gateway.get(SEARCH).await?.status, status);
@@ -233,7 +233,7 @@ async fn by_path_is_one_count_for_all_and_none_for_other_paths() -> Result<()> {
 /// As a `jwt_auth` before it would have written them.
 #[tokio::test]
 async fn by_consumer_is_a_count_for_each_subject() -> Result<()> {
-    early_in_a_minute(Duration::from_secs(10)).await?;
+    early_in(HOUR, Duration::from_secs(10)).await?;
     let gateway = limited("By consumer", |ours| {
         assert_eq!(ours["limits"][0]["quota"], 1000);
         ours["limits"][0]["quota"] = json!(2);
