@@ -92,8 +92,8 @@ pub trait Exchange: PeerAddress {
     /// [`Failed`]: a change was not made.
     fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed>;
 
-    /// The response's head. `writes`: whether the policy changes headers as a rule.
-    fn response(&self, writes: bool) -> Self::Head;
+    /// The response's head. `all`: whether all of its headers are of use, so that they are worth fetching at once.
+    fn response(&self, all: bool) -> Self::Head;
 
     /// Whether the head says that the upstream made it, and without a call of the host.
     fn is_from_upstream(&self, _: &Self::Head) -> bool {

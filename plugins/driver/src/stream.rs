@@ -120,7 +120,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
         let Phase::Requested(mut passed) = mem::replace(&mut self.phase, Phase::Unseen) else {
             return;
         };
-        let head = exchange.response(filter.policy.writes_response_headers());
+        // A head that says who made it spares the question at the end.
+        let all = filter.policy.writes_response_headers() || filter.policy.observes_ends();
+        let head = exchange.response(all);
         let changed = filter.with_ports(|ports| {
             let edits = filter.policy.on_response(&mut passed.flow, &head, ports);
             exchange.change_response(&head, &edits)

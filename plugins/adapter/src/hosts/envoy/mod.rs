@@ -68,8 +68,8 @@ impl Exchange for Envoy {
         Ok(apply(Map::Request, edits.headers()).and(target.unwrap_or(Ok(())))?)
     }
 
-    fn response(&self, writes: bool) -> Head {
-        Head::new(writes)
+    fn response(&self, all: bool) -> Head {
+        Head::new(all)
     }
 
     fn is_from_upstream(&self, head: &Head) -> bool {
