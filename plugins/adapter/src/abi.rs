@@ -35,6 +35,7 @@ pub(crate) enum MetricType {
 }
 
 const CALL_RESPONSE_BODY: u32 = 4;
+const REQUEST_STREAM: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
 pub(crate) fn log(level: Level, line: &str) {
@@ -71,6 +72,16 @@ pub(crate) fn plugin_configuration(size: usize) -> Result<Vec<u8>, Status> {
     returned(|data, length| unsafe {
         imports::proxy_get_buffer_bytes(PLUGIN_CONFIGURATION, 0, size, data, length)
     })
+}
+
+/// What follows in this callback is about that stream.
+pub(crate) fn set_effective_context(context: u32) -> Result<(), Status> {
+    check(unsafe { imports::proxy_set_effective_context(context) })
+}
+
+/// Lets the request at hand go on.
+pub(crate) fn continue_request() -> Result<(), Status> {
+    check(unsafe { imports::proxy_continue_stream(REQUEST_STREAM) })
 }
 
 /// Starts an HTTP call without body and trailers; its token comes back with the answer.
@@ -225,6 +236,8 @@ mod imports {
         pub(super) fn proxy_log(level: u32, line: *const u8, size: usize) -> u32;
         pub(super) fn proxy_get_current_time_nanoseconds(nanos: *mut u64) -> u32;
         pub(super) fn proxy_set_tick_period_milliseconds(millis: u32) -> u32;
+        pub(super) fn proxy_set_effective_context(context: u32) -> u32;
+        pub(super) fn proxy_continue_stream(stream: u32) -> u32;
         pub(super) fn proxy_get_buffer_bytes(
             buffer: u32,
             start: usize,
@@ -329,6 +342,8 @@ mod imports {
         proxy_log(u32, *const u8, usize) -> u32;
         proxy_get_current_time_nanoseconds(*mut u64) -> u32;
         proxy_set_tick_period_milliseconds(u32) -> u32;
+        proxy_set_effective_context(u32) -> u32;
+        proxy_continue_stream(u32) -> u32;
         proxy_get_buffer_bytes(u32, usize, usize, *mut *mut u8, *mut usize) -> u32;
         proxy_get_header_map_pairs(u32, *mut *mut u8, *mut usize) -> u32;
         proxy_set_header_map_pairs(u32, *const u8, usize) -> u32;

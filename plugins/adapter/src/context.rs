@@ -1,6 +1,6 @@
 //! The SDK's callbacks, handed to the driver.
 
-use portcullis_driver::{Accepted, Step};
+use portcullis_driver::{Accepted, Step, StreamId};
 use portcullis_policy::{Environment, Policy};
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::{Action, ContextType};
@@ -9,7 +9,7 @@ use crate::worker::{Nature, Worker};
 use crate::{abi, answers, configuration};
 
 /// One filter of a worker.
-pub(crate) struct Root<P, X: Nature> {
+pub(crate) struct Root<P: Policy, X: Nature> {
     id: u32,
     exchange: X,
     driven: portcullis_driver::Root<P, Worker<X>>,
@@ -46,10 +46,10 @@ impl<P: Policy + 'static, X: Nature> RootContext for Root<P, X> {
         self.driven.tick();
     }
 
-    fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
             exchange: self.exchange,
-            driven: self.driven.stream(),
+            driven: self.driven.stream(StreamId(id)),
         }))
     }
 

@@ -1,6 +1,6 @@
 //! A worker of either host, whose calls outside of requests are the same.
 
-use portcullis_driver::{Exchange, Failed, Host, MetricId};
+use portcullis_driver::{Exchange, Failed, Host, MetricId, StreamId};
 use portcullis_policy::{
     ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply, SharedData, Timestamp,
 };
@@ -17,6 +17,8 @@ pub(crate) trait Nature: Exchange + Copy + 'static {
     const SHARES_BEFORE_REQUESTS: bool;
     /// [`Host::CALLS_FROM_ANSWERS`]
     const CALLS_FROM_ANSWERS: bool;
+    /// [`Host::HOLDS_REQUESTS`]
+    const HOLDS_REQUESTS: bool;
 }
 
 /// The worker, and whatever stream is at hand in it.
@@ -25,10 +27,12 @@ pub(crate) struct Worker<X>(pub(crate) X);
 
 impl<X: Nature> Host for Worker<X> {
     type Store = SharedData<HostSharedData>;
+    type Entered = X;
 
     const KEEPS_FORMER_CONFIGURATION: bool = X::KEEPS_FORMER_CONFIGURATION;
     const SHARES_BEFORE_REQUESTS: bool = X::SHARES_BEFORE_REQUESTS;
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
+    const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
 
     fn now(self) -> Result<Timestamp, ClockUnavailable> {
         abi::time_nanos()
@@ -65,6 +69,15 @@ impl<X: Nature> Host for Worker<X> {
 
     fn start_ticking(self, millis: u32) -> Result<(), Failed> {
         Ok(abi::set_tick_period(millis)?)
+    }
+
+    fn enter(self, stream: StreamId) -> Result<X, Failed> {
+        abi::set_effective_context(stream.0)?;
+        Ok(self.0)
+    }
+
+    fn resume(self, _: StreamId) -> Result<(), Failed> {
+        Ok(abi::continue_request()?)
     }
 
     fn start_call(self, call: &HttpCall) -> Result<u32, NoReply> {

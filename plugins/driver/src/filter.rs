@@ -3,22 +3,24 @@
 use std::cell::Cell;
 
 use portcullis_policy::{
-    CallId, CallReply, Clock, ClockUnavailable, Entropy, EntropyUnavailable, MOST_CALLS,
-    MetricRegistry, NoReply, Policy, Ports, Timestamp,
+    CallId, CallReply, Clock, ClockUnavailable, Entropy, EntropyUnavailable, HostFailure,
+    MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Timestamp, Verdict,
 };
 
 use crate::calls::UnderWay;
-use crate::host::Host;
+use crate::host::{Exchange, Host};
+use crate::phase::{Decided, Head, Holding, Passed, Phase, Step};
 use crate::telemetry::BatchedTelemetry;
 
 /// A policy in force in one worker.
-pub struct Filter<P, H: Host> {
+pub struct Filter<P: Policy, H: Host> {
     pub(crate) policy: P,
-    host: H,
+    pub(crate) host: H,
     telemetry: BatchedTelemetry<H>,
     /// Whether [`Policy::prepare`] was called.
     prepared: Cell<bool>,
     calls: UnderWay,
+    pub(crate) holding: Holding<P::Flow>,
 }
 
 impl<P: Policy, H: Host> Filter<P, H> {
@@ -29,6 +31,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
             host,
             prepared: Cell::new(false),
             calls: UnderWay::default(),
+            holding: Holding::default(),
         };
         if H::SHARES_BEFORE_REQUESTS {
             filter.prepare();
@@ -55,6 +58,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
         self.call_next();
         self.telemetry.flush();
+        self.wake(1);
     }
 
     /// Makes the calls that are due. One that can't be made is due again at some later tick.
@@ -80,6 +84,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let call = self.calls.take(number);
         if let Some(call) = call {
             self.end_call(call, reply);
+            self.wake(0);
         }
         call.is_some()
     }
@@ -89,6 +94,67 @@ impl<P: Policy, H: Host> Filter<P, H> {
         // Elsewhere the next call goes with the next tick.
         if H::CALLS_FROM_ANSWERS {
             self.call_next();
+        }
+    }
+
+    /// Asks the policy, and carries out what it says.
+    pub(crate) fn decide<X: Exchange>(&self, exchange: &X, head: &Head) -> Decided<P::Flow> {
+        let request = head.request(exchange);
+        let body = exchange.body(&request, head.ends, self.policy.observes_ends());
+        let request = request.with_sent(body.sent);
+        let (verdict, flow) = self.with_ports(|ports| self.policy.on_request(&request, ports));
+        let phase = Phase::Requested(Passed { flow, body });
+        match verdict {
+            Verdict::Refuse(reply) => phase.answer(exchange, &reply, P::NAME),
+            Verdict::Continue(edits) => match exchange.change_request(&edits) {
+                Ok(()) => Decided {
+                    phase,
+                    step: Step::Continue,
+                },
+                Err(_) => self.fail(exchange, phase, HostFailure::Edit),
+            },
+        }
+    }
+
+    /// Does what the policy says of a request that the host did not show, or did not change.
+    pub(crate) fn fail<X: Exchange>(
+        &self,
+        exchange: &X,
+        phase: Phase<P::Flow>,
+        failure: HostFailure,
+    ) -> Decided<P::Flow> {
+        match self.with_ports(|ports| self.policy.on_host_failure(failure, ports)) {
+            None => Decided {
+                phase,
+                step: Step::Continue,
+            },
+            Some(reply) => phase.answer(exchange, &reply, P::NAME),
+        }
+    }
+
+    /// Asks anew for all requests that are held, and goes on with those that need not be. The last thing of a callback: what
+    /// follows would be about one of their streams. `ticks`: how many have passed.
+    pub(crate) fn wake(&self, ticks: u64) {
+        if self.holding.is_empty() {
+            return;
+        }
+        for (stream, held) in self.holding.take_all() {
+            let longer = held.passes(ticks);
+            let Ok(exchange) = self.host.enter(stream) else {
+                // The host keeps it, and ends it by some time-out of its own.
+                log::error!("{}: a request that is held can't be gone on with", P::NAME);
+                continue;
+            };
+            let request = held.head.request(&exchange);
+            if longer && self.with_ports(|ports| self.policy.hold(&request, ports).is_some()) {
+                self.holding.keep(stream, &held);
+                continue;
+            }
+            let Decided { phase, step } = self.decide(&exchange, &held.head);
+            held.put(phase);
+            if step == Step::Continue && self.host.resume(stream).is_err() {
+                log::error!("{}: a request that is held can't be gone on with", P::NAME);
+            }
         }
     }
 

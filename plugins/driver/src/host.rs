@@ -12,6 +12,8 @@ use crate::body::RequestBody;
 pub trait Host: Copy + 'static {
     /// What its workers share.
     type Store: SharedStore;
+    /// A stream that was entered.
+    type Entered: Exchange;
 
     /// Whether a configuration that is refused leaves the one before it in force. Where it does not, a filter accepts any
     /// configuration and refuses requests instead: the gateway would go on without it.
@@ -20,6 +22,9 @@ pub trait Host: Copy + 'static {
     const SHARES_BEFORE_REQUESTS: bool;
     /// Whether a call can be made while the answer to another is handed over.
     const CALLS_FROM_ANSWERS: bool;
+
+    /// Whether a request can be held, and be gone on with in another callback than one of its own.
+    const HOLDS_REQUESTS: bool;
 
     /// Wall-clock time.
     ///
@@ -62,9 +67,25 @@ pub trait Host: Copy + 'static {
     /// # Errors
     /// There will be no answer.
     fn start_call(self, call: &HttpCall) -> Result<u32, NoReply>;
+
+    /// Enters a stream whose request is held: until the callback at hand ends, what is asked of the host is about that.
+    ///
+    /// # Errors
+    /// [`Failed`]: it can't be entered.
+    fn enter(self, stream: StreamId) -> Result<Self::Entered, Failed>;
+
+    /// Lets the request go on that is held in this stream, which was entered.
+    ///
+    /// # Errors
+    /// [`Failed`]: it does not go on.
+    fn resume(self, stream: StreamId) -> Result<(), Failed>;
 }
 
-/// One request and its response, within a callback of theirs.
+/// What a host calls a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamId(pub u32);
+
+/// One request and its response, within a callback of theirs, or where it was entered.
 pub trait Exchange: PeerAddress {
     /// A response's head.
     type Head: Response;

@@ -6,12 +6,14 @@ mod body;
 mod calls;
 mod filter;
 mod host;
+mod phase;
 mod root;
 mod stream;
 mod telemetry;
 
 pub use body::RequestBody;
 pub use filter::Filter;
-pub use host::{Exchange, Failed, Host, MetricId};
+pub use host::{Exchange, Failed, Host, MetricId, StreamId};
+pub use phase::Step;
 pub use root::{Accepted, Root};
-pub use stream::{Step, Stream};
+pub use stream::Stream;

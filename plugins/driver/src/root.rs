@@ -5,11 +5,11 @@ use std::rc::Rc;
 use portcullis_policy::{Environment, MetricRegistry, Policy, Setup};
 
 use crate::filter::Filter;
-use crate::host::Host;
+use crate::host::{Host, StreamId};
 use crate::stream::Stream;
 
 /// One filter of a worker, and its configuration.
-pub struct Root<P, H: Host> {
+pub struct Root<P: Policy, H: Host> {
     host: H,
     /// `None` where its configuration was refused: it lets nothing pass.
     filter: Option<Rc<Filter<P, H>>>,
@@ -57,9 +57,9 @@ impl<P: Policy, H: Host> Root<P, H> {
         self.filter.as_ref()
     }
 
-    /// What looks after one request.
-    pub fn stream(&self) -> Stream<P, H> {
-        Stream::new(self.filter.clone())
+    /// What looks after one request; `id`: what the host calls it.
+    pub fn stream(&self, id: StreamId) -> Stream<P, H> {
+        Stream::new(id, self.filter.clone())
     }
 
     /// Puts a configuration in force. `config`: what was read, or why it could not be.
@@ -91,6 +91,7 @@ impl<P: Policy, H: Host> Root<P, H> {
         let mut setup = Setup {
             environment,
             metrics: &mut metrics,
+            holds_requests: H::HOLDS_REQUESTS,
         };
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;
         let millis = policy.tick_every().as_nanos() / 1_000_000;

@@ -3,57 +3,23 @@
 use std::mem;
 use std::rc::Rc;
 
-use portcullis_policy::{
-    Ending, HostFailure, LocalReply, LogLine, Origin, Policy, Problem, Request, Sent, Verdict,
-};
+use portcullis_policy::{Ending, LocalReply, LogLine, Origin, Policy, Problem, Sent};
 
-use crate::body::RequestBody;
 use crate::filter::Filter;
-use crate::host::{Exchange, Host};
-
-/// What becomes of a request for now.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// It goes on.
-    Continue,
-    /// It goes no further: it was answered.
-    Stop,
-}
+use crate::host::{Exchange, Host, StreamId};
+use crate::phase::{Decided, Head, Passed, Phase, Seen, Step};
 
 /// One request and its response. Dropping it ends it, if nothing else has.
 pub struct Stream<P: Policy, H: Host> {
+    id: StreamId,
     filter: Option<Rc<Filter<P, H>>>,
     phase: Phase<P::Flow>,
 }
 
-/// How far a stream has come, with what is remembered of it.
-enum Phase<F> {
-    /// The policy has seen no request: a neighbour answered it, or the host did not show it.
-    Unseen,
-    /// The request goes on, or waits for its body.
-    Requested(Passed<F>),
-    /// A response has come.
-    Responded(Passed<F>, Seen),
-    /// Answered here: what follows is not the upstream's.
-    Answered(Option<F>),
-}
-
-/// A request that was let pass.
-struct Passed<F> {
-    flow: F,
-    body: RequestBody,
-}
-
-/// What was seen of a response, as far as it tells how the stream ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
-    is_from_upstream: bool,
-    is_whole: bool,
-}
-
 impl<P: Policy, H: Host> Stream<P, H> {
-    pub(crate) const fn new(filter: Option<Rc<Filter<P, H>>>) -> Self {
+    pub(crate) const fn new(id: StreamId, filter: Option<Rc<Filter<P, H>>>) -> Self {
         Self {
+            id,
             filter,
             phase: Phase::Unseen,
         }
@@ -69,30 +35,53 @@ impl<P: Policy, H: Host> Stream<P, H> {
         let shown = exchange
             .request_headers(count)
             .and_then(|headers| Ok((headers, exchange.target()?)));
-        let (headers, target) = match shown {
-            Ok(shown) => shown,
-            Err(failure) => return self.fail(exchange, &filter, failure),
-        };
-        let request = Request::new(&headers, exchange);
-        let request = match &target {
-            Some(target) => request.with_target(target),
-            None => request,
-        };
-        let body = exchange.body(&request, ends, filter.policy.observes_ends());
-        let request = request.with_sent(body.sent);
-        let (verdict, flow) = filter.with_ports(|ports| filter.policy.on_request(&request, ports));
-        self.phase = Phase::Requested(Passed { flow, body });
-        match verdict {
-            Verdict::Refuse(reply) => self.answer(exchange, &reply),
-            Verdict::Continue(edits) => match exchange.change_request(&edits) {
-                Ok(()) => Step::Continue,
-                Err(_) => self.fail(exchange, &filter, HostFailure::Edit),
+        let mut head = match shown {
+            Ok((headers, target)) => Head {
+                headers,
+                target,
+                ends,
             },
+            Err(failure) => return self.take(filter.fail(exchange, Phase::Unseen, failure)),
+        };
+        let longest = match H::HOLDS_REQUESTS {
+            true => filter.with_ports(|ports| filter.policy.hold(&head.request(exchange), ports)),
+            false => None,
+        };
+        if let Some(longest) = longest {
+            let tick = filter.policy.tick_every();
+            match filter.holding.hold(self.id, head, longest, tick) {
+                Ok(held) => {
+                    filter.with_ports(|ports| filter.policy.on_held(ports));
+                    self.phase = Phase::Held(held);
+                    return Step::Stop;
+                }
+                Err(unheld) => head = unheld,
+            }
+        }
+        let decided = filter.decide(exchange, &head);
+        self.take(decided)
+    }
+
+    fn take(&mut self, decided: Decided<P::Flow>) -> Step {
+        self.phase = decided.phase;
+        decided.step
+    }
+
+    /// Takes over what has become of a request that was held.
+    fn catch_up(&mut self) {
+        if let Phase::Held(held) = &self.phase
+            && let Some(phase) = held.take()
+        {
+            self.phase = phase;
         }
     }
 
     /// A part of the request's body, so many bytes of it. `ends`: whether it is the last.
     pub fn on_request_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) -> Step {
+        self.catch_up();
+        if let Phase::Held(_) = &self.phase {
+            return Step::Stop;
+        }
         let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed, _)) =
             (self.filter.clone(), &mut self.phase)
         else {
@@ -114,6 +103,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
 
     /// The response's head. `ends`: whether it is the whole of it.
     pub fn on_response<X: Exchange>(&mut self, exchange: &X, ends: bool) {
+        self.catch_up();
         let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
             return;
         };
@@ -150,8 +140,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
 
     /// The stream has ended, and the host can be asked how.
     pub fn on_log<X: Exchange>(&mut self, exchange: &X) {
+        self.catch_up();
         match &self.phase {
-            Phase::Unseen => {}
+            Phase::Unseen | Phase::Held(_) => {}
             Phase::Answered(_) => self.end(&Told(Origin::Gateway)),
             Phase::Requested(_) => self.end(&Logged {
                 exchange,
@@ -177,41 +168,17 @@ impl<P: Policy, H: Host> Stream<P, H> {
         filter.with_ports(|ports| filter.policy.on_end(flow, ending, ports));
     }
 
-    fn fail<X: Exchange>(
-        &mut self,
-        exchange: &X,
-        filter: &Filter<P, H>,
-        failure: HostFailure,
-    ) -> Step {
-        match filter.with_ports(|ports| filter.policy.on_host_failure(failure, ports)) {
-            None => Step::Continue,
-            Some(reply) => self.answer(exchange, &reply),
-        }
-    }
-
     fn answer<X: Exchange>(&mut self, exchange: &X, reply: &LocalReply) -> Step {
-        self.phase = match mem::replace(&mut self.phase, Phase::Unseen) {
-            Phase::Unseen => Phase::Answered(None),
-            Phase::Requested(passed) | Phase::Responded(passed, _) => {
-                Phase::Answered(Some(passed.flow))
-            }
-            Phase::Answered(flow) => Phase::Answered(flow),
-        };
-        if exchange.reply(reply).is_err() {
-            log::error!(
-                "{}: the gateway did not send the answer; the request is held",
-                P::NAME
-            );
-        }
-        // Also where it was not sent: a request that is refused does not go on.
-        Step::Stop
+        let phase = mem::replace(&mut self.phase, Phase::Unseen);
+        self.take(phase.answer(exchange, reply, P::NAME))
     }
 }
 
 impl<P: Policy, H: Host> Drop for Stream<P, H> {
     fn drop(&mut self) {
+        self.catch_up();
         let origin = match &self.phase {
-            Phase::Unseen => return,
+            Phase::Unseen | Phase::Held(_) => return,
             Phase::Answered(_) => Origin::Gateway,
             Phase::Requested(passed) | Phase::Responded(passed, _) => {
                 match passed.body.sent_at_deletion {

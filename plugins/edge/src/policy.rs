@@ -262,6 +262,16 @@ impl Policy for Edge {
         }
     }
 
+    fn hold<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
+        self.jwt_auth.as_ref()?.hold(request, ports)
+    }
+
+    fn on_held(&self, ports: &Ports<'_>) {
+        if let Some(jwt_auth) = &self.jwt_auth {
+            jwt_auth.on_held(ports);
+        }
+    }
+
     fn on_request<'a>(
         &'a self,
         request: &'a Request<'a>,

@@ -17,6 +17,8 @@ pub(crate) struct Metrics {
     denied: Vec<(Reason, Counter)>,
     pub(crate) cache_hits: Counter,
     pub(crate) cache_misses: Counter,
+    /// Requests that were held for keys.
+    pub(crate) held: Counter,
     /// Requests that passed with a header emptied whose claim did not fit, by the provider's index.
     unfit: Vec<Counter>,
     /// By the provider's index; `None` for one whose keys are not fetched.
@@ -56,6 +58,7 @@ impl Metrics {
             denied,
             cache_hits: registry.counter("jwt_auth_cache_hits"),
             cache_misses: registry.counter("jwt_auth_cache_misses"),
+            held: registry.counter("jwt_auth_held"),
             unfit: names()
                 .map(|name| registry.counter(format!("jwt_auth_claim_unfit.provider.{name}")))
                 .collect(),

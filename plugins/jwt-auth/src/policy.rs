@@ -41,6 +41,8 @@ pub struct JwtAuth {
     mode: Mode,
     errors: Failures,
     ready_path: Option<String>,
+    /// Whether requests may wait for keys.
+    holds: bool,
     control: Option<Control>,
     pub(crate) naming: Naming,
     pub(crate) metrics: Metrics,
@@ -213,6 +215,33 @@ impl JwtAuth {
         }
     }
 
+    /// For how long at most a request is worth holding for the keys of its tokens.
+    fn wait<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
+        if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
+            return None;
+        }
+        let Some(Access::Token(requirement)) = self.rules.find(request) else {
+            return None;
+        };
+        let now = ports.clock.now().ok()?;
+        let tokens = requirement.tokens.iter().filter_map(|extractor| {
+            let candidate = extractor.extract(request).ok().flatten()?;
+            let is_known = || {
+                self.cache.is_on()
+                    && self
+                        .cache
+                        .get(candidate.token, now, ports.entropy)
+                        .is_some()
+            };
+            let is_one = candidate.token.len() <= self.longest_token && !is_known();
+            is_one.then_some(candidate)
+        });
+        let providers = &self.providers;
+        tokens
+            .filter_map(|candidate| providers.wait(candidate.token, candidate.providers, now))
+            .max()
+    }
+
     fn verify<'a>(
         &'a self,
         candidate: &Candidate<'a>,
@@ -333,6 +362,14 @@ impl Policy for JwtAuth {
             let rule = format!("Kong can't tell the slots {one:?} and {other:?} of two key sets");
             return Err(ConfigError::at("providers", rule));
         }
+        let holding = providers.remote_keys().find(|(_, keys)| keys.has_wait());
+        let holding = holding.and_then(|(index, _)| providers.entries().get(index));
+        let holds = holding.is_some();
+        if let (Some(provider), false) = (holding, setup.holds_requests) {
+            let at = format!("providers.{}.keys", provider.name);
+            let rule = "`wait`: this gateway can't hold a request until keys have come; Envoy can";
+            return Err(ConfigError::at(at, rule));
+        }
         let control = config
             .control
             .map(|control| Control::new(control, NAME, setup));
@@ -372,6 +409,7 @@ impl Policy for JwtAuth {
             mode: config.mode,
             errors,
             ready_path,
+            holds,
         })
     }
 
@@ -405,6 +443,17 @@ impl Policy for JwtAuth {
 
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         self.learn(call, reply, ports);
+    }
+
+    fn hold<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
+        match self.holds && self.mode == Mode::Enforce && request.path().is_ok() {
+            true => self.wait(request, ports),
+            false => None,
+        }
+    }
+
+    fn on_held(&self, ports: &Ports<'_>) {
+        ports.telemetry.count(self.metrics.held);
     }
 
     fn on_request<'a>(

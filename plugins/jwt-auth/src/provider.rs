@@ -5,7 +5,7 @@ use std::rc::Rc;
 use portcullis_policy::config::{
     ByClaim, ClaimPath, ConfigError, Duration, Name, NonEmpty, UniqueMap, scalar_text,
 };
-use portcullis_policy::{Environment, Timestamp};
+use portcullis_policy::{Environment, Span, Timestamp};
 
 use crate::caller::Caller;
 use crate::claims::{Audience, RegisteredClaims, first_mismatch};
@@ -167,6 +167,27 @@ impl Providers {
         of_kind(false).or_else(|| of_kind(true))
     }
 
+    /// For how long a token is worth waiting for that could hold, if its provider had the key that it names.
+    pub(crate) fn wait(&self, token: &[u8], accepted: &[usize], now: Timestamp) -> Option<Span> {
+        let token = UntrustedToken::parse(token, self.padding(accepted)).ok()?;
+        let (index, provider) = self.issuer_of(&token, token.issuer()?)?;
+        if !accepted.contains(&index) || provider.check_claims(&token, now).is_err() {
+            return None;
+        }
+        provider.wait(&token, now)
+    }
+
+    fn padding(&self, accepted: &[usize]) -> Padding {
+        let accepts = |index: &usize| {
+            let provider = self.entries.get(*index);
+            provider.is_some_and(|provider| provider.form.padding == Padding::Accept)
+        };
+        match accepted.iter().any(accepts) {
+            true => Padding::Accept,
+            false => Padding::Refuse,
+        }
+    }
+
     /// Finds out who holds a token; it must be of one of the `accepted` providers. Whatever can be
     /// refused without a look at the signature is.
     pub(crate) fn verify<'a>(
@@ -176,16 +197,7 @@ impl Providers {
         verifier: &Verifier,
         occasion: &Occasion<'_, '_>,
     ) -> Result<Caller, Refusal<'a>> {
-        let accepts = |index: &usize| {
-            let provider = self.entries.get(*index);
-            provider.is_some_and(|provider| provider.form.padding == Padding::Accept)
-        };
-        let padding = if accepted.iter().any(accepts) {
-            Padding::Accept
-        } else {
-            Padding::Refuse
-        };
-        let token = UntrustedToken::parse(token, padding)?;
+        let token = UntrustedToken::parse(token, self.padding(accepted))?;
         let issuer = token.issuer().ok_or(Reason::UnknownIssuer)?;
         // Whoever it is by every rule, so that what the cache knows of a token holds under each.
         let named = self.issuer_of(&token, issuer);
@@ -231,15 +243,7 @@ impl Provider {
         occasion: &Occasion<'_, '_>,
     ) -> Result<Timestamp, Refusal<'static>> {
         let algorithm = token.algorithm;
-        if !self.algorithms.contains(&algorithm) {
-            return Err(Refusal::from(Reason::Algorithm).with_detail("alg", algorithm.name()));
-        }
-        self.form.check(token)?;
-        let expires = self.registered.check(&token.claims, occasion.now)?;
-        if let Some(claim) = first_mismatch(&self.claims, &token.claims) {
-            let refusal = Refusal::from(Reason::ProviderClaims);
-            return Err(refusal.with_detail("claim", claim.as_str()));
-        }
+        let expires = self.check_claims(token, occasion.now)?;
         let (ring, missing) = self.key_ring(occasion.now);
         let candidates = match (ring.find(token), missing) {
             (Ok(candidates), _) => candidates,
@@ -272,6 +276,40 @@ impl Provider {
         let ends = self.keys.remote.iter().filter_map(RemoteKeys::usable_until);
         let ends = ends.filter(|end| *end > occasion.now);
         Ok(ends.fold(expires, Timestamp::min))
+    }
+
+    /// What can be checked without a key. From when on the token counts for nothing.
+    fn check_claims(
+        &self,
+        token: &UntrustedToken<'_>,
+        now: Timestamp,
+    ) -> Result<Timestamp, Refusal<'static>> {
+        let algorithm = token.algorithm;
+        if !self.algorithms.contains(&algorithm) {
+            return Err(Refusal::from(Reason::Algorithm).with_detail("alg", algorithm.name()));
+        }
+        self.form.check(token)?;
+        let expires = self.registered.check(&token.claims, now)?;
+        if let Some(claim) = first_mismatch(&self.claims, &token.claims) {
+            let refusal = Refusal::from(Reason::ProviderClaims);
+            return Err(refusal.with_detail("claim", claim.as_str()));
+        }
+        Ok(expires)
+    }
+
+    /// For how long a token is worth waiting for: where it names a key that none of the sets at hand has, and one of them is
+    /// being fetched.
+    fn wait(&self, token: &UntrustedToken<'_>, now: Timestamp) -> Option<Span> {
+        let remote = &self.keys.remote;
+        if !remote.iter().any(RemoteKeys::has_wait) {
+            return None;
+        }
+        let (ring, _) = self.key_ring(now);
+        if !matches!(ring.find(token), Err(NoKey::Unknown)) {
+            return None;
+        }
+        self.want_newer_keys(now);
+        remote.iter().filter_map(|set| set.wait(now)).max()
     }
 
     /// Whether all its keys are there, and not too old.

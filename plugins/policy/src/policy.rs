@@ -46,6 +46,16 @@ pub trait Policy: Sized {
     /// is taken for one that could not.
     fn on_call_end(&self, _call: CallId, _reply: &dyn CallReply, _ports: &Ports<'_>) {}
 
+    /// For how long at most a request is worth holding before it is decided on, since a call may bring what it needs; `None`
+    /// where it is not. Asked before [`Policy::on_request`], and again after each tick and each call's end while it is held;
+    /// only where [`Setup::holds_requests`] says that the gateway can.
+    fn hold<'a>(&'a self, _request: &'a Request<'a>, _ports: &Ports<'_>) -> Option<Span> {
+        None
+    }
+
+    /// Hears that a request is held.
+    fn on_held(&self, _ports: &Ports<'_>) {}
+
     /// Decides on a request.
     fn on_request<'a>(
         &'a self,
@@ -202,4 +212,6 @@ pub struct Setup<'a> {
     pub environment: &'a dyn Environment,
     /// Where the policy announces its metrics.
     pub metrics: &'a mut MetricRegistry,
+    /// Whether the gateway can hold a request until a call has ended: [`Policy::hold`].
+    pub holds_requests: bool,
 }

@@ -57,6 +57,7 @@ fn reasons() -> BTreeMap<String, Vec<String>> {
     let mut setup = Setup {
         environment: &Variables,
         metrics: &mut metrics,
+        holds_requests: true,
     };
     let config = parse_text(config.as_bytes()).expect("a configuration");
     Edge::from_config(config, &mut setup).expect("a policy");

@@ -67,6 +67,7 @@ impl World {
             &mut Setup {
                 environment: &self.env,
                 metrics: &mut metrics,
+                holds_requests: true,
             },
         )?;
         let worker = Worker {

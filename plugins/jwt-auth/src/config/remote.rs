@@ -46,6 +46,9 @@ pub struct RemoteJwksConfig {
     /// one, may cause another, at least `1s`. Default: `10s`.
     #[serde(default = "<Duration>::secs::<10>")]
     pub refetch_min_interval: Duration,
+    /// For how long at most a request is held whose token needs a key that is not here yet, while the set is fetched, at most
+    /// `60s`; then it is decided on with the keys that there are. Envoy only. Default: it is decided on at once.
+    pub wait: Option<Duration>,
 }
 
 /// A host on which a discovered `jwks_uri` may lie.

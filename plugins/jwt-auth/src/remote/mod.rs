@@ -19,7 +19,7 @@ mod tests;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use portcullis_policy::config::ConfigError;
+use portcullis_policy::config::{ConfigError, Duration};
 use portcullis_policy::{HttpCall, Ports, SharedStore, SlotKey, Span, Step, Timestamp, update};
 
 use crate::config::RemoteJwksConfig;
@@ -34,11 +34,15 @@ use document::Pieces;
 use record::{DocumentId, Record, Schedule};
 use source::Source;
 
+/// For how long a request may be held.
+const LONGEST_WAIT: Span = Span::from_secs(60);
+
 /// A key set that is fetched.
 pub(crate) struct RemoteKeys {
     source: Source,
     schedule: Schedule,
     max_stale: Span,
+    wait: Option<Span>,
     record_slot: SlotKey,
     pieces: Pieces,
     held: RefCell<Option<Held>>,
@@ -136,6 +140,10 @@ impl RemoteKeys {
             }
         }
         let max_stale = config.max_stale.span();
+        let wait = config.wait.map(Duration::span);
+        if wait.is_some_and(|wait| wait > LONGEST_WAIT) {
+            return Err(ConfigError::at("wait", "too long; expected at most 60s"));
+        }
         let source = Source::from_config(config, issuer)?;
         let name = source.slot_name();
         Ok(Self {
@@ -146,6 +154,7 @@ impl RemoteKeys {
             },
             source,
             max_stale,
+            wait,
             pieces: Pieces::below(&name),
             record_slot: SlotKey::new::<Record>(name),
             held: RefCell::default(),
@@ -182,6 +191,22 @@ impl RemoteKeys {
         held.fetched_at
             .after(self.schedule.refresh)
             .after(self.max_stale)
+    }
+
+    /// For how long a request is held that needs a key which is not here: as long as it may take a fetch that is under way or
+    /// due. `None` where none is, or where no request is to be held.
+    pub(crate) fn wait(&self, now: Timestamp) -> Option<Span> {
+        let wait = self.wait?;
+        let wanted = self.wanted.get().is_some();
+        let seen = self.seen.try_borrow().ok()?;
+        let comes =
+            seen.is_under_way(now, &self.schedule) || seen.is_due(now, wanted, &self.schedule);
+        comes.then_some(wait)
+    }
+
+    /// Whether requests may be held for it.
+    pub(crate) const fn has_wait(&self) -> bool {
+        self.wait.is_some()
     }
 
     /// What this worker has; `None`: nothing.

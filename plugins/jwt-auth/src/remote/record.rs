@@ -108,6 +108,11 @@ impl Record {
         self.attempted_at >= since
     }
 
+    /// Whether somebody fetches.
+    pub(crate) fn is_under_way(&self, now: Timestamp, schedule: &Schedule) -> bool {
+        self.under_way && now.since(self.attempted_at) < schedule.lease
+    }
+
     /// Whether a fetch is due; `wanted`: a token had a `kid` that the set lacks.
     pub(crate) fn is_due(&self, now: Timestamp, wanted: bool, schedule: &Schedule) -> bool {
         // Workers read the clock before they see each other's writes: a little earlier is no sign.

@@ -238,6 +238,7 @@ impl Gateway {
         let mut setup = Setup {
             environment: &world,
             metrics: &mut metrics,
+            holds_requests: true,
         };
         let policy = JwtAuth::from_config(config, &mut setup).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -45,6 +45,7 @@ fn build(config: &str) -> Result<Control, ConfigError> {
     let mut setup = Setup {
         environment: &Client,
         metrics: &mut MetricRegistry::default(),
+        holds_requests: true,
     };
     Control::new(parse_text(config.as_bytes())?, "edge", &mut setup)
 }

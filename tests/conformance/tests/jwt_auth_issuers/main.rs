@@ -1,6 +1,7 @@
 //! `jwt_auth`: tokens and key sets as real issuers make them.
 
 mod key_sets;
+mod waiting;
 
 use portcullis_conformance::token::claims;
 use portcullis_conformance::{Sent, Subject, everywhere};

@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
-use portcullis_e2e::{Gateway, until, until_some};
+use portcullis_e2e::{Answer, Gateway, until, until_some};
 use portcullis_idp::{Answer as Served, Idp};
 use portcullis_issuer::Key;
+use reqwest::Method;
 use serde_json::json;
 
 use crate::common::{HEALTH, SEARCH, assert_problem};
@@ -237,4 +238,38 @@ fn now() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_wait_for_keys_that_are_on_their_way_and_lose_nothing_of_their_bodies()
+-> Result<()> {
+    let idp = Idp::start(HOST).await?;
+    let slowly = |set| Served::Slow(Duration::from_millis(900), Box::new(set));
+    idp.serve(KEYS, slowly(good_set()));
+    let mut remote = every_second(RAG);
+    (remote["refresh"], remote["timeout"]) = (json!("10m"), json!("5s"));
+    remote["wait"] = json!("5s");
+    let gateway = gateway("edge", &idp, &[(RAG, remote)]).start().await?;
+    until_asked(&idp, KEYS, 1).await?;
+    let body = format!(r#"{{"query":"circuit breaker"{}}}"#, " ".repeat(300_000));
+    let posted = gateway.request(Method::POST, "/api/v1/rag/query");
+    let posted = posted.header("content-type", "application/json").body(body);
+    let posted = Answer::to(posted.bearer_auth(good_token()));
+    let (first, posted) = tokio::try_join!(gateway.get_as(&good_token(), SEARCH), posted)?;
+    assert_eq!(
+        (first.status, posted.status),
+        (200, 200),
+        "{first:?} {posted:?}"
+    );
+    assert!(first.took > Duration::from_millis(300), "{:?}", first.took);
+
+    // A key that is new is waited for, too, and one that nobody has is asked for once.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    idp.serve(KEYS, slowly(other_set()));
+    let new = gateway.get_as(&other_token(), SEARCH).await?;
+    assert_eq!(new.status, 200, "{new:?}");
+    let made_up = token(RAG, "RS256", "made-up", Key::of("RS256"));
+    assert_eq!(gateway.get_as(&made_up, SEARCH).await?.status, 401);
+    assert_sound(&gateway);
+    Ok(())
 }

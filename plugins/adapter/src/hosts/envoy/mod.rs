@@ -25,6 +25,7 @@ impl Nature for Envoy {
     const KEEPS_FORMER_CONFIGURATION: bool = true;
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
+    const HOLDS_REQUESTS: bool = true;
 }
 
 impl PeerAddress for Envoy {

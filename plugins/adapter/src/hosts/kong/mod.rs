@@ -28,6 +28,8 @@ impl Nature for Kong {
     const SHARES_BEFORE_REQUESTS: bool = false;
     /// The worker dies of such a call.
     const CALLS_FROM_ANSWERS: bool = false;
+    /// Once another stream is entered, what later callbacks ask is about that one, too.
+    const HOLDS_REQUESTS: bool = false;
 }
 
 impl PeerAddress for Kong {

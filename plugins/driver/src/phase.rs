@@ -1,0 +1,188 @@
+//! How far a request has come, and those that are held, undecided, until what they need has come.
+
+use std::cell::{Cell, RefCell};
+use std::rc::{Rc, Weak};
+
+use portcullis_policy::{Headers, LocalReply, Request, Span};
+
+use crate::body::RequestBody;
+use crate::host::{Exchange, StreamId};
+
+/// What becomes of a request for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// It goes on.
+    Continue,
+    /// It goes no further: it was answered.
+    Stop,
+}
+
+/// How far a stream has come, with what is remembered of it.
+pub(crate) enum Phase<F> {
+    /// The policy has seen no request: a neighbour answered it, or the host did not show it.
+    Unseen,
+    /// The request waits, undecided, for what it needs.
+    Held(Rc<Held<F>>),
+    /// The request goes on, or waits for its body.
+    Requested(Passed<F>),
+    /// A response has come.
+    Responded(Passed<F>, Seen),
+    /// Answered here: what follows is not the upstream's.
+    Answered(Option<F>),
+}
+
+/// A request that was let pass.
+pub(crate) struct Passed<F> {
+    pub(crate) flow: F,
+    pub(crate) body: RequestBody,
+}
+
+/// What was seen of a response, as far as it tells how the stream ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Seen {
+    pub(crate) is_from_upstream: bool,
+    pub(crate) is_whole: bool,
+}
+
+/// What has become of a request.
+pub(crate) struct Decided<F> {
+    pub(crate) phase: Phase<F>,
+    pub(crate) step: Step,
+}
+
+impl<F> Phase<F> {
+    /// Answers the request in the upstream's stead. `plugin`: who says so if that fails.
+    pub(crate) fn answer<X: Exchange>(
+        self,
+        exchange: &X,
+        reply: &LocalReply,
+        plugin: &str,
+    ) -> Decided<F> {
+        let phase = match self {
+            Self::Unseen | Self::Held(_) => Self::Answered(None),
+            Self::Requested(passed) | Self::Responded(passed, _) => {
+                Self::Answered(Some(passed.flow))
+            }
+            Self::Answered(flow) => Self::Answered(flow),
+        };
+        if exchange.reply(reply).is_err() {
+            log::error!("{plugin}: the gateway did not send the answer; the request is held");
+        }
+        // Also where it was not sent: a request that is refused does not go on.
+        Decided {
+            phase,
+            step: Step::Stop,
+        }
+    }
+}
+
+/// The head of a request, as it was shown.
+pub(crate) struct Head {
+    pub(crate) headers: Headers,
+    pub(crate) target: Option<Vec<u8>>,
+    /// Whether the host says that there is no body.
+    pub(crate) ends: bool,
+}
+
+impl Head {
+    pub(crate) fn request<'a, X: Exchange>(&'a self, exchange: &'a X) -> Request<'a> {
+        let request = Request::new(&self.headers, exchange);
+        match &self.target {
+            Some(target) => request.with_target(target),
+            None => request,
+        }
+    }
+}
+
+/// A request that is held. Its stream shares it with the worker, which goes on with it.
+pub(crate) struct Held<F> {
+    pub(crate) head: Head,
+    /// How many ticks it is held for yet. Not a date: the clock may be set.
+    ticks_left: Cell<u64>,
+    /// What has become of it.
+    phase: RefCell<Option<Phase<F>>>,
+}
+
+impl<F> Held<F> {
+    /// So many ticks have passed. Whether it is held for longer.
+    pub(crate) fn passes(&self, ticks: u64) -> bool {
+        let left = self.ticks_left.get().saturating_sub(ticks);
+        self.ticks_left.set(left);
+        left > 0
+    }
+
+    /// It was decided on.
+    pub(crate) fn put(&self, phase: Phase<F>) {
+        if let Ok(mut known) = self.phase.try_borrow_mut() {
+            *known = Some(phase);
+        }
+    }
+
+    /// What has become of it, once; `None` while it is held.
+    pub(crate) fn take(&self) -> Option<Phase<F>> {
+        self.phase.try_borrow_mut().ok()?.take()
+    }
+}
+
+/// All requests that a worker holds.
+pub(crate) struct Holding<F>(RefCell<Vec<(StreamId, Weak<Held<F>>)>>);
+
+impl<F> Default for Holding<F> {
+    fn default() -> Self {
+        Self(RefCell::default())
+    }
+}
+
+impl<F> Holding<F> {
+    /// How many a worker holds at a time, since each keeps its headers. Others are decided on at once.
+    const MOST: usize = 1024;
+
+    /// Holds a request, for so long at most; `None` where there is no room. `tick`: how often time passes here.
+    pub(crate) fn hold(
+        &self,
+        stream: StreamId,
+        head: Head,
+        longest: Span,
+        tick: Span,
+    ) -> Result<Rc<Held<F>>, Head> {
+        let mut all = match self.0.try_borrow_mut() {
+            Ok(all) => all,
+            Err(_) => return Err(head),
+        };
+        all.retain(|(_, held)| held.strong_count() > 0);
+        if all.len() >= Self::MOST {
+            return Err(head);
+        }
+        let ticks = longest.as_nanos().div_ceil(tick.as_nanos().max(1));
+        let held = Rc::new(Held {
+            head,
+            ticks_left: Cell::new(ticks.max(1)),
+            phase: RefCell::new(None),
+        });
+        all.push((stream, Rc::downgrade(&held)));
+        Ok(held)
+    }
+
+    /// All that are there still; they are no longer held, but for those that are kept.
+    pub(crate) fn take_all(&self) -> Vec<(StreamId, Rc<Held<F>>)> {
+        let Ok(mut all) = self.0.try_borrow_mut() else {
+            return Vec::new();
+        };
+        let taken = std::mem::take(&mut *all);
+        let living = taken.into_iter();
+        living
+            .filter_map(|(id, held)| Some((id, held.upgrade()?)))
+            .collect()
+    }
+
+    /// Holds one for longer.
+    pub(crate) fn keep(&self, stream: StreamId, held: &Rc<Held<F>>) {
+        if let Ok(mut all) = self.0.try_borrow_mut() {
+            all.push((stream, Rc::downgrade(held)));
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.try_borrow().is_ok_and(|all| all.is_empty())
+    }
+}
