@@ -13,7 +13,9 @@ fn waits() -> String {
     let remote = json!({
         "upstream": "idp", "authority": "id.example.com", "path": "/certs", "wait": "2s"
     });
-    config(json!({"keys": [{"remote_jwks": remote}]}), json!({}))
+    let forward = json!({"claims": {"sub": "x-user-id"}});
+    let provider = json!({"keys": [{"remote_jwks": remote}], "forward": forward});
+    config(provider, json!({}))
 }
 
 fn host(filter: &str, workers: usize) -> Host {
@@ -90,9 +92,14 @@ fn a_request_that_is_there_before_the_keys_goes_on_once_they_are() {
         let Outcome::Continue { headers } = &held.outcome else {
             panic!("{filter}: {:?}", held.outcome);
         };
-        assert!(
-            headers.iter().any(|(name, _)| name == "authorization"),
-            "{headers:?}"
+        let sent = |name: &str| headers.iter().find(|(known, _)| known == name);
+        assert_eq!(sent("authorization"), None, "{filter}");
+        let claims = with(json!({}));
+        let sub = claims["sub"].as_str().map(str::as_bytes);
+        assert_eq!(
+            sent("x-user-id").map(|(_, value)| value.as_slice()),
+            sub,
+            "{filter}"
         );
         assert_eq!(forged.outcome.local_status(), Some(401), "{filter}");
         host.respond(&mut held, Response::upstream(200))
