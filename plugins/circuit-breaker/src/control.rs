@@ -64,7 +64,7 @@ impl CircuitBreaker {
 
     fn failed_at(&self, failure: Failure, ports: &Ports<'_>) -> Failed {
         self.errors.count(failure, ports);
-        Failed::Unavailable(failure.reason())
+        Failed::Unavailable(failure.as_str())
     }
 }
 

@@ -344,7 +344,7 @@ impl CircuitBreaker {
             self.errors.count(failure, ports);
             Problem::UNAVAILABLE
                 .reply(request)
-                .because(NAME, failure.reason())
+                .because(NAME, failure.as_str())
         })
     }
 }

@@ -113,12 +113,12 @@ impl JwtAuth {
     ) -> Result<Passage<'a>, Refusal<'a>> {
         if let Err(ambiguous) = request.path() {
             let refusal = Refusal::from(Reason::AmbiguousPath);
-            return Err(refusal.with_detail("fault", ambiguous.reason()));
+            return Err(refusal.with_detail("fault", ambiguous.as_str()));
         }
         let no_host = match request.host() {
             Ok(None) if self.rules.name_hosts() => Some("no_host"),
             Ok(Some(_) | None) => None,
-            Err(ambiguous) => Some(ambiguous.reason()),
+            Err(ambiguous) => Some(ambiguous.as_str()),
         };
         if let Some(fault) = no_host {
             return Err(Refusal::from(Reason::AmbiguousHost).with_detail("fault", fault));

@@ -32,7 +32,7 @@ macro_rules! reasons {
             pub(crate) const fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$name => $word,)*
-                    Self::Failed(failure) => failure.reason(),
+                    Self::Failed(failure) => failure.as_str(),
                 }
             }
         }

@@ -55,11 +55,11 @@ impl Failure {
 
     /// A fixed word for logs and metrics.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clock => "clock_unavailable",
-            Self::Slot(error) => error.reason(),
-            Self::Host(failure) => failure.reason(),
+            Self::Slot(error) => error.as_str(),
+            Self::Host(failure) => failure.as_str(),
             Self::Special(special) => special.reason,
         }
     }
@@ -171,7 +171,7 @@ impl Failures {
         metrics: &mut MetricRegistry,
     ) -> Self {
         let announce = |failure: Failure| {
-            let name = format!("{}.reason.{}", settings.metric, failure.reason());
+            let name = format!("{}.reason.{}", settings.metric, failure.as_str());
             (failure, metrics.counter(name))
         };
         let all = others.into_iter().chain(Failure::HOST);
@@ -217,7 +217,7 @@ impl Failures {
         let line = self.line(failure, Fate::Refused);
         ports.telemetry.log(line.with_id_of(request));
         let reply = failure.problem().reply(request);
-        reply.because(self.plugin, failure.reason())
+        reply.because(self.plugin, failure.as_str())
     }
 
     /// What [`Policy::on_host_failure`](crate::Policy::on_host_failure) answers. There is no request
@@ -233,11 +233,11 @@ impl Failures {
             ports.telemetry.log(self.line(failure, fate));
         }
         let reply = failure.problem().reply_blind();
-        (fate == Fate::Refused).then(|| reply.because(self.plugin, failure.reason()))
+        (fate == Fate::Refused).then(|| reply.because(self.plugin, failure.as_str()))
     }
 
     fn line(&self, failure: Failure, fate: Fate) -> LogLine {
-        let line = LogLine::new(self.plugin, fate.as_str()).with("reason", failure.reason());
+        let line = LogLine::new(self.plugin, fate.as_str()).with("reason", failure.as_str());
         match self.lines {
             FailureLines::RefusedWithStatus => {
                 line.with("status", failure.problem().status.to_string())

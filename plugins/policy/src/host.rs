@@ -17,7 +17,7 @@ pub enum AmbiguousHost {
 impl AmbiguousHost {
     /// A fixed word for logs.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Duplicated => "host_twice",
             Self::Malformed => "malformed_host",

@@ -35,7 +35,7 @@ pub enum AmbiguousPath {
 impl AmbiguousPath {
     /// A fixed word for logs.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::NotAbsolute => "not_absolute",
             Self::DotSegment => "dot_segment",

@@ -152,7 +152,7 @@ impl HostFailure {
 
     /// A fixed word for logs and metrics.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Headers => "headers_unreadable",
             Self::HeadersCut => "headers_cut",

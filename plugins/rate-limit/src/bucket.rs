@@ -300,5 +300,4 @@ impl<'a> Bucket<'a> {
 }
 
 #[cfg(test)]
-#[path = "bucket_tests.rs"]
 mod tests;

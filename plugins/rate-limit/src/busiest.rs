@@ -340,5 +340,4 @@ fn summary(from: &mut Reader<'_>) -> Option<Summary> {
 }
 
 #[cfg(test)]
-#[path = "busiest_tests.rs"]
 mod tests;

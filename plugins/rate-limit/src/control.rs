@@ -196,7 +196,7 @@ impl RateLimit {
     fn failed_at(&self, failure: impl Into<Failure>, ports: &Ports<'_>) -> Failed {
         let failure = failure.into();
         self.errors.count(failure, ports);
-        Failed::Unavailable(failure.reason())
+        Failed::Unavailable(failure.as_str())
     }
 }
 

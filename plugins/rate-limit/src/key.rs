@@ -421,7 +421,7 @@ impl KeyPart {
             Self::Path => match request.path() {
                 Ok(path) => one(path.without_slash_at_end().as_bytes()),
                 // All of them together: none is let slip by writing it in another way.
-                Err(ambiguous) => one(ambiguous.reason().as_bytes()),
+                Err(ambiguous) => one(ambiguous.as_str().as_bytes()),
             },
             Self::Method => {
                 field(hasher, request.method().as_bytes());
@@ -495,5 +495,4 @@ fn field(hasher: &mut SipHasher24, bytes: &[u8]) {
 }
 
 #[cfg(test)]
-#[path = "key_tests.rs"]
 mod tests;

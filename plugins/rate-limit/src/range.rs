@@ -190,5 +190,4 @@ impl Layout for LaidOut {
 }
 
 #[cfg(test)]
-#[path = "range_tests.rs"]
 mod tests;

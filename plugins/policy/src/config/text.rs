@@ -193,7 +193,7 @@ impl Path {
                 "{text:?} is not in canonical form; requests are matched as {:?}",
                 path.as_str()
             )),
-            Err(reason) => Err(format!("{text:?} is not a path ({})", reason.reason())),
+            Err(reason) => Err(format!("{text:?} is not a path ({})", reason.as_str())),
         }
     }
 

@@ -175,7 +175,7 @@ fn a_failure_of_the_gateway_is_counted_and_refuses_what_on_error_refuses() {
         let setting = Setting::new(mode, on_error, lines);
         let reply = setting.failures.on_host_failure(failure, &setting.ports());
         assert_eq!(reply.as_ref().map(|reply| reply.status), status, "{line}");
-        let cause = format!("p{{{}}}", failure.reason());
+        let cause = format!("p{{{}}}", failure.as_str());
         assert!(reply.is_none_or(|reply| reply.cause == cause), "{line}");
         assert_eq!(setting.counted().len(), 1, "{line}");
         assert_eq!(setting.recorded.lines.borrow().join("\n"), line);

@@ -34,7 +34,7 @@ pub enum SlotError {
 impl SlotError {
     /// A fixed word for logs and metrics.
     #[must_use]
-    pub const fn reason(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Unavailable => "store_unavailable",
             Self::Contended => "store_contended",
