@@ -80,12 +80,13 @@ impl Circuit {
         Err(Failed::Conflict(format!("{why} by the configuration")))
     }
 
-    /// Turns it, on all workers at once: each reads its record for each request.
+    /// Turns it, on all workers: each reads its record within a few milliseconds.
     fn turn(&self, turn: Turn, ports: &Ports<'_>) -> Result<(), Failure> {
         let moment = Moment {
             now: ports.clock.now()?,
             roll: self.roll(ports),
         };
+        self.glance.forget();
         let hold = |side, span| Some(Hold::new(side, moment.now, span));
         match turn {
             Turn::Open => self.tell(ports, |record| record.told_to_open(&self.settings, moment)),
@@ -137,6 +138,7 @@ impl Circuit {
 
     /// Forgets a hold that is over. Only who writes that down tells of it.
     pub(crate) fn outlive(&self, now: Timestamp, ports: &Ports<'_>) -> Result<(), Failure> {
+        self.glance.forget();
         let over = update(
             ports.store,
             &self.key,

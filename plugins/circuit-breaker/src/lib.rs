@@ -27,6 +27,7 @@ mod config;
 mod control;
 mod deadline;
 mod flow;
+mod glance;
 mod hold;
 mod metrics;
 mod permits;

@@ -36,13 +36,13 @@ pub fn request() -> Sent {
     (0..10).fold(sent, |sent, n| sent.with(&format!("x-header-{n}"), "value"))
 }
 
-/// Asks until the next request is one of many: the token is in the cache, and the breaker has failed before and is
-/// closed again, so that its slot is there to be read.
+/// Asks until the next request is one of many: the token is in the cache, and the breaker was looked at a millisecond ago.
 pub fn up(subject: &mut dyn Subject) {
     subject.exchange(request(), Then::Upstream(503));
     for _ in 0..3 {
         assert_eq!(subject.ask(request()).refused, None);
     }
+    subject.advance_millis(1);
 }
 
 /// Keeps a table of what was counted where `PORTCULLIS_COUNTS` names a folder: `cargo xtask bench` puts it into

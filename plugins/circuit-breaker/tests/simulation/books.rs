@@ -25,7 +25,12 @@ pub(crate) struct Books {
     remembered: u64,
     /// Per breaker: what this worker has seen of it last.
     saw: BTreeMap<String, Saw>,
+    /// Per breaker: the ticket of the last request that looked, if no failure was on record, and when.
+    glances: BTreeMap<String, (Ticket, u64)>,
 }
+
+/// For how long a worker does without another look.
+const FRESH: u64 = 5_000_000;
 
 const OF_A_BREAKER: [&str; 11] = [
     "state",
@@ -113,6 +118,34 @@ impl Books {
         self.lines.push(format!(
             "plugin=circuit_breaker event=refused reason={reason}{id}"
         ));
+    }
+
+    /// The ticket of a request that passes without a look.
+    pub(crate) fn glance(&self, guard: &Guard, now: u64) -> Option<Ticket> {
+        let (ticket, at) = self.glances.get(&guard.name)?;
+        (now > *at && now - *at < FRESH).then_some(*ticket)
+    }
+
+    /// An op is about to be done: what was seen may be other.
+    pub(crate) fn begin(&mut self, guard: &Guard, op: &Op) {
+        if !matches!(op, Op::Ask { .. }) {
+            self.glances.remove(&guard.name);
+        }
+    }
+
+    /// A request has looked; `now`: if there was a clock.
+    pub(crate) fn looked(&mut self, guard: &Guard, answer: &Verdict, now: Option<u64>) {
+        let seen = match (answer, now) {
+            (Verdict::Pass(ticket), Some(now)) => Some((*ticket, now)),
+            (Verdict::Pass(_) | Verdict::Refuse(..), _) => None,
+        };
+        let clean = Standing::Plain {
+            after_failures: false,
+        };
+        match seen.filter(|(ticket, _)| ticket.standing == clean) {
+            Some(seen) => self.glances.insert(guard.name.clone(), seen),
+            None => self.glances.remove(&guard.name),
+        };
     }
 
     /// What a worker knows once an op is done.

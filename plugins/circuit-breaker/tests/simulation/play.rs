@@ -138,6 +138,7 @@ impl Play {
         let now = self.now();
         let (guard, breaker) = (&self.plugin.guards[index], &mut self.breakers[index]);
         let books = &mut self.books[turn.worker];
+        books.begin(guard, op);
         // A closed breaker needs no clock to let a request pass.
         let untimed = matches!(
             (op, &breaker.state),
@@ -256,8 +257,15 @@ impl Play {
                 word: Word::None,
             }),
             Force::None => {
+                let now = turn.has_clock.then(|| self.now());
+                let books = &self.books[turn.worker];
+                if let Some(ticket) = now.and_then(|now| books.glance(guard, now)) {
+                    return Ok(Verdict::Pass(ticket));
+                }
                 let effect = self.apply(turn, index, &Op::Ask { request, whole })?;
-                effect.answer.unwrap()
+                let answer = effect.answer.unwrap();
+                self.books[turn.worker].looked(guard, &answer, now);
+                answer
             }
         })
     }
