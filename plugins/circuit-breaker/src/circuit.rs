@@ -105,6 +105,10 @@ impl Circuit {
             return Ok(Ok(ticket));
         }
         let answer = self.decide(sent, ports)?;
+        match (&answer, ports.clock.now()) {
+            (Ok(ticket), Ok(now)) => self.glance.saw(*ticket, now),
+            (Ok(_) | Err(_), _) => self.glance.forget(),
+        }
         if let Ok(ticket) = &answer {
             ports.telemetry.count(self.metrics.admitted);
             match ticket.standing {
@@ -124,13 +128,8 @@ impl Circuit {
         }
         let seen = read::<Record>(ports.store, &self.key)?.unwrap_or_default();
         if let Some(ticket) = seen.pass() {
-            match ports.clock.now() {
-                Ok(now) => self.glance.saw(ticket, now),
-                Err(ClockUnavailable) => self.glance.forget(),
-            }
             return Ok(Ok(ticket));
         }
-        self.glance.forget();
         let now = ports.clock.now()?;
         if seen.outlived(now).is_some() {
             // One that can't be written down is over all the same.
@@ -265,6 +264,8 @@ impl Circuit {
 
     /// Tells the others what this worker has seen, and looks whether what is suspected is so.
     pub(crate) fn merge(&self, ports: &Ports<'_>) -> Result<(), Failure> {
+        // Where the clock is set back a look would be fresh again, or for longer; a tick comes all the same.
+        self.glance.forget();
         self.end_hold(ports)?;
         let news = News {
             counts: self.batch.take(),

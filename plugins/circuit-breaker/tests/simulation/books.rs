@@ -308,6 +308,7 @@ impl Books {
 
     /// What is reported with a tick.
     pub(crate) fn tick(&mut self, guard: &Guard) -> Option<Op> {
+        self.glances.remove(&guard.name);
         let untold = self.untold.get(&guard.name);
         let epoch = untold.and_then(|untold| untold.iter().map(|(epoch, _)| *epoch).max());
         let reported = epoch.map(|epoch| (epoch, self.take(guard, epoch)));

@@ -48,11 +48,8 @@ fn chains(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Su
             &[ours::native("edge", &ours::edge(ENDLESS))],
         );
     } else {
-        let missing = inputs.filters.join(MODULE);
-        part.left_out.push(format!(
-            "`edge` as native code: there is no {}",
-            missing.display()
-        ));
+        let missing = format!("`edge` as native code: there is no {MODULE} beside the filters");
+        part.left_out.push(missing);
     }
     let four = added("four", "the four filters in a row").against(&["native", "native_uncached"]);
     part.chain(inputs, four, &inputs.four());
