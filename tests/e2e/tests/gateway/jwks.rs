@@ -255,7 +255,8 @@ async fn requests_wait_for_keys_that_are_on_their_way_and_lose_nothing_of_their_
     let posted = gateway.request(Method::POST, "/api/v1/rag/query");
     let posted = posted.header("content-type", "application/json").body(body);
     let posted = Answer::to(posted.bearer_auth(good_token()));
-    let (first, posted) = tokio::try_join!(gateway.get_as(&good_token(), SEARCH), posted)?;
+    let good = good_token();
+    let (first, posted) = tokio::try_join!(gateway.get_as(&good, SEARCH), posted)?;
     assert_eq!(
         (first.status, posted.status),
         (200, 200),
