@@ -75,6 +75,10 @@ impl<P: Policy, X: Nature> HttpContext for Stream<P, X> {
         action(self.driven.on_request_body(&self.exchange, size, ends))
     }
 
+    fn on_http_request_trailers(&mut self, _: usize) -> Action {
+        action(self.driven.on_request_trailers())
+    }
+
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
         self.driven.on_response(&self.exchange, ends);
         Action::Continue

@@ -105,9 +105,12 @@ impl Circuit {
             return Ok(Ok(ticket));
         }
         let answer = self.decide(sent, ports)?;
-        match (&answer, ports.clock.now()) {
-            (Ok(ticket), Ok(now)) => self.glance.saw(*ticket, now),
-            (Ok(_) | Err(_), _) => self.glance.forget(),
+        match &answer {
+            Ok(ticket) if ticket.standing == Standing::Clean => match ports.clock.now() {
+                Ok(now) => self.glance.saw(*ticket, now),
+                Err(ClockUnavailable) => self.glance.forget(),
+            },
+            Ok(_) | Err(_) => self.glance.forget(),
         }
         if let Ok(ticket) = &answer {
             ports.telemetry.count(self.metrics.admitted);

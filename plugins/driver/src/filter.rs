@@ -132,17 +132,25 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
     }
 
-    /// Asks anew for all requests that are held, and goes on with those that need not be. The last thing of a callback: what
-    /// follows would be about one of their streams. `ticks`: how many have passed.
+    /// Asks anew for all requests that are held, and goes on with those that need not be: with so many at a time that others do
+    /// not wait for it. The last thing of a callback: what follows would be about one of their streams. `ticks`: how many have
+    /// passed.
     pub(crate) fn wake(&self, ticks: u64) {
+        /// Each may cost a check of a signature. And what Envoy answers by itself, a refusal or a route without an upstream,
+        /// comes back into the module before the next one is gone on with: some 300 of them are more than V8's stack holds.
+        const MOST: usize = 32;
         if self.holding.is_empty() {
             return;
         }
+        let mut decided = 0;
         for (stream, held) in self.holding.take_all() {
             let longer = held.passes(ticks);
+            if decided >= MOST {
+                self.holding.keep(stream, &held);
+                continue;
+            }
             let Ok(exchange) = self.host.enter(stream) else {
-                // The host keeps it, and ends it by some time-out of its own.
-                log::error!("{}: a request that is held can't be gone on with", P::NAME);
+                self.holding.keep(stream, &held);
                 continue;
             };
             let request = held.head.request(&exchange);
@@ -150,12 +158,17 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 self.holding.keep(stream, &held);
                 continue;
             }
-            let Decided { phase, step } = self.decide(&exchange, &held.head);
+            decided = decided.saturating_add(1);
+            let Decided { mut phase, step } = self.decide(&exchange, &held.head);
+            if let (Phase::Requested(passed), true) = (&mut phase, held.body_ended.get()) {
+                self.with_ports(|ports| self.policy.on_request_sent(&mut passed.flow, ports));
+            }
             held.put(phase);
             if step == Step::Continue && self.host.resume(stream).is_err() {
-                log::error!("{}: a request that is held can't be gone on with", P::NAME);
+                log::error!("{}: a request that was held does not go on", P::NAME);
             }
         }
+        self.telemetry.flush();
     }
 
     /// Runs `ask` with ports whose clock is read at most once.

@@ -99,6 +99,8 @@ pub(crate) struct Held<F> {
     pub(crate) head: Head,
     /// How many ticks it is held for yet. Not a date: the clock may be set.
     ticks_left: Cell<u64>,
+    /// Whether all of its body has come meanwhile, on a host that goes on reading.
+    pub(crate) body_ended: Cell<bool>,
     /// What has become of it.
     phase: RefCell<Option<Phase<F>>>,
 }
@@ -135,9 +137,9 @@ impl<F> Default for Holding<F> {
 
 impl<F> Holding<F> {
     /// How many a worker holds at a time, since each keeps its headers. Others are decided on at once.
-    const MOST: usize = 1024;
+    const MOST: usize = 256;
 
-    /// Holds a request, for so long at most; `None` where there is no room. `tick`: how often time passes here.
+    /// Holds a request, for so long at most; gives its head back where there is no room. `tick`: how often time passes here.
     pub(crate) fn hold(
         &self,
         stream: StreamId,
@@ -157,6 +159,7 @@ impl<F> Holding<F> {
         let held = Rc::new(Held {
             head,
             ticks_left: Cell::new(ticks.max(1)),
+            body_ended: Cell::new(false),
             phase: RefCell::new(None),
         });
         all.push((stream, Rc::downgrade(&held)));

@@ -79,7 +79,8 @@ impl<P: Policy, H: Host> Stream<P, H> {
     /// A part of the request's body, so many bytes of it. `ends`: whether it is the last.
     pub fn on_request_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) -> Step {
         self.catch_up();
-        if let Phase::Held(_) = &self.phase {
+        if let Phase::Held(held) = &self.phase {
+            held.body_ended.set(ends);
             return Step::Stop;
         }
         let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed, _)) =
@@ -101,9 +102,27 @@ impl<P: Policy, H: Host> Stream<P, H> {
         Step::Continue
     }
 
+    /// The request's trailers.
+    pub fn on_request_trailers(&mut self) -> Step {
+        self.catch_up();
+        match &self.phase {
+            Phase::Held(held) => {
+                held.body_ended.set(true);
+                Step::Stop
+            }
+            Phase::Unseen | Phase::Requested(_) | Phase::Responded(..) | Phase::Answered(_) => {
+                Step::Continue
+            }
+        }
+    }
+
     /// The response's head. `ends`: whether it is the whole of it.
     pub fn on_response<X: Exchange>(&mut self, exchange: &X, ends: bool) {
         self.catch_up();
+        if let Phase::Held(_) = &self.phase {
+            // The gateway has answered it meanwhile: it is not to be decided on any more.
+            self.phase = Phase::Answered(None);
+        }
         let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
             return;
         };

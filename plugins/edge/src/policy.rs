@@ -263,7 +263,16 @@ impl Policy for Edge {
     }
 
     fn hold<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
-        self.jwt_auth.as_ref()?.hold(request, ports)
+        let ready = self.ready_path.as_deref();
+        let is_own = ready.is_some_and(|path| ready::is_for(path, request))
+            || self
+                .control
+                .as_ref()
+                .is_some_and(|control| control.is_for(request));
+        match is_own {
+            true => None,
+            false => self.jwt_auth.as_ref()?.hold(request, ports),
+        }
     }
 
     fn on_held(&self, ports: &Ports<'_>) {

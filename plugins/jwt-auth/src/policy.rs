@@ -446,7 +446,15 @@ impl Policy for JwtAuth {
     }
 
     fn hold<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
-        match self.holds && self.mode == Mode::Enforce && request.path().is_ok() {
+        let is_own = || {
+            let ready = self.ready_path.as_deref();
+            ready.is_some_and(|path| ready::is_for(path, request))
+                || self
+                    .control
+                    .as_ref()
+                    .is_some_and(|control| control.is_for(request))
+        };
+        match self.holds && self.mode == Mode::Enforce && request.path().is_ok() && !is_own() {
             true => self.wait(request, ports),
             false => None,
         }

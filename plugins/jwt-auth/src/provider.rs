@@ -301,14 +301,14 @@ impl Provider {
     /// being fetched.
     fn wait(&self, token: &UntrustedToken<'_>, now: Timestamp) -> Option<Span> {
         let remote = &self.keys.remote;
-        if !remote.iter().any(RemoteKeys::has_wait) {
+        // No set that is fetched has a secret.
+        if !remote.iter().any(RemoteKeys::has_wait) || token.algorithm.is_symmetric() {
             return None;
         }
         let (ring, _) = self.key_ring(now);
         if !matches!(ring.find(token), Err(NoKey::Unknown)) {
             return None;
         }
-        self.want_newer_keys(now);
         remote.iter().filter_map(|set| set.wait(now)).max()
     }
 

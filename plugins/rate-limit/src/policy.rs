@@ -334,7 +334,10 @@ impl Policy for RateLimit {
         flow.shown = headers(self.headers, &self.allowances(flow));
         let ours = &flow.shown;
         let mut edits = ResponseEdits::with_capacity(ours.names().count());
-        if let (Some(theirs), false) = (response.headers(), ours.is_empty()) {
+        if ours.is_empty() {
+            return edits;
+        }
+        if let Some(theirs) = response.headers() {
             // What the upstream says of limits of its own would be read as a part of ours.
             for (name, _) in theirs.iter() {
                 if let Ok(name) = std::str::from_utf8(name)

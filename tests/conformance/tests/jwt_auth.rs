@@ -255,3 +255,16 @@ fn off_does_nothing() {
         );
     });
 }
+
+#[test]
+fn a_grpc_client_without_a_token_gets_its_refusal_as_a_status() {
+    everywhere::<JwtAuth>(&config(""), |subject| {
+        let call = Sent::new("POST", "/api/x").with("content-type", "application/grpc");
+        let seen = subject.ask(call);
+        assert!(seen.refused.is_some());
+        // As a policy it is still the adapter's to put into words.
+        if seen.status() == 200 {
+            assert_eq!(seen.header("grpc-status"), Some("16"));
+        }
+    });
+}

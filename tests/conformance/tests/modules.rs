@@ -66,7 +66,7 @@ const IMPORTS: [(&str, &str); 45] = [
     ("env", "proxy_set_property"),
 ];
 
-const EXPORTS: [&str; 17] = [
+const EXPORTS: [&str; 18] = [
     "_initialize",
     "memory",
     "proxy_abi_version_0_2_1",
@@ -79,6 +79,7 @@ const EXPORTS: [&str; 17] = [
     "proxy_on_memory_allocate",
     "proxy_on_request_body",
     "proxy_on_request_headers",
+    "proxy_on_request_trailers",
     "proxy_on_response_body",
     "proxy_on_response_headers",
     "proxy_on_response_trailers",

@@ -1,4 +1,4 @@
-//! Keys that an issuer publishes: one worker fetches them for all, and no request waits for it.
+//! Keys that an issuer publishes: one worker fetches them for all, and no request waits for it but where it is told to.
 //!
 //! ```text
 //! tick ─ sync: has another worker brought a new set? ─ next_call: is a fetch due, and is it ours?
@@ -193,15 +193,17 @@ impl RemoteKeys {
             .after(self.max_stale)
     }
 
-    /// For how long a request is held that needs a key which is not here: as long as it may take a fetch that is under way or
-    /// due. `None` where none is, or where no request is to be held.
+    /// For how long a request is held that needs a key which is not here, where a fetch is under way, or due since the request
+    /// wants it. `None` where none is, or where no request is to be held.
     pub(crate) fn wait(&self, now: Timestamp) -> Option<Span> {
         let wait = self.wait?;
-        let wanted = self.wanted.get().is_some();
         let seen = self.seen.try_borrow().ok()?;
-        let comes =
-            seen.is_under_way(now, &self.schedule) || seen.is_due(now, wanted, &self.schedule);
-        comes.then_some(wait)
+        // What is under way may bring the key: another fetch is wanted once it has not.
+        if seen.is_under_way(now, &self.schedule) {
+            return Some(wait);
+        }
+        self.want(now);
+        seen.is_due(now, true, &self.schedule).then_some(wait)
     }
 
     /// Whether requests may be held for it.

@@ -175,6 +175,13 @@ impl Control {
         &self.names
     }
 
+    /// Whether a request is for the control path.
+    #[must_use]
+    pub fn is_for(&self, request: &Request<'_>) -> bool {
+        let asked = request.path();
+        asked.is_ok_and(|path| path.without_slash_at_end() == self.path)
+    }
+
     /// The answer to a request for the control path; `None` to any other, but one that shows its token: that was meant
     /// for this path, and goes no further.
     #[must_use]
@@ -184,8 +191,7 @@ impl Control {
         controlled: &dyn Controlled,
         ports: &Ports<'_>,
     ) -> Option<LocalReply> {
-        let asked = request.path();
-        if !asked.is_ok_and(|path| path.without_slash_at_end() == self.path) {
+        if !self.is_for(request) {
             return self.shows_token(request).then(|| {
                 ports.telemetry.count(self.refused);
                 let line =

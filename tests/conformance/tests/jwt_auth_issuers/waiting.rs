@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use portcullis_conformance::{START_UNIX_SECS, module};
 use portcullis_sim::Dialect;
-use portcullis_testhost::{CallReply, End, Exchange, Host, Outcome, Request, Response};
+use portcullis_testhost::{CallReply, End, Exchange, FailRule, Host, Outcome, Request, Response};
 
 use super::*;
 
@@ -191,6 +191,39 @@ fn a_token_of_a_new_key_waits_for_that_and_one_of_a_made_up_key_is_refused_after
 }
 
 #[test]
+fn a_key_that_has_come_is_not_asked_for_again() {
+    both(|filter| {
+        let mut host = host(filter, 2);
+        for worker in [0, 1] {
+            tick(&mut host, worker);
+        }
+        answer(&mut host, keys(&["d1"]));
+        host.advance(Duration::from_secs(10));
+        // One worker fetches, and the other one hears of it with its tick.
+        let mut held = [
+            ask(&mut host, 0, &named("d2")),
+            ask(&mut host, 1, &named("d2")),
+        ];
+        for worker in [0, 1, 0, 1] {
+            tick(&mut host, worker);
+        }
+        assert_eq!(host.pending_calls().len(), 1, "{filter}");
+        answer(&mut host, keys(&["d1", "d2"]));
+        for worker in [0, 1] {
+            tick(&mut host, worker);
+            host.resume(&mut held[worker]).expect("no trap");
+            assert!(held[worker].outcome.is_continue(), "{filter} {worker}");
+        }
+        for _ in 0..150 {
+            for worker in [0, 1] {
+                tick(&mut host, worker);
+            }
+        }
+        assert!(host.pending_calls().is_empty(), "{filter}");
+    });
+}
+
+#[test]
 fn a_worker_goes_on_with_its_requests_when_another_has_brought_the_keys() {
     both(|filter| {
         let mut host = host(filter, 2);
@@ -222,26 +255,109 @@ fn a_client_that_leaves_while_it_is_held_is_forgotten() {
 }
 
 #[test]
-fn a_worker_holds_no_more_than_it_has_room_for() {
+fn a_worker_holds_no_more_than_it_has_room_for_and_goes_on_with_some_at_a_time() {
     both(|filter| {
         let mut host = host(filter, 1);
         tick(&mut host, 0);
         let token = named("d1");
-        let mut held: Vec<_> = (0..1_024).map(|_| ask(&mut host, 0, &token)).collect();
+        let mut held: Vec<_> = (0..256).map(|_| ask(&mut host, 0, &token)).collect();
         assert!(held.iter().all(|held| held.outcome == Outcome::Paused));
         let more = ask(&mut host, 0, &token);
         assert_eq!(more.outcome.local_status(), Some(503), "{filter}");
-        let first = held.swap_remove(0);
+        let first = held.remove(0);
         host.finish(first, End::ClientGone).expect("no trap");
+        held.push(ask(&mut host, 0, &token));
+        assert_eq!(held[255].outcome, Outcome::Paused, "{filter}");
+        answer(&mut host, keys(&["d1"]));
+        let passed = |host: &mut Host, held: &mut Vec<Exchange>| {
+            for held in &mut *held {
+                host.resume(held).expect("no trap");
+            }
+            held.iter()
+                .filter(|held| held.outcome.is_continue())
+                .count()
+        };
+        // Those that came first go on first.
+        for round in 1..=8 {
+            assert_eq!(passed(&mut host, &mut held), round * 32, "{filter}");
+            assert!(held[round * 32 - 1].outcome.is_continue(), "{filter}");
+            tick(&mut host, 0);
+        }
+    });
+}
+
+#[test]
+fn what_the_gateway_answers_while_it_is_held_is_not_decided_on_any_more() {
+    both(|filter| {
+        let mut host = host(filter, 1);
+        tick(&mut host, 0);
+        let mut held = ask(&mut host, 0, &named("d1"));
+        let late = Response::timeout().details("stream_idle_timeout");
+        host.respond(&mut held, late).expect("no trap");
+        answer(&mut host, keys(&["d1"]));
+        for _ in 0..30 {
+            tick(&mut host, 0);
+        }
+        host.finish(held, End::Complete).expect("no trap");
+        tick(&mut host, 0);
         assert_eq!(
-            ask(&mut host, 0, &token).outcome,
-            Outcome::Paused,
+            host.metric("jwt_auth_allowed.provider.company"),
+            Some(0),
             "{filter}"
         );
-        answer(&mut host, keys(&["d1"]));
-        for held in &mut held {
-            host.resume(held).expect("no trap");
-            assert!(held.outcome.is_continue(), "{filter}: {:?}", held.outcome);
+        assert_eq!(
+            host.metric("jwt_auth_denied.reason.keys_unavailable"),
+            Some(0),
+            "{filter}"
+        );
+    });
+}
+
+#[test]
+fn a_host_that_fails_to_go_on_with_a_request_is_asked_again_and_nothing_passes_unseen() {
+    both(|filter| {
+        for (call, goes_on) in [
+            ("proxy_set_effective_context", true),
+            ("proxy_continue_stream", false),
+        ] {
+            let mut host = host(filter, 1);
+            tick(&mut host, 0);
+            let mut held = ask(&mut host, 0, &named("d1"));
+            host.fail(FailRule::on(call).first(1));
+            answer(&mut host, keys(&["d1"]));
+            host.resume(&mut held).expect("no trap");
+            assert_eq!(held.outcome, Outcome::Paused, "{filter} {call}");
+            tick(&mut host, 0);
+            host.resume(&mut held).expect("no trap");
+            assert_eq!(held.outcome.is_continue(), goes_on, "{filter} {call}");
+            host.finish(held, End::ClientGone).expect("no trap");
+        }
+    });
+}
+
+#[test]
+fn what_is_not_about_a_key_that_is_fetched_waits_for_none() {
+    both(|filter| {
+        let mut host = host(filter, 1);
+        tick(&mut host, 0);
+        for (token, status) in [
+            (good(json!({"kid": "d1", "alg": "HS256"}), json!({})), 401),
+            (good(json!({"kid": "d1"}), json!({"aud": "others"})), 401),
+            (
+                good(
+                    json!({"kid": "d1"}),
+                    json!({"iss": "https://other.example"}),
+                ),
+                401,
+            ),
+            ("no.token.at-all".to_owned(), 401),
+        ] {
+            let exchange = ask(&mut host, 0, &token);
+            assert_eq!(
+                exchange.outcome.local_status(),
+                Some(status),
+                "{filter} {token}"
+            );
         }
     });
 }

@@ -274,3 +274,38 @@ async fn requests_wait_for_keys_that_are_on_their_way_and_lose_nothing_of_their_
     assert_sound(&gateway);
     Ok(())
 }
+
+/// What Envoy answers by itself comes back into the module before the next request is gone on with: were all of them gone on
+/// with at once, V8's stack would not hold it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_that_wait_for_a_made_up_key_are_all_answered_and_take_nothing_down() -> Result<()>
+{
+    let idp = Idp::start(HOST).await?;
+    idp.serve(KEYS, good_set());
+    let mut remote = every_second(RAG);
+    (remote["refresh"], remote["wait"]) = (json!("10m"), json!("5s"));
+    for filter in ["jwt_auth", "edge"] {
+        let gateway = gateway(filter, &idp, &[(RAG, remote.clone())]);
+        let gateway = gateway.workers(1).start().await?;
+        until("keys", async || {
+            Ok(gateway.get_as(&good_token(), SEARCH).await?.status == 200)
+        })
+        .await?;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let slowly = Served::Slow(Duration::from_millis(800), Box::new(good_set()));
+        idp.serve(KEYS, slowly);
+        let made_up = token(RAG, "RS256", "made-up", Key::of("RS256"));
+        let asked = (0..400).map(|_| gateway.get_as(&made_up, SEARCH));
+        for answer in futures_util::future::try_join_all(asked).await? {
+            assert_eq!(answer.status, 401, "{filter}: {answer:?}");
+        }
+        idp.serve(KEYS, good_set());
+        assert_eq!(
+            gateway.get_as(&good_token(), SEARCH).await?.status,
+            200,
+            "{filter}"
+        );
+        assert_sound(&gateway);
+    }
+    Ok(())
+}

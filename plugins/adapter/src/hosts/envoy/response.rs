@@ -29,11 +29,11 @@ impl Head {
         }
     }
 
-    /// Whether Envoy says how long the upstream took, as it does unless `suppress_envoy_headers` is set: so the answer is
+    /// Whether Envoy says in what was read already how long the upstream took, as it does unless `suppress_envoy_headers` is set: so the answer is
     /// not its own, nor that of another filter.
     pub(super) fn is_from_upstream(&self) -> bool {
-        let headers = self.headers();
-        headers.is_some_and(|headers| headers.get("x-envoy-upstream-service-time").is_some())
+        let read = self.headers.get().and_then(Option::as_ref);
+        read.is_some_and(|headers| headers.get("x-envoy-upstream-service-time").is_some())
     }
 
     /// All headers with these changes, encoded, where it pays.

@@ -28,7 +28,7 @@ impl Nature for Kong {
     const SHARES_BEFORE_REQUESTS: bool = false;
     /// The worker dies of such a call.
     const CALLS_FROM_ANSWERS: bool = false;
-    /// Once another stream is entered, what later callbacks ask is about that one, too.
+    /// Another stream can't be entered: the host says yes and does nothing.
     const HOLDS_REQUESTS: bool = false;
 }
 
