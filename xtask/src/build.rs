@@ -5,14 +5,14 @@ use std::fs;
 use anyhow::{Context as _, Result};
 
 use crate::command::{cargo, run as run_command};
-use crate::filters::{FILTERS, Filter};
+use crate::filters::{FILTERS, FOR_KONG, Filter};
 use crate::machine_paths::MachinePaths;
 use crate::meta;
 use crate::strip::strip;
 use crate::wasm_target;
 use crate::workspace::{Workspace, Written, write_whole};
 
-/// Builds all filters into `target/filters`.
+/// Builds all filters into `target/filters`, and for Envoy alone into `envoy` below it.
 ///
 /// # Errors
 /// The target is missing, a crate does not compile, or a module is not as it must be.
@@ -48,8 +48,10 @@ fn finish(filter: &Filter, workspace: &Workspace, paths: &MachinePaths) -> Resul
         .join("release")
         .join(&file);
     let wasm = fs::read(&built).with_context(|| format!("can't read {}", built.display()))?;
-    let stripped = strip(&wasm, filter.name)?;
+    let stripped = strip(&wasm, filter.name, &[])?;
     paths.forbid_in(&file, &stripped)?;
+    let for_envoy = strip(&wasm, filter.name, FOR_KONG)?;
+    write_whole(&workspace.filters().join("envoy").join(&file), &for_envoy)?;
 
     let target = workspace.filters().join(&file);
     let written = write_whole(&target, &stripped)?;

@@ -55,6 +55,13 @@ pub const EXPORTS: &[&str] = &[
     "proxy_on_delete",
 ];
 
+/// What only Kong must find: Envoy does without, and a stream of many chunks then costs a filter nothing for each of them.
+pub const FOR_KONG: &[&str] = &[
+    "proxy_on_done",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+];
+
 /// Exports of the adapter that stand in for one of the SDK's, and which: the SDK's own panics on
 /// answers that it does not expect.
 pub const REPLACED: &[(&str, &str)] = &[(

@@ -5,11 +5,11 @@ use walrus::{Module, ModuleConfig, passes};
 
 use crate::filters::{EXPORTS, REPLACED};
 
-/// The module of the filter `name` with [`EXPORTS`] only. The same bytes in give the same bytes out.
+/// The module of the filter `name` with [`EXPORTS`] only, and of these without some. The same bytes in give the same bytes out.
 ///
 /// # Errors
 /// The bytes are not a module, or an export that a filter needs is missing.
-pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
+pub fn strip(wasm: &[u8], name: &str, without: &[&str]) -> Result<Vec<u8>> {
     // Without the producers section: it names tools and versions that the filter does not need.
     let mut module = ModuleConfig::new()
         .generate_name_section(false)
@@ -34,7 +34,10 @@ pub fn strip(wasm: &[u8], name: &str) -> Result<Vec<u8>> {
     let unused: Vec<_> = module
         .exports
         .iter()
-        .filter(|export| !EXPORTS.contains(&export.name.as_str()))
+        .filter(|export| {
+            let name = export.name.as_str();
+            !EXPORTS.contains(&name) || without.contains(&name)
+        })
         .map(|export| export.id())
         .collect();
     for export in unused {
@@ -71,6 +74,7 @@ mod tests {
     use walrus::{FunctionBuilder, ValType};
 
     use super::*;
+    use crate::filters::FOR_KONG;
 
     /// A module with these functions exported, each returning its own number, and a memory.
     fn module(functions: &[&str]) -> Vec<u8> {
@@ -100,7 +104,7 @@ mod tests {
     fn what_is_not_used_goes_with_all_that_only_it_reached() {
         let mut exported = functions();
         exported.extend(["proxy_on_grpc_receive", "proxy_on_queue_ready"]);
-        let stripped = strip(&module(&exported), "edge").unwrap();
+        let stripped = strip(&module(&exported), "edge", &[]).unwrap();
         let left = Module::from_buffer(&stripped).unwrap();
         let mut names: Vec<_> = left.exports.iter().map(|e| e.name.as_str()).collect();
         let mut expected = EXPORTS.to_vec();
@@ -111,13 +115,25 @@ mod tests {
     }
 
     #[test]
+    fn what_another_gateway_needs_can_be_left_out() {
+        let stripped = strip(&module(&functions()), "edge", FOR_KONG).unwrap();
+        let left = Module::from_buffer(&stripped).unwrap();
+        let has = |name: &str| left.exports.iter().any(|export| export.name == name);
+        assert!(
+            EXPORTS
+                .iter()
+                .all(|name| has(name) != FOR_KONG.contains(name))
+        );
+    }
+
+    #[test]
     fn an_export_of_ours_takes_the_place_of_the_sdks() {
         let (ours, theirs) = REPLACED[0];
         let mut exported = functions();
         exported.push(theirs);
         let number = exported.iter().position(|name| *name == ours).unwrap();
         let number = i32::try_from(number).unwrap();
-        let stripped = strip(&module(&exported), "edge").unwrap();
+        let stripped = strip(&module(&exported), "edge", &[]).unwrap();
         let left = Module::from_buffer(&stripped).unwrap();
         assert!(left.exports.iter().all(|export| export.name != ours));
         let function = left.exports.get_func(theirs).unwrap();
@@ -136,7 +152,9 @@ mod tests {
     fn a_missing_callback_is_named() {
         let mut exported = functions();
         exported.retain(|name| *name != "proxy_on_log");
-        let error = strip(&module(&exported), "edge").unwrap_err().to_string();
+        let error = strip(&module(&exported), "edge", &[])
+            .unwrap_err()
+            .to_string();
         assert!(
             error.contains("edge.wasm does not export proxy_on_log;"),
             "{error}"
@@ -146,9 +164,9 @@ mod tests {
     #[test]
     fn the_same_bytes_in_give_the_same_bytes_out() {
         let wasm = module(&functions());
-        let once = strip(&wasm, "edge").unwrap();
-        assert_eq!(once, strip(&wasm, "edge").unwrap());
-        let error = strip(&once, "edge").unwrap_err().to_string();
+        let once = strip(&wasm, "edge", &[]).unwrap();
+        assert_eq!(once, strip(&wasm, "edge", &[]).unwrap());
+        let error = strip(&once, "edge", &[]).unwrap_err().to_string();
         assert!(error.contains(REPLACED[0].0), "{error}");
     }
 }

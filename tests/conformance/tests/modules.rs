@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use portcullis_conformance::{filters, module};
+use portcullis_testhost::Module;
 
 const FILTERS: [&str; 5] = [
     "jwt_auth",
@@ -110,6 +111,31 @@ fn a_filter_exports_what_a_gateway_calls_and_nothing_else() {
         assert_eq!(
             exports,
             EXPORTS.iter().map(ToString::to_string).collect(),
+            "{name}"
+        );
+    }
+}
+
+/// What a build for Envoy alone lacks of [`EXPORTS`].
+const FOR_KONG: [&str; 3] = [
+    "proxy_on_done",
+    "proxy_on_response_body",
+    "proxy_on_response_trailers",
+];
+
+#[test]
+fn a_build_for_envoy_has_no_callback_for_each_chunk_of_an_answer() {
+    for name in FILTERS {
+        let path = filters().join("envoy").join(format!("{name}.wasm"));
+        let exports: BTreeSet<_> = Module::from_file(&path)
+            .unwrap_or_else(|error| panic!("{}: {error:#}", path.display()))
+            .exports()
+            .into_iter()
+            .collect();
+        let expected = EXPORTS.iter().filter(|name| !FOR_KONG.contains(name));
+        assert_eq!(
+            exports,
+            expected.map(ToString::to_string).collect(),
             "{name}"
         );
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 use serde_json::{Value, json};
@@ -218,11 +218,26 @@ impl Bootstrap {
         Ok(())
     }
 
+    /// Loads all filters as they are built for Envoy alone.
+    ///
+    /// # Errors
+    /// A filter's file has no name.
+    pub fn load_builds_for_envoy(&mut self) -> Result<()> {
+        self.change_files(|file| {
+            let name = file.file_name().context("a filter's file has no name")?;
+            Ok(Path::new("target/filters/envoy").join(name))
+        })
+    }
+
     /// Makes the paths of all filters absolute.
     ///
     /// # Errors
     /// A filter is not built.
     pub(crate) fn find_filters(&mut self) -> Result<()> {
+        self.change_files(paths::filter)
+    }
+
+    fn change_files(&mut self, change: impl Fn(&Path) -> Result<PathBuf>) -> Result<()> {
         const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
         const FILE: &str = "/typed_config/config/vm_config/code/local/filename";
         let listeners = self.at("/static_resources/listeners")?.as_array_mut();
@@ -233,7 +248,7 @@ impl Bootstrap {
         for filter in filters.flatten() {
             if let Some(file) = filter.pointer_mut(FILE) {
                 let written = file.as_str().context("a filter's filename is not text")?;
-                *file = json!(paths::filter(Path::new(written))?);
+                *file = json!(change(Path::new(written))?);
             }
         }
         Ok(())

@@ -24,7 +24,12 @@ pub(crate) fn filter(file: &Path) -> Result<PathBuf> {
     let name = file
         .file_name()
         .with_context(|| format!("{} names no file", file.display()))?;
-    let path = filters().join(name);
+    // What is built for Envoy alone lies in a folder of its own.
+    let for_envoy = file
+        .parent()
+        .is_some_and(|folder| folder.ends_with("filters/envoy"));
+    let folder = if for_envoy { "envoy" } else { "" };
+    let path = filters().join(folder).join(name);
     if !path.is_file() {
         bail!("{} is not there; run `cargo xtask build`", path.display());
     }

@@ -40,6 +40,9 @@ fn chains(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Su
     );
     let edge = added("edge", "**`edge`**").against(&["native", "native_uncached"]);
     part.chain(inputs, edge, &[inputs.edge()]);
+    let shown = "**`edge`**, built for Envoy alone";
+    let edge = added("edge_envoy", shown).against(&["native", "native_uncached"]);
+    part.chain(inputs, edge, &[inputs.edge_for_envoy()]);
     if inputs.filters.join(MODULE).is_file() {
         let module = added("module", "`edge` as native code").against(&["native"]);
         part.chain(

@@ -143,6 +143,12 @@ impl<'a> Inputs<'a> {
         self.wasm("edge", &ours::edge(ours::ENDLESS))
     }
 
+    /// The same, as it is built for Envoy alone.
+    fn edge_for_envoy(&self) -> Value {
+        let filters = self.filters.join("envoy");
+        ours::wasm(&filters, "edge", &ours::edge(ours::ENDLESS))
+    }
+
     /// A filter that does nothing.
     fn nothing(&self, callbacks: Callbacks) -> Value {
         let path: PathBuf = self.nothing.path().join(file(callbacks));

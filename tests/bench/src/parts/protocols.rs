@@ -47,6 +47,9 @@ fn chains(mut part: Part, inputs: &Inputs<'_>, ask: &Ask) -> Part {
         .over(&bare)
         .against(&[&native]);
     part.chain(inputs, edge, &[inputs.edge()]);
+    let shown = "**`edge`**, built for Envoy alone";
+    let edge = subject("edge_envoy", shown).over(&bare).against(&[&native]);
+    part.chain(inputs, edge, &[inputs.edge_for_envoy()]);
     let four = subject("four", "the four filters in a row")
         .over(&bare)
         .against(&[&native]);

@@ -70,6 +70,23 @@ async fn states_are_for_those_who_may_read(gateway: &Gateway) -> Result<()> {
     Ok(())
 }
 
+/// The breaker hears by the details alone then how an answer has ended.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_built_for_envoy_alone_decides_as_the_file_for_both() -> Result<()> {
+    let gateway = Gateway::with("edge").edit(Bootstrap::load_builds_for_envoy);
+    let gateway = gateway.event_delay(Duration::from_millis(200));
+    let gateway = gateway.start().await?;
+    an_answer_is_streamed_as_it_comes(&gateway).await?;
+    assert_eq!(gateway.get(SEARCH).await?.status, 401);
+    // Answers that break off: their heads said 200.
+    gateway.faults().set(Fault::break_off());
+    until("it is open", async || {
+        let answer = gateway.get_as(&token(), SEARCH).await;
+        Ok(answer.is_ok_and(|answer| answer.status == 503))
+    })
+    .await
+}
+
 async fn an_answer_is_streamed_as_it_comes(gateway: &Gateway) -> Result<()> {
     let begun = Instant::now();
     let mut response = gateway
