@@ -251,7 +251,7 @@ async fn requests_wait_for_keys_that_are_on_their_way_and_lose_nothing_of_their_
     remote["wait"] = json!("5s");
     let gateway = gateway("edge", &idp, &[(RAG, remote)]).start().await?;
     until_asked(&idp, KEYS, 1).await?;
-    let body = format!(r#"{{"q":"circuit breaker"{}}}"#, " ".repeat(300_000));
+    let body = format!(r#"{{"q":"circuit breaker"{}}}"#, " ".repeat(40_000));
     let posted = gateway.request(Method::POST, "/api/v1/rag/query");
     let posted = posted.header("content-type", "application/json").body(body);
     let posted = Answer::to(posted.bearer_auth(good_token()));
