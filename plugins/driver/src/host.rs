@@ -22,7 +22,6 @@ pub trait Host: Copy + 'static {
     const SHARES_BEFORE_REQUESTS: bool;
     /// Whether a call can be made while the answer to another is handed over.
     const CALLS_FROM_ANSWERS: bool;
-
     /// Whether a request can be held, and be gone on with in another callback than one of its own.
     const HOLDS_REQUESTS: bool;
 

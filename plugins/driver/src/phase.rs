@@ -13,7 +13,7 @@ use crate::host::{Exchange, StreamId};
 pub enum Step {
     /// It goes on.
     Continue,
-    /// It goes no further: it was answered.
+    /// It goes no further: it was answered, or is held.
     Stop,
 }
 

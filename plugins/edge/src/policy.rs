@@ -263,6 +263,8 @@ impl Policy for Edge {
     }
 
     fn hold<'a>(&'a self, request: &'a Request<'a>, ports: &Ports<'_>) -> Option<Span> {
+        // Where nothing is held, no request pays for the question.
+        let jwt_auth = self.jwt_auth.as_ref().filter(|jwt_auth| jwt_auth.holds())?;
         let ready = self.ready_path.as_deref();
         let is_own = ready.is_some_and(|path| ready::is_for(path, request))
             || self
@@ -271,7 +273,7 @@ impl Policy for Edge {
                 .is_some_and(|control| control.is_for(request));
         match is_own {
             true => None,
-            false => self.jwt_auth.as_ref()?.hold(request, ports),
+            false => jwt_auth.hold(request, ports),
         }
     }
 

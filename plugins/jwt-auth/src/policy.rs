@@ -95,6 +95,12 @@ impl JwtAuth {
         self.ready_path.as_deref()
     }
 
+    /// Whether it holds any request until keys have come.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.holds && self.mode == Mode::Enforce
+    }
+
     /// All keys in shared data that it uses.
     pub fn slot_names(&self) -> impl Iterator<Item = &str> {
         let remote = self.providers.remote_keys();
@@ -454,7 +460,7 @@ impl Policy for JwtAuth {
                     .as_ref()
                     .is_some_and(|control| control.is_for(request))
         };
-        match self.holds && self.mode == Mode::Enforce && request.path().is_ok() && !is_own() {
+        match self.holds() && request.path().is_ok() && !is_own() {
             true => self.wait(request, ports),
             false => None,
         }

@@ -25,6 +25,15 @@ use crate::traffic::Ask;
 
 pub use tokens::TOKENS;
 
+/// What has to be built.
+const FILTERS: [&str; 5] = [
+    "jwt_auth",
+    "rate_limit",
+    "circuit_breaker",
+    "service_token",
+    "edge",
+];
+
 /// A part of the bench.
 #[derive(Debug)]
 pub struct Part {
@@ -91,13 +100,7 @@ impl<'a> Inputs<'a> {
     /// # Errors
     /// A filter is missing, or there is no place for the one that does nothing.
     pub fn new(filters: &'a Path, scene: Scene, upstream: SocketAddr, quick: bool) -> Result<Self> {
-        for name in [
-            "jwt_auth",
-            "rate_limit",
-            "circuit_breaker",
-            "service_token",
-            "edge",
-        ] {
+        for name in FILTERS {
             let filter = filters.join(format!("{name}.wasm"));
             if !filter.is_file() {
                 bail!("{} is not there; run `cargo xtask build`", filter.display());
@@ -323,13 +326,7 @@ mod tests {
     use super::*;
 
     fn inputs(filters: &Path) -> Inputs<'_> {
-        for name in [
-            "jwt_auth",
-            "rate_limit",
-            "circuit_breaker",
-            "service_token",
-            "edge",
-        ] {
+        for name in FILTERS {
             fs::write(filters.join(format!("{name}.wasm")), "").unwrap();
         }
         Inputs::new(filters, Scene::now(), "127.0.0.1:1".parse().unwrap(), true).unwrap()

@@ -18,11 +18,15 @@ fn waits() -> String {
     config(provider, json!({}))
 }
 
-fn host(filter: &str, workers: usize) -> Host {
-    let config = match filter {
+fn waits_in(filter: &str) -> String {
+    match filter {
         "edge" => format!(r#"{{"jwt_auth":{}}}"#, waits()),
         _ => waits(),
-    };
+    }
+}
+
+fn host(filter: &str, workers: usize) -> Host {
+    let config = waits_in(filter);
     Host::builder(Dialect::Envoy)
         .workers(workers)
         .now_unix_nanos(START_UNIX_SECS * 1_000_000_000)
@@ -365,10 +369,7 @@ fn what_is_not_about_a_key_that_is_fetched_waits_for_none() {
 #[test]
 fn kong_which_can_not_hold_a_request_is_not_told_to() {
     both(|filter| {
-        let config = match filter {
-            "edge" => format!(r#"{{"jwt_auth":{}}}"#, waits()),
-            _ => waits(),
-        };
+        let config = waits_in(filter);
         let host = Host::builder(Dialect::Kong).build(&module(filter), config.as_bytes());
         let mut host = host.expect("it starts, and refuses every request");
         let logs = host.logs();

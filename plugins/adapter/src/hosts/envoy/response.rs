@@ -29,8 +29,8 @@ impl Head {
         }
     }
 
-    /// Whether Envoy says in what was read already how long the upstream took, as it does unless `suppress_envoy_headers` is set: so the answer is
-    /// not its own, nor that of another filter.
+    /// Whether Envoy says in what was read already how long the upstream took, as it does unless `suppress_envoy_headers` is
+    /// set: so the answer is not its own, nor that of another filter.
     pub(super) fn is_from_upstream(&self) -> bool {
         let read = self.headers.get().and_then(Option::as_ref);
         read.is_some_and(|headers| headers.get("x-envoy-upstream-service-time").is_some())
