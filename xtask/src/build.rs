@@ -1,6 +1,7 @@
 //! `cargo xtask build`: the filters, as the gateways load them.
 
 use std::fs;
+use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
@@ -23,6 +24,33 @@ pub fn run(workspace: &Workspace) -> Result<()> {
     for filter in FILTERS {
         finish(filter, workspace, &paths)?;
     }
+    native(workspace, &paths)
+}
+
+/// The package of the module of native code, and its file.
+const NATIVE: &str = "portcullis";
+/// What Envoy looks for where a filter's configuration names the module `portcullis`.
+pub const MODULE: &str = "libportcullis.so";
+
+/// Builds the module of native code, which is for an Envoy on this kind of machine.
+fn native(workspace: &Workspace, paths: &MachinePaths) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        println!("{MODULE}: left out, since Envoy loads modules of native code on Linux only");
+        return Ok(());
+    }
+    let mut command = cargo(workspace);
+    // A panic must not end Envoy, so that the profile is one of its own.
+    command.args(["build", "--profile", "native", "-p", NATIVE]);
+    command
+        .env("CARGO_ENCODED_RUSTFLAGS", paths.rustflags(&[]))
+        .env_remove("RUSTFLAGS");
+    run_command(&mut command)?;
+    let built = workspace.cargo_target().join("native").join(MODULE);
+    let module = fs::read(&built).with_context(|| format!("can't read {}", built.display()))?;
+    paths.forbid_in(MODULE, &module)?;
+    let target = workspace.filters().join(MODULE);
+    let written = write_whole(&target, &module)?;
+    told(workspace, &target, module.len(), written);
     Ok(())
 }
 
@@ -57,15 +85,19 @@ fn finish(filter: &Filter, workspace: &Workspace, paths: &MachinePaths) -> Resul
     let written = write_whole(&target, &stripped)?;
     let beside = workspace.filters().join(meta::file_name(filter));
     write_whole(&beside, meta::meta_text(filter).as_bytes())?;
+    told(workspace, &target, stripped.len(), written);
+    Ok(())
+}
+
+fn told(workspace: &Workspace, target: &Path, bytes: usize, written: Written) {
     println!(
         "{} {} KB{}",
-        workspace.shown(&target),
-        stripped.len().div_ceil(1024),
+        workspace.shown(target),
+        bytes.div_ceil(1024),
         if written == Written::Unchanged {
             ", unchanged"
         } else {
             ""
         }
     );
-    Ok(())
 }

@@ -49,7 +49,7 @@ impl<P: Policy + 'static, X: Nature> RootContext for Root<P, X> {
     fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(Box::new(Stream {
             exchange: self.exchange,
-            driven: self.driven.stream(StreamId(id)),
+            driven: self.driven.stream(StreamId(id.into())),
         }))
     }
 

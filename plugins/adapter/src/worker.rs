@@ -33,25 +33,27 @@ impl<X: Nature> Host for Worker<X> {
     const SHARES_BEFORE_REQUESTS: bool = X::SHARES_BEFORE_REQUESTS;
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
     const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
+    const MAKES_CALLS: bool = true;
+    const ADDS_COUNTERS_UP: bool = true;
 
-    fn now(self) -> Result<Timestamp, ClockUnavailable> {
+    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         abi::time_nanos()
             .map(Timestamp::from_unix_nanos)
             .map_err(|_| ClockUnavailable)
     }
 
-    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         match abi::random(bytes) {
             true => Ok(()),
             false => Err(EntropyUnavailable),
         }
     }
 
-    fn store(self) -> Self::Store {
+    fn store(&self) -> Self::Store {
         SharedData(HostSharedData)
     }
 
-    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId> {
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
         let kind = match kind {
             MetricKind::Counter => MetricType::Counter,
             MetricKind::Gauge => MetricType::Gauge,
@@ -59,28 +61,28 @@ impl<X: Nature> Host for Worker<X> {
         abi::define_metric(kind, name).ok().map(MetricId)
     }
 
-    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed> {
+    fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
         Ok(abi::increment_metric(counter.0, by)?)
     }
 
-    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed> {
+    fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed> {
         Ok(abi::record_metric(gauge.0, value)?)
     }
 
-    fn start_ticking(self, millis: u32) -> Result<(), Failed> {
+    fn start_ticking(&self, millis: u32) -> Result<(), Failed> {
         Ok(abi::set_tick_period(millis)?)
     }
 
-    fn enter(self, stream: StreamId) -> Result<X, Failed> {
-        abi::set_effective_context(stream.0)?;
+    fn enter(&self, stream: StreamId) -> Result<X, Failed> {
+        abi::set_effective_context(u32::try_from(stream.0).map_err(|_| Failed)?)?;
         Ok(self.0)
     }
 
-    fn resume(self, _: StreamId) -> Result<(), Failed> {
+    fn resume(&self, _: StreamId) -> Result<(), Failed> {
         Ok(abi::continue_request()?)
     }
 
-    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply> {
+    fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
         let headers: [(&[u8], &[u8]); 5] = [
             (b":method", b"GET"),
             (b":scheme", call.scheme.as_bytes()),

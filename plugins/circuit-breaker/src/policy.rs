@@ -108,6 +108,10 @@ impl Policy for CircuitBreaker {
         }
     }
 
+    fn tells_with_ticks(&self) -> bool {
+        !self.circuits.is_empty()
+    }
+
     fn on_request<'a>(
         &'a self,
         request: &'a Request<'a>,

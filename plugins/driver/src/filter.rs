@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use portcullis_policy::{
     CallId, CallReply, Clock, ClockUnavailable, Entropy, EntropyUnavailable, HostFailure,
-    MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Timestamp, Verdict,
+    MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Span, Timestamp, Verdict,
 };
 
 use crate::calls::UnderWay;
@@ -19,6 +19,8 @@ pub struct Filter<P: Policy, H: Host> {
     telemetry: BatchedTelemetry<H>,
     /// Whether [`Policy::prepare`] was called.
     prepared: Cell<bool>,
+    /// Whether it has calls, and another instance makes them.
+    leaves_calls: bool,
     calls: UnderWay,
     pub(crate) holding: Holding<P::Flow>,
 }
@@ -26,8 +28,9 @@ pub struct Filter<P: Policy, H: Host> {
 impl<P: Policy, H: Host> Filter<P, H> {
     pub(crate) fn new(policy: P, host: H, metrics: &MetricRegistry) -> Self {
         let filter = Self {
+            leaves_calls: !H::MAKES_CALLS && policy.fetches(),
             policy,
-            telemetry: BatchedTelemetry::define(host, metrics),
+            telemetry: BatchedTelemetry::define(host.clone(), metrics),
             host,
             prepared: Cell::new(false),
             calls: UnderWay::default(),
@@ -47,7 +50,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
     }
 
     /// Looks after what goes on between requests.
-    pub(crate) fn tick(&self) {
+    pub fn tick(&self) {
         // Where shared data may fail before a request comes, a policy that can wait for its first request does.
         if H::SHARES_BEFORE_REQUESTS || self.policy.fetches() {
             self.prepare();
@@ -61,8 +64,38 @@ impl<P: Policy, H: Host> Filter<P, H> {
         self.wake(1);
     }
 
+    /// Looks at what others have shared, although no tick is due.
+    pub fn look(&self) {
+        self.with_ports(|ports| self.policy.on_tick(ports));
+        self.wake(0);
+    }
+
+    /// Hears that another instance's request lacks what this call would bring.
+    pub fn want(&self, call: CallId) {
+        self.with_ports(|ports| self.policy.want(call, ports));
+        self.call_next();
+    }
+
+    /// The worker has no request left, and may have no tick for as long.
+    pub fn idle(&self) {
+        self.with_ports(|ports| self.policy.on_idle(ports));
+    }
+
+    /// How often it is to have a tick.
+    pub fn tick_every(&self) -> Span {
+        self.policy.tick_every()
+    }
+
+    /// Whether it keeps something for its next tick that others go by.
+    pub fn tells_with_ticks(&self) -> bool {
+        self.policy.tells_with_ticks()
+    }
+
     /// Makes the calls that are due. One that can't be made is due again at some later tick.
     fn call_next(&self) {
+        if !H::MAKES_CALLS {
+            return;
+        }
         for _ in 0..MOST_CALLS {
             if self.calls.is_full() {
                 return;
@@ -103,6 +136,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let body = exchange.body(&request, head.ends, self.policy.observes_ends());
         let request = request.with_sent(body.sent);
         let (verdict, flow) = self.with_ports(|ports| self.policy.on_request(&request, ports));
+        self.hand_over_wants();
         let phase = Phase::Requested(Passed { flow, body });
         match verdict {
             Verdict::Refuse(reply) => phase.answer(exchange, &reply, P::NAME),
@@ -113,6 +147,15 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 },
                 Err(_) => self.fail(exchange, phase, HostFailure::Edit),
             },
+        }
+    }
+
+    /// Says what requests lack, where another instance makes the calls.
+    pub(crate) fn hand_over_wants(&self) {
+        if self.leaves_calls {
+            for call in self.with_ports(|ports| self.policy.take_wanted(ports)) {
+                self.host.want(call);
+            }
         }
     }
 
@@ -174,12 +217,12 @@ impl<P: Policy, H: Host> Filter<P, H> {
     /// Runs `ask` with ports whose clock is read at most once.
     pub(crate) fn with_ports<R>(&self, ask: impl FnOnce(&Ports<'_>) -> R) -> R {
         let clock = CallbackClock {
-            host: self.host,
+            host: &self.host,
             read: Cell::new(None),
         };
         let result = ask(&Ports {
             clock: &clock,
-            entropy: &HostEntropy(self.host),
+            entropy: &HostEntropy(&self.host),
             store: &self.host.store(),
             telemetry: &self.telemetry,
         });
@@ -189,12 +232,12 @@ impl<P: Policy, H: Host> Filter<P, H> {
 }
 
 /// Reads the clock once, when it is first asked.
-struct CallbackClock<H> {
-    host: H,
+struct CallbackClock<'a, H> {
+    host: &'a H,
     read: Cell<Option<Timestamp>>,
 }
 
-impl<H: Host> Clock for CallbackClock<H> {
+impl<H: Host> Clock for CallbackClock<'_, H> {
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         if let Some(now) = self.read.get() {
             return Ok(now);
@@ -205,9 +248,9 @@ impl<H: Host> Clock for CallbackClock<H> {
     }
 }
 
-struct HostEntropy<H>(H);
+struct HostEntropy<'a, H>(&'a H);
 
-impl<H: Host> Entropy for HostEntropy<H> {
+impl<H: Host> Entropy for HostEntropy<'_, H> {
     fn fill(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         self.0.fill_random(bytes)
     }

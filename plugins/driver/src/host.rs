@@ -1,15 +1,15 @@
 //! What a host can do.
 
 use portcullis_policy::{
-    ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply, MetricKind,
+    CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply, MetricKind,
     NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, SharedStore,
     Timestamp,
 };
 
 use crate::body::RequestBody;
 
-/// A gateway's worker, outside of any request. A handle: copies are the same worker.
-pub trait Host: Copy + 'static {
+/// A gateway's worker, outside of any request. A handle: clones are the same worker.
+pub trait Host: Clone + 'static {
     /// What its workers share.
     type Store: SharedStore;
     /// A stream that was entered.
@@ -24,65 +24,73 @@ pub trait Host: Copy + 'static {
     const CALLS_FROM_ANSWERS: bool;
     /// Whether a request can be held, and be gone on with in another callback than one of its own.
     const HOLDS_REQUESTS: bool;
+    /// Whether its policy's calls are its own to make. Where they are not, another instance of the same policy makes them, and
+    /// [hears](Host::want) what requests lack.
+    const MAKES_CALLS: bool;
+    /// Whether handing a counter over costs so much that counters are added up until the next tick.
+    const ADDS_COUNTERS_UP: bool;
 
     /// Wall-clock time.
     ///
     /// # Errors
     /// [`ClockUnavailable`].
-    fn now(self) -> Result<Timestamp, ClockUnavailable>;
+    fn now(&self) -> Result<Timestamp, ClockUnavailable>;
 
     /// Fills `bytes` with random ones.
     ///
     /// # Errors
     /// [`EntropyUnavailable`].
-    fn fill_random(self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable>;
 
     /// What its workers share.
-    fn store(self) -> Self::Store;
+    fn store(&self) -> Self::Store;
 
     /// Defines a metric; `None` where the host does not take it.
-    fn define_metric(self, kind: MetricKind, name: &str) -> Option<MetricId>;
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId>;
 
     /// Adds to a counter.
     ///
     /// # Errors
     /// [`Failed`]: nothing was added.
-    fn add(self, counter: MetricId, by: u32) -> Result<(), Failed>;
+    fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed>;
 
     /// Sets a gauge.
     ///
     /// # Errors
     /// [`Failed`].
-    fn set(self, gauge: MetricId, value: u64) -> Result<(), Failed>;
+    fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed>;
 
     /// Has the root's tick called so often from now on. Called once.
     ///
     /// # Errors
     /// [`Failed`]: there is no tick.
-    fn start_ticking(self, millis: u32) -> Result<(), Failed>;
+    fn start_ticking(&self, millis: u32) -> Result<(), Failed>;
 
     /// Makes a call; the number names it when its answer comes. No two that are under way in one worker have the same.
     ///
     /// # Errors
     /// There will be no answer.
-    fn start_call(self, call: &HttpCall) -> Result<u32, NoReply>;
+    fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply>;
+
+    /// Has what makes the calls know that a request lacks what this one would bring.
+    fn want(&self, _: CallId) {}
 
     /// Enters a stream whose request is held: until the callback at hand ends, what is asked of the host is about that.
     ///
     /// # Errors
     /// [`Failed`]: it can't be entered.
-    fn enter(self, stream: StreamId) -> Result<Self::Entered, Failed>;
+    fn enter(&self, stream: StreamId) -> Result<Self::Entered, Failed>;
 
     /// Lets the request go on that is held in this stream, which was entered.
     ///
     /// # Errors
     /// [`Failed`]: it does not go on.
-    fn resume(self, stream: StreamId) -> Result<(), Failed>;
+    fn resume(&self, stream: StreamId) -> Result<(), Failed>;
 }
 
 /// What a host calls a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StreamId(pub u32);
+pub struct StreamId(pub u64);
 
 /// One request and its response, within a callback of theirs, or where it was entered.
 pub trait Exchange: PeerAddress {

@@ -96,7 +96,7 @@ impl<P: Policy, H: Host> Root<P, H> {
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;
         let millis = policy.tick_every().as_nanos() / 1_000_000;
         let millis = u32::try_from(millis).unwrap_or(u32::MAX).max(1);
-        self.filter = Some(Rc::new(Filter::new(policy, self.host, &metrics)));
+        self.filter = Some(Rc::new(Filter::new(policy, self.host.clone(), &metrics)));
         self.refused = None;
         self.start_ticking(millis);
         Ok(())

@@ -51,6 +51,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
             let tick = filter.policy.tick_every();
             match filter.holding.hold(self.id, head, longest, tick) {
                 Ok(held) => {
+                    filter.hand_over_wants();
                     filter.with_ports(|ports| filter.policy.on_held(ports));
                     self.phase = Phase::Held(held);
                     return Step::Stop;
@@ -60,6 +61,11 @@ impl<P: Policy, H: Host> Stream<P, H> {
         }
         let decided = filter.decide(exchange, &head);
         self.take(decided)
+    }
+
+    /// Whether its request waits, undecided.
+    pub fn is_held(&self) -> bool {
+        matches!(&self.phase, Phase::Held(held) if !held.is_decided())
     }
 
     fn take(&mut self, decided: Decided<P::Flow>) -> Step {

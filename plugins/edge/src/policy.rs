@@ -256,6 +256,31 @@ impl Policy for Edge {
         self.jwt_auth.as_ref()?.next_call(ports)
     }
 
+    fn take_wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
+        let jwt_auth = self.jwt_auth.as_ref();
+        jwt_auth.map_or(Vec::new(), |jwt_auth| jwt_auth.take_wanted(ports))
+    }
+
+    fn want(&self, call: CallId, ports: &Ports<'_>) {
+        if let Some(jwt_auth) = &self.jwt_auth {
+            Policy::want(jwt_auth, call, ports);
+        }
+    }
+
+    fn on_idle(&self, ports: &Ports<'_>) {
+        if let Some(circuit_breaker) = &self.circuit_breaker {
+            circuit_breaker.on_idle(ports);
+        }
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.on_idle(ports);
+        }
+    }
+
+    fn tells_with_ticks(&self) -> bool {
+        self.rate_limit.as_ref().is_some_and(RateLimit::tells_with_ticks)
+            || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::tells_with_ticks)
+    }
+
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         if let Some(jwt_auth) = &self.jwt_auth {
             jwt_auth.on_call_end(call, reply, ports);

@@ -73,6 +73,25 @@ impl JwtAuth {
         }
     }
 
+    /// The sets that requests want, by their calls.
+    pub(crate) fn wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
+        let Ok(now) = ports.clock.now() else {
+            return Vec::new();
+        };
+        let sets = self.providers.remote_keys().zip(0..);
+        let wanted = sets.filter(|((_, keys), _)| keys.take_wanted(now));
+        wanted.map(|(_, id)| CallId(id)).collect()
+    }
+
+    /// A request of another instance wants the set of this call.
+    pub(crate) fn want(&self, CallId(id): CallId, ports: &Ports<'_>) {
+        let index = usize::try_from(id).ok();
+        let keys = index.and_then(|index| self.providers.remote_keys().nth(index));
+        if let (Some((_, keys)), Ok(now)) = (keys, ports.clock.now()) {
+            keys.want(now);
+        }
+    }
+
     /// Says which keys of the configuration are left out.
     pub(crate) fn tell_skipped(&self, ports: &Ports<'_>) {
         for provider in self.providers.entries() {

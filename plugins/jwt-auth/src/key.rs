@@ -6,6 +6,8 @@ use rsa::traits::PublicKeyParts as _;
 use rsa::{BoxedUint, PublicKey as RsaPublicKey};
 
 use crate::config::Algorithm;
+#[cfg(feature = "ring")]
+use crate::fast;
 use crate::signature::{
     EdDsa, Es256, Es384, Es512, PS256, PS384, PS512, RS256, RS384, RS512, is_by,
 };
@@ -22,11 +24,18 @@ pub(crate) struct Key {
 /// says: a public key is never taken for a secret.
 pub(crate) enum Material {
     Secret(Box<SecretKey>),
-    Rsa(Box<RsaPublicKey>),
-    P256(Box<p256::ecdsa::VerifyingKey>),
-    P384(Box<p384::ecdsa::VerifyingKey>),
+    Rsa(Box<Prepared<RsaPublicKey>>),
+    P256(Box<Prepared<p256::ecdsa::VerifyingKey>>),
+    P384(Box<Prepared<p384::ecdsa::VerifyingKey>>),
     P521(Box<p521::ecdsa::VerifyingKey>),
     Ed25519(Box<Ed25519Key>),
+}
+
+/// A key, and where there is code for this kind of machine, what that makes of it.
+pub(crate) struct Prepared<K> {
+    key: K,
+    #[cfg(feature = "ring")]
+    fast: Option<fast::Key>,
 }
 
 /// A secret, prepared for each hash.
@@ -84,21 +93,33 @@ impl Material {
         if *key.e() < BoxedUint::from(3_u64) {
             return Err(WRONG);
         }
-        Ok(Self::Rsa(Box::new(key)))
+        Ok(Self::Rsa(Box::new(Prepared {
+            key,
+            #[cfg(feature = "ring")]
+            fast: fast::Key::rsa(modulus, exponent),
+        })))
     }
 
     /// A point on P-256, as SEC 1 writes it.
     pub(crate) fn p256(point: &[u8]) -> Result<Self, &'static str> {
-        p256::ecdsa::VerifyingKey::from_sec1_bytes(point)
-            .map(|key| Self::P256(Box::new(key)))
-            .map_err(|_| "not a point on P-256")
+        let key = p256::ecdsa::VerifyingKey::from_sec1_bytes(point);
+        let key = key.map_err(|_| "not a point on P-256")?;
+        Ok(Self::P256(Box::new(Prepared {
+            #[cfg(feature = "ring")]
+            fast: Some(fast::Key::p256(key.to_sec1_point(false).as_bytes())),
+            key,
+        })))
     }
 
     /// A point on P-384, as SEC 1 writes it.
     pub(crate) fn p384(point: &[u8]) -> Result<Self, &'static str> {
-        p384::ecdsa::VerifyingKey::from_sec1_bytes(point)
-            .map(|key| Self::P384(Box::new(key)))
-            .map_err(|_| "not a point on P-384")
+        let key = p384::ecdsa::VerifyingKey::from_sec1_bytes(point);
+        let key = key.map_err(|_| "not a point on P-384")?;
+        Ok(Self::P384(Box::new(Prepared {
+            #[cfg(feature = "ring")]
+            fast: Some(fast::Key::p384(key.to_sec1_point(false).as_bytes())),
+            key,
+        })))
     }
 
     /// A point on P-521, as SEC 1 writes it.
@@ -139,18 +160,22 @@ impl Material {
     }
 
     fn has_signed(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+        #[cfg(feature = "ring")]
+        if let Some(signed) = self.fast().and_then(|key| key.has_signed(algorithm, signed, signature)) {
+            return signed;
+        }
         match (self, algorithm) {
             (Self::Secret(key), Algorithm::Hs256) => is_by(&Hs256, &key.hs256, signed, signature),
             (Self::Secret(key), Algorithm::Hs384) => is_by(&Hs384, &key.hs384, signed, signature),
             (Self::Secret(key), Algorithm::Hs512) => is_by(&Hs512, &key.hs512, signed, signature),
-            (Self::Rsa(key), Algorithm::Rs256) => is_by(&RS256, key, signed, signature),
-            (Self::Rsa(key), Algorithm::Rs384) => is_by(&RS384, key, signed, signature),
-            (Self::Rsa(key), Algorithm::Rs512) => is_by(&RS512, key, signed, signature),
-            (Self::Rsa(key), Algorithm::Ps256) => is_by(&PS256, key, signed, signature),
-            (Self::Rsa(key), Algorithm::Ps384) => is_by(&PS384, key, signed, signature),
-            (Self::Rsa(key), Algorithm::Ps512) => is_by(&PS512, key, signed, signature),
-            (Self::P256(key), Algorithm::Es256) => is_by(&Es256, key, signed, signature),
-            (Self::P384(key), Algorithm::Es384) => is_by(&Es384, key, signed, signature),
+            (Self::Rsa(key), Algorithm::Rs256) => is_by(&RS256, &key.key, signed, signature),
+            (Self::Rsa(key), Algorithm::Rs384) => is_by(&RS384, &key.key, signed, signature),
+            (Self::Rsa(key), Algorithm::Rs512) => is_by(&RS512, &key.key, signed, signature),
+            (Self::Rsa(key), Algorithm::Ps256) => is_by(&PS256, &key.key, signed, signature),
+            (Self::Rsa(key), Algorithm::Ps384) => is_by(&PS384, &key.key, signed, signature),
+            (Self::Rsa(key), Algorithm::Ps512) => is_by(&PS512, &key.key, signed, signature),
+            (Self::P256(key), Algorithm::Es256) => is_by(&Es256, &key.key, signed, signature),
+            (Self::P384(key), Algorithm::Es384) => is_by(&Es384, &key.key, signed, signature),
             (Self::P521(key), Algorithm::Es512) => is_by(&Es512, key, signed, signature),
             (Self::Ed25519(key), Algorithm::EdDsa) => is_by(&EdDsa, key, signed, signature),
             (
@@ -162,6 +187,18 @@ impl Material {
                 | Self::Ed25519(_),
                 _,
             ) => false,
+        }
+    }
+}
+
+#[cfg(feature = "ring")]
+impl Material {
+    const fn fast(&self) -> Option<&fast::Key> {
+        match self {
+            Self::Rsa(key) => key.fast.as_ref(),
+            Self::P256(key) => key.fast.as_ref(),
+            Self::P384(key) => key.fast.as_ref(),
+            Self::Secret(_) | Self::P521(_) | Self::Ed25519(_) => None,
         }
     }
 }

@@ -18,6 +18,8 @@ mod claims;
 mod control;
 mod discovery;
 mod extractor;
+#[cfg(feature = "ring")]
+mod fast;
 mod form;
 mod identity;
 mod issuer;

@@ -447,6 +447,14 @@ impl Policy for JwtAuth {
         self.background.next_call(&self.providers, ports)
     }
 
+    fn take_wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
+        self.wanted(ports)
+    }
+
+    fn want(&self, call: CallId, ports: &Ports<'_>) {
+        Self::want(self, call, ports);
+    }
+
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         self.learn(call, reply, ports);
     }

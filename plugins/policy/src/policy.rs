@@ -36,11 +36,30 @@ pub trait Policy: Sized {
     /// Looks after what is shared, at each tick.
     fn on_tick(&self, _ports: &Ports<'_>) {}
 
+    /// Whether it keeps something for its next tick that others go by, so that a worker must not go idle without one.
+    fn tells_with_ticks(&self) -> bool {
+        false
+    }
+
+    /// Tells the others what it keeps, since there may be no tick for as long as no request comes.
+    fn on_idle(&self, ports: &Ports<'_>) {
+        self.on_tick(ports);
+    }
+
     /// An HTTP call that is due, and what it is called. Asked for after each tick and after each
     /// call's end, until there is none or [`MOST_CALLS`](crate::MOST_CALLS) are under way.
     fn next_call(&self, _ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
         None
     }
+
+    /// What calls would bring that requests lacked. Asked for after each request where another instance of this policy makes
+    /// the calls; each is handed over once.
+    fn take_wanted(&self, _ports: &Ports<'_>) -> Vec<CallId> {
+        Vec::new()
+    }
+
+    /// Hears from another instance that a request lacked what this call would bring.
+    fn want(&self, _call: CallId, _ports: &Ports<'_>) {}
 
     /// Sees a call of [`Policy::next_call`] end. Each call ends once: a gateway that never answers
     /// is taken for one that could not.

@@ -280,7 +280,7 @@ impl Policy for RateLimit {
     /// Reports to other workers which keys are the busiest, once a second.
     fn on_tick(&self, ports: &Ports<'_>) {
         // Without a control path there are none, and a tick asks the host for nothing.
-        if self.busiest().next().is_none() {
+        if !self.tells_with_ticks() {
             return;
         }
         let Ok(now) = ports.clock.now() else {
@@ -290,6 +290,14 @@ impl Policy for RateLimit {
             return;
         }
         self.reported_busiest.set(now);
+        self.on_idle(ports);
+    }
+
+    fn tells_with_ticks(&self) -> bool {
+        self.busiest().next().is_some()
+    }
+
+    fn on_idle(&self, ports: &Ports<'_>) {
         for busiest in self.busiest() {
             if let Err(error) = busiest.report(ports) {
                 self.errors.count(error, ports);

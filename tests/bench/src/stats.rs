@@ -3,11 +3,9 @@
 /// Samples of one subject, in microseconds: by start of its gateway, then by round.
 pub type Samples = Vec<Vec<f64>>;
 
-/// A subject's samples, and whose they are.
+/// A subject's samples.
 #[derive(Clone, Copy, Debug)]
 pub struct Series<'a> {
-    /// The gateway: what was measured in one process has that process' bias in common.
-    pub gateway: &'a str,
     /// The samples.
     pub samples: &'a Samples,
 }
@@ -41,71 +39,69 @@ pub fn cost(samples: &Samples) -> f64 {
     median(samples.iter().map(|rounds| median(rounds.iter().copied())))
 }
 
-/// A figure of the costs of several subjects, by `of` in their order; and its spread by the bootstrap: starts and rounds
-/// are drawn again and again from those that there were.
+/// A figure of the costs of several subjects, by `of` in their order: the median of what it is in each start, where each cost is
+/// the median of its rounds. Subjects that run side by side are compared within a start, since a machine that is slow for a while
+/// is so for all of them. And its spread by the bootstrap: starts, and rounds of each, are drawn again and again from those that
+/// there were, the same for all subjects.
 #[must_use]
 pub fn estimate(series: &[Series<'_>], of: impl Fn(&[f64]) -> f64) -> Estimate {
     /// So many times.
     const DRAWS: usize = 1_000;
-    let costs: Vec<f64> = series.iter().map(|series| cost(series.samples)).collect();
+    let starts = series.iter().map(|series| series.samples.len()).min();
+    let starts = starts.unwrap_or_default();
+    let figure = |starts: &[Start]| median(starts.iter().map(|start| of(&start.costs(series))));
+    let all: Vec<_> = (0..starts).map(|start| Start::whole(start, series)).collect();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut drawn: Vec<f64> = (0..DRAWS)
-        .map(|_| of(&drawn_costs(series, &mut dice)))
+        .map(|_| {
+            let drawn = (0..starts).map(|_| Start::drawn(dice.below(starts), series, &mut dice));
+            figure(&drawn.collect::<Vec<_>>())
+        })
         .collect();
     drawn.sort_by(f64::total_cmp);
     let at = |part: usize| drawn.get(DRAWS * part / 100).copied().unwrap_or(f64::NAN);
     Estimate {
-        value: of(&costs),
+        value: figure(&all),
         low: at(5),
         high: at(95),
     }
 }
 
-fn drawn_costs(series: &[Series<'_>], dice: &mut Dice) -> Vec<f64> {
-    let mut draws: Vec<(&str, Vec<Start>)> = Vec::new();
-    let mut costs = Vec::new();
-    for one in series {
-        let known = draws
-            .iter()
-            .position(|(gateway, _)| *gateway == one.gateway);
-        let at = known.unwrap_or_else(|| {
-            draws.push((one.gateway, drawn_places(one.samples, dice)));
-            draws.len() - 1
-        });
-        let starts = draws
-            .get(at)
-            .map(|(_, starts)| &starts[..])
-            .unwrap_or_default();
-        costs.push(median(starts.iter().map(|Start { start, rounds }| {
-            let samples = one
-                .samples
-                .get(*start)
-                .map(|rounds| &rounds[..])
-                .unwrap_or_default();
-            median(
-                rounds
-                    .iter()
-                    .filter_map(|round| samples.get(*round).copied()),
-            )
-        })));
-    }
-    costs
-}
-
-/// A start that was drawn, and those of its rounds that were.
+/// A start, and those of its rounds that count.
 struct Start {
     start: usize,
     rounds: Vec<usize>,
 }
 
-fn drawn_places(samples: &Samples, dice: &mut Dice) -> Vec<Start> {
-    let starts = (0..samples.len()).map(|_| {
-        let start = dice.below(samples.len());
-        let count = samples.get(start).map_or(0, Vec::len);
+impl Start {
+    /// All rounds.
+    fn whole(start: usize, series: &[Series<'_>]) -> Self {
+        let rounds = (0..Self::rounds_of(start, series)).collect();
+        Self { start, rounds }
+    }
+
+    /// As many as there are, drawn.
+    fn drawn(start: usize, series: &[Series<'_>], dice: &mut Dice) -> Self {
+        let count = Self::rounds_of(start, series);
         let rounds = (0..count).map(|_| dice.below(count)).collect();
-        Start { start, rounds }
-    });
-    starts.collect()
+        Self { start, rounds }
+    }
+
+    fn rounds_of(start: usize, series: &[Series<'_>]) -> usize {
+        let rounds = series.iter().filter_map(|series| series.samples.get(start));
+        rounds.map(Vec::len).max().unwrap_or_default()
+    }
+
+    /// What each subject cost in it.
+    fn costs(&self, series: &[Series<'_>]) -> Vec<f64> {
+        let cost = |series: &Series<'_>| {
+            let samples = series.samples.get(self.start);
+            let samples = samples.map(|rounds| &rounds[..]).unwrap_or_default();
+            let rounds = self.rounds.iter();
+            median(rounds.filter_map(|round| samples.get(*round).copied()))
+        };
+        series.iter().map(cost).collect()
+    }
 }
 
 /// The same numbers in every run (SplitMix64), so that the same samples give the same spread.
@@ -146,10 +142,7 @@ mod tests {
                 .collect()
         };
         let of = |samples: &Samples| {
-            let series = Series {
-                gateway: "a",
-                samples,
-            };
+            let series = Series { samples };
             estimate(&[series], |costs| costs[0])
         };
         let (calm, wild) = (of(&samples(0.0)), of(&samples(5.0)));
@@ -158,28 +151,28 @@ mod tests {
     }
 
     #[test]
-    fn what_one_process_has_in_common_is_no_spread_of_a_difference() {
-        let base: Samples = vec![vec![50.0; 3], vec![60.0; 3], vec![70.0; 3]];
-        let whole: Samples = base
-            .iter()
-            .map(|rounds| rounds.iter().map(|v| v + 7.0).collect())
-            .collect();
-        let added = |gateways: [&str; 2]| {
-            let series = [
-                Series {
-                    gateway: gateways[0],
-                    samples: &whole,
-                },
-                Series {
-                    gateway: gateways[1],
-                    samples: &base,
-                },
-            ];
-            estimate(&series, |costs| costs[0] - costs[1])
+    fn what_all_have_in_common_is_no_spread_of_a_comparison() {
+        // A machine of half the speed in the second start, and a third of it in one round.
+        let speed = [[1.0, 1.0, 1.0], [2.0, 3.0, 2.0], [1.0, 1.0, 2.0]];
+        let of = |cost: f64| -> Samples {
+            let rounds = |start: &[f64; 3]| start.iter().map(|speed| cost * speed).collect();
+            speed.iter().map(rounds).collect()
         };
-        let same = added(["a", "a"]);
-        assert_eq!((same.low, same.high), (7.0, 7.0));
-        let two = added(["a", "b"]);
-        assert!(two.low < 7.0 && two.high > 7.0, "{two:?}");
+        let (bare, native, ours) = (of(50.0), of(60.0), of(80.0));
+        let series = [&bare, &native, &ours].map(|samples| Series { samples });
+        let times = |costs: &[f64]| (costs[2] - costs[0]) / (costs[1] - costs[0]);
+        let ratio = estimate(&series, times);
+        let near = |value: f64| (value - 3.0).abs() < 1e-9;
+        assert!(near(ratio.value) && near(ratio.low) && near(ratio.high), "{ratio:?}");
+    }
+
+    #[test]
+    fn what_starts_have_not_in_common_is_a_spread() {
+        let base: Samples = vec![vec![50.0; 3]; 3];
+        let whole: Samples = vec![vec![55.0; 3], vec![57.0; 3], vec![61.0; 3]];
+        let series = [&whole, &base].map(|samples| Series { samples });
+        let added = estimate(&series, |costs| costs[0] - costs[1]);
+        assert_eq!(added.value, 7.0);
+        assert!(added.low < 7.0 && added.high > 7.0, "{added:?}");
     }
 }

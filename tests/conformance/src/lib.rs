@@ -1,10 +1,11 @@
 //! Tables of behaviour, each row run as policy, as single filter and as part of `edge`, in the
-//! dialects of both gateways.
+//! dialects of both gateways, and as native code.
 //!
 //! A row is a configuration and a closure that drives a [`Subject`]; [`everywhere`] runs it in all
-//! six arrangements, and a failure says in which.
+//! eight arrangements, and a failure says in which.
 
 mod filter;
+mod module;
 mod policy;
 mod subject;
 pub mod token;
@@ -20,6 +21,7 @@ use portcullis_sim::Dialect;
 use portcullis_testhost::Module;
 
 pub use filter::FilterSubject;
+pub use module::ModuleSubject;
 pub use policy::PolicySubject;
 pub use subject::{Handle, Seen, Sent, Subject, Then};
 
@@ -64,6 +66,16 @@ pub fn everywhere<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subje
         let mut edge = FilterSubject::new("edge", dialect, &config, 1);
         run("edge", dialect, &mut edge, &row);
     }
+    if P::NAME != "edge" {
+        let mut filter = ModuleSubject::new(P::NAME, config);
+        run("filter, as native code", Dialect::Envoy, &mut filter, &row);
+    }
+    let config = match P::NAME {
+        "edge" => config.to_owned(),
+        name => within_edge(name, config),
+    };
+    let mut edge = ModuleSubject::new("edge", &config);
+    run("edge, as native code", Dialect::Envoy, &mut edge, &row);
 }
 
 /// A plugin's configuration as `edge` has it: the control path stands beside the plugins there.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
+use crate::paths::natively;
 use crate::wait::until;
 
 /// The administration of one Envoy.
@@ -116,6 +117,10 @@ impl Admin {
     /// # Errors
     /// There is no answer.
     pub async fn stat(&self, name: &str) -> Result<Option<u64>> {
+        // One and the same metric has the name of what the filter runs as.
+        let native = name.strip_prefix("wasmcustom.").filter(|_| natively());
+        let native = native.map(|metric| format!("dynamicmodulescustom.{metric}"));
+        let name = native.as_deref().unwrap_or(name);
         let text = self.get(&format!("/stats?filter=^{name}$")).await?;
         let value = text
             .lines()

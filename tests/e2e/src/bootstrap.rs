@@ -237,21 +237,53 @@ impl Bootstrap {
         self.change_files(paths::filter)
     }
 
+    /// Has all filters run as native code instead of as Wasm, with the configuration that they have.
+    ///
+    /// # Errors
+    /// A filter's file has no name.
+    pub(crate) fn run_natively(&mut self) -> Result<()> {
+        const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+        for filter in self.all_http_filters()? {
+            if filter["typed_config"]["@type"] != WASM {
+                continue;
+            }
+            let plugin = filter["typed_config"]["config"].take();
+            let (name, zone) = (&plugin["root_id"], &plugin["vm_config"]["vm_id"]);
+            let name = name.as_str().context("a filter has no root_id")?;
+            let name = match zone.as_str() {
+                Some(zone) if zone != "portcullis" => format!("{name}/{zone}"),
+                Some(_) | None => name.to_owned(),
+            };
+            filter["typed_config"] = json!({
+                "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+                "dynamic_module_config": { "name": "portcullis" },
+                "filter_name": name,
+                "filter_config": plugin["configuration"],
+            });
+        }
+        Ok(())
+    }
+
     fn change_files(&mut self, change: impl Fn(&Path) -> Result<PathBuf>) -> Result<()> {
-        const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
         const FILE: &str = "/typed_config/config/vm_config/code/local/filename";
-        let listeners = self.at("/static_resources/listeners")?.as_array_mut();
-        let filters = listeners
-            .into_iter()
-            .flatten()
-            .filter_map(|listener| listener.pointer_mut(FILTERS)?.as_array_mut());
-        for filter in filters.flatten() {
+        for filter in self.all_http_filters()? {
             if let Some(file) = filter.pointer_mut(FILE) {
                 let written = file.as_str().context("a filter's filename is not text")?;
                 *file = json!(change(Path::new(written))?);
             }
         }
         Ok(())
+    }
+
+    /// Those of all listeners.
+    fn all_http_filters(&mut self) -> Result<impl Iterator<Item = &mut Value>> {
+        const FILTERS: &str = "/filter_chains/0/filters/0/typed_config/http_filters";
+        let listeners = self.at("/static_resources/listeners")?.as_array_mut();
+        let filters = listeners
+            .into_iter()
+            .flatten()
+            .filter_map(|listener| listener.pointer_mut(FILTERS)?.as_array_mut());
+        Ok(filters.flatten())
     }
 
     /// Takes the listeners out: Envoy reads them from `file` and again each time another is put in

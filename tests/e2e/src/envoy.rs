@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 
-use crate::{Admin, Bootstrap, Output, until};
+use crate::{Admin, Bootstrap, Output, paths, until};
 
 /// How long a start may take: compiling the filter on a busy machine takes seconds.
 const START: Duration = Duration::from_secs(60);
@@ -128,6 +128,9 @@ impl Envoy {
             value.with_context(|| format!("Envoy does not tell {name}"))
         };
         bootstrap.find_filters()?;
+        if paths::natively() {
+            bootstrap.run_natively()?;
+        }
         let listeners = bootstrap.take_listeners(&self.files.path().join(LISTENERS))?;
         let (taken, refused) = (
             counted("update_success").await?,
@@ -199,6 +202,9 @@ impl Process {
             listeners,
         } = options;
         bootstrap.find_filters()?;
+        if paths::natively() {
+            bootstrap.run_natively()?;
+        }
         if listeners == Listeners::Watched {
             let listeners = bootstrap.take_listeners(&files.join(LISTENERS))?;
             put_listeners(files, &listeners)?;
@@ -216,11 +222,12 @@ impl Process {
             "--log-level",
             "warning",
             "--component-log-level",
-            "wasm:info",
+            "wasm:info,dynamic_modules:info",
         ]);
         // The access log at once and not every ten seconds.
         command.args(["--file-flush-interval-msec", "20"]);
         command
+            .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", paths::filters())
             .envs(env)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

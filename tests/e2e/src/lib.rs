@@ -33,7 +33,7 @@ pub use bootstrap::{Bootstrap, Placement};
 pub use envoy::{Envoy, Listeners, Options, Refused};
 pub use gateway::{Builder, Gateway, INTER_SERVICE_SECRET, JWT_SECRET_KEY};
 pub use output::Output;
-pub use paths::{envoy_binary, filters, repository};
+pub use paths::{envoy_binary, filters, natively, repository};
 pub use portcullis_backend as backend;
 pub use raw::{RawAnswer, exchange};
 pub use token::Token;

@@ -19,6 +19,12 @@ pub fn filters() -> PathBuf {
     repository().join(named.unwrap_or_else(|| "target/filters".into()))
 }
 
+/// Whether the filters are to run as native code instead of as Wasm, from the same rows: where `PORTCULLIS_NATIVE` is set.
+#[must_use]
+pub fn natively() -> bool {
+    env::var_os("PORTCULLIS_NATIVE").is_some()
+}
+
 /// A filter's file.
 pub(crate) fn filter(file: &Path) -> Result<PathBuf> {
     let name = file

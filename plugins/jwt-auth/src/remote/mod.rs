@@ -51,6 +51,8 @@ pub(crate) struct RemoteKeys {
     /// When a token could not be checked with the set: it has a `kid` that the set lacks, or a
     /// signature that none of its keys made.
     wanted: Cell<Option<Timestamp>>,
+    /// Whether another instance, which makes the calls, was told so since what is shared was last looked at.
+    told: Cell<bool>,
     fetch: RefCell<Fetch>,
     /// The keys that this worker has last said it left out.
     logged: RefCell<Vec<SkippedKey>>,
@@ -160,6 +162,7 @@ impl RemoteKeys {
             held: RefCell::default(),
             seen: RefCell::default(),
             wanted: Cell::default(),
+            told: Cell::default(),
             fetch: RefCell::new(Fetch::Nothing),
             logged: RefCell::default(),
         })
@@ -226,6 +229,15 @@ impl RemoteKeys {
         if self.wanted.get().is_none() {
             self.wanted.set(Some(now));
         }
+    }
+
+    /// Whether a request wants the set, and nobody was told yet who could fetch it.
+    pub(crate) fn take_wanted(&self, now: Timestamp) -> bool {
+        let is_due = || {
+            let seen = self.seen.try_borrow();
+            seen.is_ok_and(|seen| seen.is_due(now, true, &self.schedule))
+        };
+        self.wanted.get().is_some() && !self.told.get() && is_due() && !self.told.replace(true)
     }
 
     /// Whether a fetch of this worker's is half done.

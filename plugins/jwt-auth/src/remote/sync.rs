@@ -14,6 +14,7 @@ impl RemoteKeys {
         let Ok(Some(record)) = read::<Record>(ports.store, &self.record_slot) else {
             return None;
         };
+        self.told.set(false);
         let now = ports.clock.now().ok()?;
         if self.has_newer_alone(&record, now) {
             return None;

@@ -62,9 +62,6 @@ fn base<'a>(measured: &'a Measured, subject: &Subject) -> Option<Series<'a>> {
 
 fn find<'a>(measured: &'a Measured, name: &str) -> Option<Series<'a>> {
     let mut all = measured.part.subjects.iter().zip(&measured.samples);
-    let (subject, samples) = all.find(|(subject, _)| subject.name == name)?;
-    cost(samples).is_finite().then_some(Series {
-        gateway: &subject.gateway,
-        samples,
-    })
+    let (_, samples) = all.find(|(subject, _)| subject.name == name)?;
+    cost(samples).is_finite().then_some(Series { samples })
 }

@@ -1,11 +1,11 @@
 //! Envoy.
 
-mod details;
 mod response;
 
 use std::net::IpAddr;
 
 use portcullis_driver::{Exchange, Failed, RequestBody};
+use portcullis_envoy::origin_by;
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
     ResponseEdits, Sent,
@@ -86,7 +86,7 @@ impl Exchange for Envoy {
 
     /// What breaks off in mid-stream has its own details, in place of those of the head.
     fn ending(&self, _: bool) -> Origin {
-        details::origin()
+        origin()
     }
 
     fn trailing_grpc_status(&self) -> Option<u8> {
@@ -98,6 +98,15 @@ impl Exchange for Envoy {
     fn reply(&self, reply: &LocalReply) -> Result<(), Failed> {
         let grpc = reply.grpc.map(|status| status.code());
         common::send(reply, reply.status, &[], &reply.body, &reply.cause, grpc)
+    }
+}
+
+/// Who made the response of the stream at hand, or ended it, by its details.
+fn origin() -> Origin {
+    match abi::property("response\0code_details") {
+        Ok(details) => origin_by(&String::from_utf8_lossy(&details)),
+        Err(Status::NOT_FOUND) => origin_by(""),
+        Err(_) => Origin::Unknown,
     }
 }
 

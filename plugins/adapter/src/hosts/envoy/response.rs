@@ -2,10 +2,10 @@
 
 use std::cell::OnceCell;
 
+use portcullis_envoy::UPSTREAM_SERVICE_TIME;
 use portcullis_policy::{HeaderEdit, Headers, Origin, Response};
 
 use super::super::common;
-use super::details;
 use crate::abi::{self, Map, Status};
 use crate::headers::{decode, encode_edited, number};
 
@@ -33,7 +33,7 @@ impl Head {
     /// set: so the answer is not its own, nor that of another filter.
     pub(super) fn is_from_upstream(&self) -> bool {
         let read = self.headers.get().and_then(Option::as_ref);
-        read.is_some_and(|headers| headers.get("x-envoy-upstream-service-time").is_some())
+        read.is_some_and(|headers| headers.get(UPSTREAM_SERVICE_TIME).is_some())
     }
 
     /// All headers with these changes, encoded, where it pays.
@@ -54,7 +54,7 @@ impl Response for Head {
     }
 
     fn origin(&self) -> Origin {
-        details::origin()
+        super::origin()
     }
 
     fn origin_is_told_later(&self) -> bool {

@@ -2,18 +2,9 @@
 
 use portcullis_policy::Origin;
 
-use crate::abi::{self, Status};
-
-/// By the details of the stream at hand.
-pub(super) fn origin() -> Origin {
-    match abi::property("response\0code_details") {
-        Ok(details) => origin_by(&String::from_utf8_lossy(&details)),
-        Err(Status::NOT_FOUND) => origin_by(""),
-        Err(_) => Origin::Unknown,
-    }
-}
-
-fn origin_by(details: &str) -> Origin {
+/// Who made a response, or ended a stream, of which Envoy says that.
+#[must_use]
+pub fn origin_by(details: &str) -> Origin {
     // As in "upstream_reset_before_response_started{connection_failure|…}".
     let (kind, why) = details.split_once(['{', '(']).unwrap_or((details, ""));
     match kind {

@@ -1,0 +1,251 @@
+//! A policy's surroundings: a worker's, and those of the main thread.
+
+use std::cell::{OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_driver::{Failed, Host, MetricId, StreamId};
+use portcullis_policy::{
+    CallId, ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply, Timestamp,
+};
+
+use crate::abi::{ConfigPtr, FilterPtr, NotCalled};
+use crate::config::{Caller, Common};
+use crate::exchange::Entered;
+use crate::metrics::{Metric, Metrics, Shard};
+use crate::store::{Shared, View, Zone};
+use crate::surroundings;
+
+/// A worker, as the policy of one configuration has it.
+#[derive(Clone)]
+pub(crate) struct Worker(Rc<OfWorker>);
+
+struct OfWorker {
+    common: Arc<Common>,
+    caller: Caller,
+    /// By the numbers that the driver has for them.
+    metrics: RefCell<Vec<Arc<Metric>>>,
+    shard: OnceCell<Arc<Shard>>,
+    store: Shared,
+}
+
+/// The main thread, as the policy of one configuration has it: it makes the calls.
+#[derive(Clone)]
+pub(crate) struct Main(Rc<OfMain>);
+
+struct OfMain {
+    /// `None` where a configuration is only tried.
+    envoy: Option<ConfigPtr>,
+    known: Arc<Metrics>,
+    /// By the numbers that the driver has for them.
+    metrics: RefCell<Vec<Arc<Metric>>>,
+    store: Shared,
+}
+
+impl Worker {
+    /// `caller`: which of the main thread's instances makes its calls.
+    pub(crate) fn new(common: Arc<Common>, caller: Caller, zone: &Arc<Zone>) -> Self {
+        Self(Rc::new(OfWorker {
+            common,
+            caller,
+            metrics: RefCell::default(),
+            shard: OnceCell::new(),
+            store: Shared(Rc::new(View::of(Arc::clone(zone)))),
+        }))
+    }
+
+    fn shard(&self) -> &Shard {
+        self.0.shard.get_or_init(|| {
+            let metrics = self.0.metrics.try_borrow();
+            let metrics = metrics.map_or(Vec::new(), |metrics| metrics.clone());
+            self.0.common.metrics.shard(metrics)
+        })
+    }
+}
+
+impl Main {
+    pub(crate) fn new(envoy: ConfigPtr, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
+        Self::of(Some(envoy), known, zone)
+    }
+
+    /// One that a configuration can be tried with.
+    pub(crate) fn trying() -> Self {
+        Self::of(None, Arc::default(), &Arc::default())
+    }
+
+    fn of(envoy: Option<ConfigPtr>, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
+        Self(Rc::new(OfMain {
+            envoy,
+            known,
+            metrics: RefCell::default(),
+            store: Shared(Rc::new(View::of(Arc::clone(zone)))),
+        }))
+    }
+}
+
+/// Takes a metric up; the number that the driver has for it.
+fn taken_up(metrics: &RefCell<Vec<Arc<Metric>>>, metric: Arc<Metric>) -> Option<MetricId> {
+    let mut metrics = metrics.try_borrow_mut().ok()?;
+    let index = u32::try_from(metrics.len()).ok()?;
+    metrics.push(metric);
+    Some(MetricId(index))
+}
+
+/// The metric of that number.
+fn numbered(metrics: &RefCell<Vec<Arc<Metric>>>, MetricId(index): MetricId) -> Option<Arc<Metric>> {
+    let metrics = metrics.try_borrow().ok()?;
+    metrics.get(usize::try_from(index).ok()?).cloned()
+}
+
+impl Host for Worker {
+    type Store = Shared;
+    type Entered = Entered;
+
+    const KEEPS_FORMER_CONFIGURATION: bool = true;
+    const SHARES_BEFORE_REQUESTS: bool = true;
+    const CALLS_FROM_ANSWERS: bool = true;
+    const HOLDS_REQUESTS: bool = true;
+    const MAKES_CALLS: bool = false;
+    const ADDS_COUNTERS_UP: bool = false;
+
+    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
+        surroundings::now().ok_or(ClockUnavailable)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+        fill_random(bytes)
+    }
+
+    fn store(&self) -> Shared {
+        self.0.store.clone()
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+        taken_up(&self.0.metrics, self.0.common.metrics.metric(kind, name, None)?)
+    }
+
+    fn add(&self, MetricId(index): MetricId, by: u32) -> Result<(), Failed> {
+        let index = usize::try_from(index).map_err(|_| Failed)?;
+        done(self.0.common.metrics.add(self.shard(), index, by))
+    }
+
+    fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed> {
+        let gauge = numbered(&self.0.metrics, gauge).ok_or(Failed)?;
+        self.0.common.metrics.set(&gauge, value);
+        Ok(())
+    }
+
+    /// Ticks come from the main thread.
+    fn start_ticking(&self, _: u32) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    fn start_call(&self, _: &HttpCall) -> Result<u32, NoReply> {
+        Err(NoReply::Unanswered)
+    }
+
+    fn want(&self, call: CallId) {
+        self.0.common.want(self.0.caller, call);
+    }
+
+    fn enter(&self, StreamId(number): StreamId) -> Result<Entered, Failed> {
+        // SAFETY: the driver enters only streams that it holds, which are those that were not destroyed.
+        let stream = unsafe { FilterPtr::of_number(number) };
+        stream.map(Entered).ok_or(Failed)
+    }
+
+    fn resume(&self, stream: StreamId) -> Result<(), Failed> {
+        done(self.enter(stream)?.0.go_on())
+    }
+}
+
+impl Host for Main {
+    type Store = Shared;
+    type Entered = Entered;
+
+    const KEEPS_FORMER_CONFIGURATION: bool = true;
+    const SHARES_BEFORE_REQUESTS: bool = true;
+    const CALLS_FROM_ANSWERS: bool = true;
+    const HOLDS_REQUESTS: bool = true;
+    const MAKES_CALLS: bool = true;
+    const ADDS_COUNTERS_UP: bool = false;
+
+    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
+        surroundings::now().ok_or(ClockUnavailable)
+    }
+
+    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+        fill_random(bytes)
+    }
+
+    fn store(&self) -> Shared {
+        self.0.store.clone()
+    }
+
+    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
+        let Some(envoy) = self.0.envoy else {
+            return Some(MetricId(u32::MAX));
+        };
+        let metric = self.0.known.metric(kind, name, Some(envoy))?;
+        // As soon as it is known, as it is for a filter in Wasm.
+        metric.hand_over(envoy, 0);
+        taken_up(&self.0.metrics, metric)
+    }
+
+    fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
+        self.set(counter, by.into())
+    }
+
+    fn set(&self, metric: MetricId, value: u64) -> Result<(), Failed> {
+        let metric = numbered(&self.0.metrics, metric).ok_or(Failed)?;
+        done(metric.hand_over(self.0.envoy.ok_or(Failed)?, value))
+    }
+
+    /// By the ticker, once the configuration is taken.
+    fn start_ticking(&self, _: u32) -> Result<(), Failed> {
+        Ok(())
+    }
+
+    fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
+        let headers: [(&[u8], &[u8]); 5] = [
+            (b":method", b"GET"),
+            (b":scheme", call.scheme.as_bytes()),
+            // Envoy asks for it by this name.
+            (b"host", call.authority.as_bytes()),
+            (b":path", call.path.as_bytes()),
+            (b"accept", b"application/json"),
+        ];
+        let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
+        match self.0.envoy.ok_or(NoReply::Unanswered)?.call(&call.upstream, &headers, timeout) {
+            Ok(id) => Ok(call_number(id)),
+            Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
+            Err(NotCalled::NotMade) => Err(NoReply::Unanswered),
+        }
+    }
+
+    /// It has no requests.
+    fn enter(&self, _: StreamId) -> Result<Entered, Failed> {
+        Err(Failed)
+    }
+
+    fn resume(&self, _: StreamId) -> Result<(), Failed> {
+        Err(Failed)
+    }
+}
+
+/// A call's number, as the driver has it: Envoy counts from one on, and few are under way at a time.
+#[allow(clippy::cast_possible_truncation, reason = "the lower half tells them apart")]
+pub(crate) const fn call_number(id: u64) -> u32 {
+    id as u32
+}
+
+fn fill_random(bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
+    getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
+}
+
+const fn done(done: bool) -> Result<(), Failed> {
+    match done {
+        true => Ok(()),
+        false => Err(Failed),
+    }
+}

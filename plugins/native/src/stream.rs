@@ -1,0 +1,200 @@
+//! One request and its response, behind the address that Envoy has for it.
+
+use std::cell::{Cell, OnceCell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use portcullis_driver::Step;
+use portcullis_policy::Problem;
+
+use crate::abi::{BodyStep, FilterPtr, HeadStep, Map, TrailersStep};
+use crate::config::{Config, Route};
+use crate::exchange::Entered;
+use crate::filters::OnStream;
+use crate::guard::guarded;
+use crate::worker::Place;
+
+/// One request and its response. What Envoy does by itself, an answer of its own for one, may come back here before the event
+/// has ended that brought it about: then it finds nothing to do.
+pub struct Stream {
+    filter: FilterPtr,
+    /// Envoy's, which outlives its streams.
+    config: *const Config,
+    /// Where it is looked after, once its route is known.
+    place: OnceCell<Rc<Place>>,
+    /// `None` before its request and while an event is at hand, and once one has panicked.
+    driven: RefCell<Option<Box<dyn OnStream>>>,
+    /// How many events are at hand.
+    depth: Cell<u32>,
+    /// Whether Envoy has no more use for it.
+    gone: Cell<bool>,
+}
+
+impl Stream {
+    /// # Safety
+    /// The configuration outlives the stream.
+    pub(crate) const unsafe fn new(filter: FilterPtr, config: *const Config) -> Self {
+        Self {
+            filter,
+            config,
+            place: OnceCell::new(),
+            driven: RefCell::new(None),
+            depth: Cell::new(0),
+            gone: Cell::new(false),
+        }
+    }
+
+    pub(crate) fn on_request(&self, ends: bool) -> HeadStep {
+        let placed = guarded("a stream's begin", || self.find_place());
+        let decided = placed.and_then(|()| {
+            self.within("a request", |driven, place| {
+                place.catch_up();
+                let count = self.filter.header_count(Map::Request);
+                let step = driven.on_request(Entered(self.filter), count, ends);
+                let held = driven.is_held();
+                place.began(self.filter, held);
+                match (step, held) {
+                    (Step::Continue, _) => HeadStep::Continue,
+                    // None of its body comes while it is held.
+                    (Step::Stop, true) => HeadStep::StopAllAndWatermark,
+                    (Step::Stop, false) => HeadStep::StopIteration,
+                }
+            })
+        });
+        decided.unwrap_or_else(|| {
+            self.refuse();
+            HeadStep::StopIteration
+        })
+    }
+
+    fn find_place(&self) {
+        // SAFETY: it outlives its streams.
+        let Some(config) = (unsafe { self.config.as_ref() }) else {
+            return;
+        };
+        let route = match Route::are_there() {
+            true => {
+                let route = self.filter.route_config().cast::<Route>();
+                // SAFETY: Envoy has it of `Arc::into_raw`, and keeps it while this stream has its route.
+                (!route.is_null()).then(|| unsafe {
+                    Arc::increment_strong_count(route);
+                    Arc::from_raw(route)
+                })
+            }
+            false => None,
+        };
+        let place = Place::of(config, route.as_ref());
+        if let Ok(mut driven) = self.driven.try_borrow_mut() {
+            *driven = Some(place.stream(self.filter));
+        }
+        let _ = self.place.set(place);
+    }
+
+    pub(crate) fn on_request_body(&self, ends: bool) -> BodyStep {
+        let step = self.within("a request's body", |driven, _| {
+            // How long it is nobody asks here: the head told whether there is one.
+            driven.on_request_body(Entered(self.filter), 0, ends)
+        });
+        match step {
+            Some(Step::Continue) | None => BodyStep::Continue,
+            Some(Step::Stop) => BodyStep::StopAndWatermark,
+        }
+    }
+
+    pub(crate) fn on_request_trailers(&self) -> TrailersStep {
+        match self.within("a request's trailers", |driven, _| driven.on_request_trailers()) {
+            Some(Step::Continue) | None => TrailersStep::Continue,
+            Some(Step::Stop) => TrailersStep::Stop,
+        }
+    }
+
+    pub(crate) fn on_response(&self, ends: bool) {
+        self.within("a response", |driven, _| driven.on_response(Entered(self.filter), ends));
+    }
+
+    pub(crate) fn on_response_body(&self, ends: bool) {
+        if ends {
+            self.within("a response's body", |driven, _| driven.on_response_body(true));
+        }
+    }
+
+    pub(crate) fn on_complete(&self) {
+        self.within("a stream's end", |driven, _| driven.on_log(Entered(self.filter)));
+        self.end();
+    }
+
+    /// A tick has passed, or there is news.
+    pub(crate) fn on_bell(&self) {
+        self.at_place("a tick", Place::catch_up);
+    }
+
+    /// Envoy has no more use for it. Whether it can go now; else it goes with the event that is at hand.
+    pub(crate) fn retire(&self) -> bool {
+        self.end();
+        self.gone.set(true);
+        self.depth.get() == 0
+    }
+
+    /// An event begins.
+    pub(crate) fn enter(&self) {
+        self.depth.set(self.depth.get().saturating_add(1));
+    }
+
+    /// It has ended.
+    pub(crate) fn exit(&self) {
+        self.depth.set(self.depth.get().saturating_sub(1));
+    }
+
+    /// Whether it was to go while an event was at hand.
+    pub(crate) fn is_gone(&self) -> bool {
+        self.gone.get() && self.depth.get() == 0
+    }
+
+    /// Lets it go: what nothing else has ended ends now.
+    pub(crate) fn drop_driven(&self) {
+        let driven = self.driven.try_borrow_mut().ok().and_then(|mut driven| driven.take());
+        self.at_place("a stream's deletion", |_| drop(driven));
+    }
+
+    fn end(&self) {
+        self.at_place("a stream's end", |place| place.ended(self.filter));
+    }
+
+    /// Runs what is the place's.
+    fn at_place(&self, event: &str, run: impl FnOnce(&Place)) {
+        if let Some(place) = self.place.get()
+            && guarded(event, || run(place)).is_none()
+        {
+            place.leave();
+        }
+    }
+
+    /// Runs an event; `None` where there is nothing to do, or it panicked.
+    fn within<R>(
+        &self,
+        event: &str,
+        run: impl FnOnce(&mut dyn OnStream, &Place) -> R,
+    ) -> Option<R> {
+        let place = self.place.get()?;
+        let mut driven = self.driven.try_borrow_mut().ok()?.take()?;
+        let result = guarded(event, || run(&mut *driven, place));
+        if result.is_some() {
+            if let Ok(mut kept) = self.driven.try_borrow_mut() {
+                *kept = Some(driven);
+            }
+        } else {
+            place.leave();
+            let _ = guarded("what a panic has left", || drop(driven));
+        }
+        result
+    }
+
+    /// Answers a request that could not be decided on. Never lets it pass: who sent it may have brought the panic about.
+    fn refuse(&self) {
+        let reply = Problem::UNAVAILABLE.reply_blind();
+        let headers = reply.headers.iter();
+        let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
+        let details = "portcullis{panicked}";
+        let _ = self.filter.send_response(reply.status, headers, &reply.body, details);
+    }
+}
