@@ -28,7 +28,7 @@ pub fn run(workspace: &Workspace) -> Result<()> {
 }
 
 /// The package of the module of native code, and its file.
-const NATIVE: &str = "portcullis";
+pub const NATIVE: &str = "portcullis";
 /// What Envoy looks for where a filter's configuration names the module `portcullis`.
 pub const MODULE: &str = "libportcullis.so";
 

@@ -37,6 +37,8 @@ pub enum Step {
     Fuzz,
     /// Tests against a real Envoy.
     E2e,
+    /// The same gateways, with the filters as native code.
+    Module,
     /// The demo's tour, which checks what it shows.
     Demo,
     /// The shortened load profile, and where the limits are.
@@ -47,7 +49,7 @@ pub enum Step {
 
 impl Step {
     /// All steps, in their order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Fetch,
         Self::Build,
         Self::Fmt,
@@ -57,6 +59,7 @@ impl Step {
         Self::Wasm,
         Self::Fuzz,
         Self::E2e,
+        Self::Module,
         Self::Demo,
         Self::Load,
         Self::Docker,
@@ -75,6 +78,7 @@ impl Step {
             Self::Wasm => "the pure crates' tests as Wasm, under Node",
             Self::Fuzz => "inputs that nobody thought of, for what reads tokens and key sets",
             Self::E2e => "tests against a real Envoy",
+            Self::Module => "the same gateways, with the filters as native code",
             Self::Demo => "the demo's tour, which checks what it shows",
             Self::Load => "half a minute of fifty users, and where the limits are",
             Self::Docker => "the stacks of envoy/compose.yaml and kong/compose.yaml, from outside",
@@ -86,7 +90,13 @@ impl Step {
     pub const fn is_slow(self) -> bool {
         matches!(
             self,
-            Self::Wasm | Self::Fuzz | Self::E2e | Self::Demo | Self::Load | Self::Docker
+            Self::Wasm
+                | Self::Fuzz
+                | Self::E2e
+                | Self::Module
+                | Self::Demo
+                | Self::Load
+                | Self::Docker
         )
     }
 
@@ -105,6 +115,7 @@ impl Step {
             Self::Wasm => wasm(workspace, tally),
             Self::Fuzz => fuzz::run(&fuzz::Args::of_a_test_run(), workspace, tally),
             Self::E2e => e2e(workspace, tally),
+            Self::Module => module(workspace, tally),
             Self::Demo => tour(tally),
             Self::Load => half_a_minute(workspace, tally),
             Self::Docker => stacks(workspace, tally),
@@ -124,6 +135,7 @@ impl fmt::Display for Step {
             Self::Wasm => "wasm",
             Self::Fuzz => "fuzz",
             Self::E2e => "e2e",
+            Self::Module => "module",
             Self::Demo => "demo",
             Self::Load => "load",
             Self::Docker => "docker",
@@ -184,9 +196,9 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 pub fn cargo_test(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
     command.args(["test", "--workspace", "--no-fail-fast"]);
-    for filter in FILTERS {
-        // Modules for a gateway: there is nothing to link them with here.
-        command.args(["--exclude", filter.name]);
+    for module in FILTERS.iter().map(|filter| filter.name).chain([build::NATIVE]) {
+        // Modules for a gateway: there is nothing to test in them but what they are made of.
+        command.args(["--exclude", module]);
     }
     command
 }
@@ -248,14 +260,31 @@ fn wasm(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 }
 
 fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    let targets = ["gateway", "browser", "rolling", "observability", "pages"];
+    count(&mut against_envoy(workspace, &targets)?, tally)
+}
+
+/// The rows of a gateway once more. What is about pages, dashboards and ways to roll a gateway out knows no filter's kind.
+fn module(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
+    if !cfg!(target_os = "linux") {
+        println!("== the filters as native code: SKIPPED: Envoy loads modules of native code on Linux only");
+        tally.skipped = tally.skipped.saturating_add(1);
+        return Ok(());
+    }
+    let mut command = against_envoy(workspace, &["gateway"])?;
+    command.env("PORTCULLIS_NATIVE", "1");
+    count(&mut command, tally)
+}
+
+fn against_envoy(workspace: &Workspace, targets: &[&str]) -> Result<Command> {
     let envoy = tools::envoy(workspace)?;
     let mut command = cargo_test(workspace);
     command.args(["--features", "portcullis-e2e/envoy"]);
-    for target in ["gateway", "browser", "rolling", "observability", "pages"] {
+    for target in targets {
         command.args(["--test", target]);
     }
     command.env("ENVOY_BIN", envoy).envs(backends(workspace)?);
-    count(&mut command, tally)
+    Ok(command)
 }
 
 /// The variables by which the tests find what backends in other languages are run with. On a person's
