@@ -72,8 +72,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
 
     /// Hears that another instance's request lacks what this call would bring.
     pub fn want(&self, call: CallId) {
+        // It goes with the next tick, as everywhere.
         self.with_ports(|ports| self.policy.want(call, ports));
-        self.call_next();
     }
 
     /// The worker has no request left, and may have no tick for as long.

@@ -1,9 +1,9 @@
 //! What a host can do.
 
 use portcullis_policy::{
-    CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply, MetricKind,
-    NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, SharedStore,
-    Timestamp,
+    CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply,
+    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits,
+    SharedStore, Timestamp,
 };
 
 use crate::body::RequestBody;

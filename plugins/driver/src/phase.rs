@@ -122,7 +122,9 @@ impl<F> Held<F> {
 
     /// Whether it is held no longer.
     pub(crate) fn is_decided(&self) -> bool {
-        self.phase.try_borrow().map_or(true, |phase| phase.is_some())
+        self.phase
+            .try_borrow()
+            .map_or(true, |phase| phase.is_some())
     }
 
     /// What has become of it, once; `None` while it is held.

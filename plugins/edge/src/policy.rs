@@ -277,8 +277,13 @@ impl Policy for Edge {
     }
 
     fn tells_with_ticks(&self) -> bool {
-        self.rate_limit.as_ref().is_some_and(RateLimit::tells_with_ticks)
-            || self.circuit_breaker.as_ref().is_some_and(CircuitBreaker::tells_with_ticks)
+        self.rate_limit
+            .as_ref()
+            .is_some_and(RateLimit::tells_with_ticks)
+            || self
+                .circuit_breaker
+                .as_ref()
+                .is_some_and(CircuitBreaker::tells_with_ticks)
     }
 
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {

@@ -36,12 +36,18 @@ impl Key {
 
     /// A point on P-256, as SEC 1 writes it uncompressed.
     pub(crate) fn p256(point: &[u8]) -> Self {
-        Self::P256(UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point.into()))
+        Self::P256(UnparsedPublicKey::new(
+            &ECDSA_P256_SHA256_FIXED,
+            point.into(),
+        ))
     }
 
     /// A point on P-384, as SEC 1 writes it uncompressed.
     pub(crate) fn p384(point: &[u8]) -> Self {
-        Self::P384(UnparsedPublicKey::new(&ECDSA_P384_SHA384_FIXED, point.into()))
+        Self::P384(UnparsedPublicKey::new(
+            &ECDSA_P384_SHA384_FIXED,
+            point.into(),
+        ))
     }
 
     /// Whether its owner made this signature over these bytes; `None` where it does not serve this algorithm.

@@ -161,7 +161,10 @@ impl Material {
 
     fn has_signed(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
         #[cfg(feature = "ring")]
-        if let Some(signed) = self.fast().and_then(|key| key.has_signed(algorithm, signed, signature)) {
+        if let Some(signed) = self
+            .fast()
+            .and_then(|key| key.has_signed(algorithm, signed, signature))
+        {
             return signed;
         }
         match (self, algorithm) {

@@ -112,30 +112,36 @@ const CLUSTER_NOT_FOUND: u32 = 2;
 /// `envoy_dynamic_module_type_http_filter_scheduler_module_ptr`, `…_config_scheduler_module_ptr`
 pub type Scheduler = *mut c_void;
 
-/// Declares Envoy's functions, each under the end of its name.
+/// Declares Envoy's functions, each under the end of its name; then those that not every Envoy has.
 macro_rules! callbacks {
-    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
+    (
+        { $($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)* }
+        { $($optional:ident: fn($($its:ty),*) $(-> $gives:ty)?;)* }
+    ) => {
         /// Envoy's functions, each under the end of its name (`envoy_dynamic_module_callback_…`).
         #[allow(missing_docs, reason = "they are documented in `abi.h`")]
-        pub struct Callbacks { $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)* }
+        pub struct Callbacks {
+            $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
+            $(pub $optional: Option<unsafe extern "C" fn($($its),*) $(-> $gives)?>,)*
+        }
 
         impl Callbacks {
             /// Looks all of them up in the process.
             ///
             /// # Errors
-            /// The end of the name of one that is not there.
+            /// The end of the name of one that has to be there, and is not.
             pub(crate) fn find() -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
-                        const NAME: &str = concat!("envoy_dynamic_module_callback_", stringify!($name), "\0");
-                        let found = CStr::from_bytes_with_nul(NAME.as_bytes()).ok().map(symbol);
-                        match found {
-                            Some(address) if !address.is_null() => {
-                                // SAFETY: Envoy's function of that name has this type, by `abi.h`.
-                                unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(address) }
-                            }
-                            _ => return Err(stringify!($name)),
-                        }
+                        let found = address(concat!("envoy_dynamic_module_callback_", stringify!($name), "\0"));
+                        let found = found.ok_or(stringify!($name))?;
+                        // SAFETY: Envoy's function of that name has this type, by `abi.h`.
+                        unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(found) }
+                    },)*
+                    $($optional: {
+                        let found = address(concat!("envoy_dynamic_module_callback_", stringify!($optional), "\0"));
+                        // SAFETY: the same.
+                        found.map(|found| unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($its),*) $(-> $gives)?>(found) })
                     },)*
                 })
             }
@@ -144,12 +150,13 @@ macro_rules! callbacks {
 }
 
 callbacks! {
+    {
     log: fn(u32, Buffer);
     log_enabled: fn(u32) -> bool;
     http_filter_config_define_counter: fn(ConfigPtr, Buffer, *const Buffer, usize, *mut usize) -> u32;
     http_filter_config_define_gauge: fn(ConfigPtr, Buffer, *const Buffer, usize, *mut usize) -> u32;
-    http_filter_config_increment_counter: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
-    http_filter_config_set_gauge: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
+    http_filter_increment_counter: fn(FilterPtr, usize, *const Buffer, usize, u64) -> u32;
+    http_filter_set_gauge: fn(FilterPtr, usize, *const Buffer, usize, u64) -> u32;
     http_filter_config_http_callout: fn(ConfigPtr, *mut u64, Buffer, *const HeaderLine, usize, Buffer, u64) -> u32;
     http_filter_config_scheduler_new: fn(ConfigPtr) -> Scheduler;
     http_filter_config_scheduler_commit: fn(Scheduler, u64);
@@ -166,6 +173,12 @@ callbacks! {
     http_filter_get_attribute_int: fn(FilterPtr, u32, *mut u64) -> bool;
     http_filter_continue_decoding: fn(FilterPtr);
     get_most_specific_route_config: fn(FilterPtr) -> *const c_void;
+    }
+    {
+    // From Envoy 1.39 on: metrics without a stream.
+    http_filter_config_increment_counter: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
+    http_filter_config_set_gauge: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
+    }
 }
 
 static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
@@ -179,20 +192,22 @@ pub(crate) fn is_installed() -> bool {
     CALLBACKS.get().is_some()
 }
 
-/// The address of a function of the process; null where there is none.
-fn symbol(name: &CStr) -> *mut c_void {
+/// The address of a function of the process, whose name ends with NUL.
+fn address(name: &str) -> Option<*mut c_void> {
+    let name = CStr::from_bytes_with_nul(name.as_bytes()).ok()?;
     unsafe extern "C" {
         fn dlsym(handle: *mut c_void, name: *const c_char) -> *mut c_void;
     }
     /// All objects of the process (`dlfcn.h`).
     const RTLD_DEFAULT: isize = if cfg!(target_vendor = "apple") { -2 } else { 0 };
     // SAFETY: a handle that POSIX names, and a string that ends with NUL.
-    unsafe {
+    let found = unsafe {
         dlsym(
             ptr::without_provenance_mut(RTLD_DEFAULT.cast_unsigned()),
             name.as_ptr(),
         )
-    }
+    };
+    (!found.is_null()).then_some(found)
 }
 
 impl Buffer {
@@ -268,12 +283,20 @@ pub(crate) fn log(level: Level, line: &str) {
 impl ConfigPtr {
     /// Defines a counter with these labels.
     pub(crate) fn define_counter(self, name: &str, labels: &[&str]) -> Option<usize> {
-        self.define(CALLBACKS.get()?.http_filter_config_define_counter, name, labels)
+        self.define(
+            CALLBACKS.get()?.http_filter_config_define_counter,
+            name,
+            labels,
+        )
     }
 
     /// Defines a gauge with these labels.
     pub(crate) fn define_gauge(self, name: &str, labels: &[&str]) -> Option<usize> {
-        self.define(CALLBACKS.get()?.http_filter_config_define_gauge, name, labels)
+        self.define(
+            CALLBACKS.get()?.http_filter_config_define_gauge,
+            name,
+            labels,
+        )
     }
 
     fn define(
@@ -286,35 +309,15 @@ impl ConfigPtr {
         let mut id = 0;
         // SAFETY: all buffers live until the call returns.
         let result = unsafe {
-            define(self, Buffer::of(name.as_bytes()), labels.as_ptr(), labels.len(), &raw mut id)
+            define(
+                self,
+                Buffer::of(name.as_bytes()),
+                labels.as_ptr(),
+                labels.len(),
+                &raw mut id,
+            )
         };
         (result == SUCCESS).then_some(id)
-    }
-
-    /// Adds to a counter, under these values of its labels.
-    pub(crate) fn add(self, counter: usize, values: &[&str], by: u64) -> bool {
-        let Some(envoy) = CALLBACKS.get() else {
-            return false;
-        };
-        let values = buffers(values);
-        // SAFETY: as above.
-        let result = unsafe {
-            (envoy.http_filter_config_increment_counter)(self, counter, values.as_ptr(), values.len(), by)
-        };
-        result == SUCCESS
-    }
-
-    /// Sets a gauge, under these values of its labels.
-    pub(crate) fn set(self, gauge: usize, values: &[&str], value: u64) -> bool {
-        let Some(envoy) = CALLBACKS.get() else {
-            return false;
-        };
-        let values = buffers(values);
-        // SAFETY: as above.
-        let result = unsafe {
-            (envoy.http_filter_config_set_gauge)(self, gauge, values.as_ptr(), values.len(), value)
-        };
-        result == SUCCESS
     }
 
     /// Makes a call without a body; its number.
@@ -358,6 +361,69 @@ impl ConfigPtr {
             scheduler,
             of: Of::Config,
         })
+    }
+}
+
+/// Whom metrics are handed over to, within an event of theirs.
+#[derive(Clone, Copy)]
+pub(crate) enum MetricsTo {
+    /// A configuration, on the main thread.
+    Config(ConfigPtr),
+    /// A stream, on its worker.
+    Stream(FilterPtr),
+}
+
+/// Whether metrics can be handed over without a stream, as they can from Envoy 1.39 on.
+pub(crate) fn configurations_take_metrics() -> bool {
+    CALLBACKS.get().is_some_and(|envoy| {
+        envoy.http_filter_config_increment_counter.is_some()
+            && envoy.http_filter_config_set_gauge.is_some()
+    })
+}
+
+impl MetricsTo {
+    /// Adds to a counter, under these values of its labels.
+    pub(crate) fn add(self, counter: usize, values: &[&str], by: u64) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        let values = buffers(values);
+        let (at, count) = (values.as_ptr(), values.len());
+        // SAFETY: all buffers live until the call returns.
+        let result = unsafe {
+            match self {
+                Self::Config(config) => {
+                    let add = envoy.http_filter_config_increment_counter;
+                    add.map(|add| add(config, counter, at, count, by))
+                }
+                Self::Stream(stream) => Some((envoy.http_filter_increment_counter)(
+                    stream, counter, at, count, by,
+                )),
+            }
+        };
+        result == Some(SUCCESS)
+    }
+
+    /// Sets a gauge, under these values of its labels.
+    pub(crate) fn set(self, gauge: usize, values: &[&str], value: u64) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        let values = buffers(values);
+        let (at, count) = (values.as_ptr(), values.len());
+        // SAFETY: as above.
+        let result = unsafe {
+            match self {
+                Self::Config(config) => {
+                    let set = envoy.http_filter_config_set_gauge;
+                    set.map(|set| set(config, gauge, at, count, value))
+                }
+                Self::Stream(stream) => Some((envoy.http_filter_set_gauge)(
+                    stream, gauge, at, count, value,
+                )),
+            }
+        };
+        result == Some(SUCCESS)
     }
 }
 
@@ -411,14 +477,15 @@ impl FilterPtr {
             }
         };
         // SAFETY: room for as many as Envoy says there are; nothing happens between the two calls.
-        let shown = count == 0 || unsafe {
-            (envoy.http_get_headers)(self, map as u32, lines.as_mut_ptr().cast())
-        };
+        let shown = count == 0
+            || unsafe { (envoy.http_get_headers)(self, map as u32, lines.as_mut_ptr().cast()) };
         if !shown {
             return None;
         }
         // SAFETY: Envoy has written all of them, and what they point to stays until this event ends.
-        let pairs = lines.iter().map(|line| unsafe { line.assume_init_ref().pair() });
+        let pairs = lines
+            .iter()
+            .map(|line| unsafe { line.assume_init_ref().pair() });
         Some(copied(pairs, count))
     }
 
@@ -429,7 +496,8 @@ impl FilterPtr {
         // SAFETY: within an event of this stream; what is found is copied at once.
         unsafe {
             let name = Buffer::of(name.as_bytes());
-            let shown = (envoy.http_get_header)(self, map as u32, name, &raw mut found, 0, ptr::null_mut());
+            let shown =
+                (envoy.http_get_header)(self, map as u32, name, &raw mut found, 0, ptr::null_mut());
             (shown && !found.at.is_null()).then(|| found.bytes().to_vec())
         }
     }
@@ -476,7 +544,8 @@ impl FilterPtr {
         let mut found = Buffer::NULL;
         // SAFETY: within an event of this stream; what is found is read at once.
         let bytes = unsafe {
-            let known = (envoy.http_filter_get_attribute_string)(self, attribute as u32, &raw mut found);
+            let known =
+                (envoy.http_filter_get_attribute_string)(self, attribute as u32, &raw mut found);
             if !known {
                 return None;
             }
@@ -574,11 +643,16 @@ impl Drop for Bell {
 }
 
 fn buffers(texts: &[&str]) -> Vec<Buffer> {
-    texts.iter().map(|text| Buffer::of(text.as_bytes())).collect()
+    texts
+        .iter()
+        .map(|text| Buffer::of(text.as_bytes()))
+        .collect()
 }
 
 fn lines<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])>) -> Vec<HeaderLine> {
-    pairs.map(|(name, value)| HeaderLine::of(name, value)).collect()
+    pairs
+        .map(|(name, value)| HeaderLine::of(name, value))
+        .collect()
 }
 
 /// Copies so many pairs into one buffer.

@@ -9,7 +9,7 @@ use std::time::Duration;
 use portcullis_policy::{CallId, CallReply, Environment};
 use zeroize::Zeroizing;
 
-use crate::abi::{Bell, ConfigPtr};
+use crate::abi::{self, Bell, ConfigPtr, MetricsTo};
 use crate::filters::{self, Kind, OnMain, OnWorker};
 use crate::guard::guarded;
 use crate::instance::{Main, Worker};
@@ -105,7 +105,9 @@ impl Source {
         let (filter, zone) = name.split_once('/').unwrap_or((name, ""));
         let Some(kind) = filters::named(filter) else {
             let names = filters::names();
-            log::error!("portcullis: filter_name: {filter:?} is no filter; expected one of {names}");
+            log::error!(
+                "portcullis: filter_name: {filter:?} is no filter; expected one of {names}"
+            );
             return None;
         };
         Some(Self {
@@ -153,12 +155,16 @@ impl Config {
             log::error!("{name}: there is no thread for ticks: {error}");
             return None;
         }
-        Some(Arc::new(Self {
+        let config = Arc::new(Self {
             common,
             source,
             envoy,
             main: MainOnly(RefCell::new(vec![(Caller::LISTENER, main)])),
-        }))
+        });
+        // All metrics are there from the start, as they are for a filter in Wasm.
+        config.common.metrics.show_all();
+        config.hand_over_metrics();
+        Some(config)
     }
 
     /// An event of the main thread.
@@ -176,7 +182,7 @@ impl Config {
                 own.for_each(|(_, call)| main.want(*call));
             });
         }
-        self.common.metrics.hand_over(self.envoy);
+        self.hand_over_metrics();
     }
 
     /// A call of the main thread's was answered.
@@ -191,22 +197,39 @@ impl Config {
         self.common.gone.store(true, Ordering::Release);
         ticker::stop(&self.common);
         // They hand over what they have counted when they go.
-        let main = self.main.0.try_borrow_mut().map(|mut main| std::mem::take(&mut *main));
+        let main = self
+            .main
+            .0
+            .try_borrow_mut()
+            .map(|mut main| std::mem::take(&mut *main));
         let _ = guarded("the end of a configuration", || drop(main));
-        self.common.metrics.hand_over(self.envoy);
+        self.hand_over_metrics();
+    }
+
+    /// Elsewhere a worker does it.
+    fn hand_over_metrics(&self) {
+        if abi::configurations_take_metrics() {
+            self.common.metrics.hand_over(MetricsTo::Config(self.envoy));
+        }
     }
 
     /// Makes the calls of routes, too, that have had a request.
     fn adopt(&self) {
         let adopted = std::mem::take(&mut *lock(&self.common.adopted));
         for route in adopted {
-            if self.main.0.try_borrow().is_ok_and(|all| all.iter().any(|(known, _)| *known == route.caller)) {
+            if self
+                .main
+                .0
+                .try_borrow()
+                .is_ok_and(|all| all.iter().any(|(known, _)| *known == route.caller))
+            {
                 // Another worker was first.
                 continue;
             }
             let metrics = Arc::clone(&self.common.metrics);
             let host = Main::new(self.envoy, metrics, &route.source.zone);
-            if let (Some(main), Ok(mut all)) = (route.source.main(host), self.main.0.try_borrow_mut())
+            if let (Some(main), Ok(mut all)) =
+                (route.source.main(host), self.main.0.try_borrow_mut())
             {
                 ticker::hasten(&self.common, tick_every(&*main));
                 all.push((route.caller, Box::new(OfRoute { main, route })));
@@ -314,7 +337,10 @@ impl Common {
 
     /// How many ticks there were, and how often there was news.
     pub(crate) fn seen(&self) -> (u64, u64) {
-        (self.ticks.load(Ordering::Acquire), self.news.load(Ordering::Acquire))
+        (
+            self.ticks.load(Ordering::Acquire),
+            self.news.load(Ordering::Acquire),
+        )
     }
 
     pub(crate) fn is_gone(&self) -> bool {

@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use portcullis_policy::{BodyError, CallReply};
 
-use crate::abi::{self, BodyStep, Buffer, ConfigPtr, FilterPtr, HeadStep, HeaderLine, SUCCESS, TrailersStep};
+use crate::abi::{
+    self, BodyStep, Buffer, ConfigPtr, FilterPtr, HeadStep, HeaderLine, SUCCESS, TrailersStep,
+};
 use crate::config::{Config, Route};
-use crate::guard::guarded;
+use crate::guard::{self, guarded};
 use crate::instance::call_number;
 use crate::response::number;
 use crate::stream::Stream;
@@ -23,12 +25,13 @@ pub extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
     match Surroundings::of_envoy() {
         Ok(surroundings) => {
             install(surroundings);
+            guard::install();
             abi::VERSION.as_ptr()
         }
         Err(missing) => {
             // There is nothing yet that a line could be logged with.
             eprintln!(
-                "portcullis: this Envoy lacks {missing}, which dynamic modules of ABI {} need: Envoy 1.39 or later",
+                "portcullis: this Envoy lacks {missing}, which dynamic modules of ABI {} need: Envoy 1.38 or later",
                 abi::VERSION.to_string_lossy()
             );
             ptr::null()
@@ -78,7 +81,9 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_new(
 
 /// The end of a route's own configuration.
 #[unsafe(no_mangle)]
-pub extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(route: *const Route) {
+pub extern "C" fn envoy_dynamic_module_on_http_filter_per_route_config_destroy(
+    route: *const Route,
+) {
     if route.is_null() {
         return;
     }
@@ -227,7 +232,9 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     ends: bool,
 ) -> HeadStep {
     // A stream that there is not is none that could be let pass.
-    within(stream, HeadStep::StopIteration, |stream| stream.on_request(ends))
+    within(stream, HeadStep::StopIteration, |stream| {
+        stream.on_request(ends)
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -236,7 +243,9 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_request_body(
     stream: *mut Stream,
     ends: bool,
 ) -> BodyStep {
-    within(stream, BodyStep::StopNoBuffer, |stream| stream.on_request_body(ends))
+    within(stream, BodyStep::StopNoBuffer, |stream| {
+        stream.on_request_body(ends)
+    })
 }
 
 #[unsafe(no_mangle)]
@@ -277,7 +286,10 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_response_trailers(
 }
 
 #[unsafe(no_mangle)]
-pub extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(_: FilterPtr, stream: *mut Stream) {
+pub extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
+    _: FilterPtr,
+    stream: *mut Stream,
+) {
     within(stream, (), Stream::on_complete);
 }
 

@@ -89,8 +89,13 @@ impl Exchange for Entered {
         let own = reply.headers.iter();
         let own = own.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let grpc = reply.grpc.map(|status| status.code().to_string());
-        let grpc = grpc.iter().map(|code| (&b"grpc-status"[..], code.as_bytes()));
-        match self.0.send_response(reply.status, own.chain(grpc), &reply.body, &reply.cause) {
+        let grpc = grpc
+            .iter()
+            .map(|code| (&b"grpc-status"[..], code.as_bytes()));
+        match self
+            .0
+            .send_response(reply.status, own.chain(grpc), &reply.body, &reply.cause)
+        {
             true => Ok(()),
             false => Err(Failed),
         }

@@ -140,7 +140,8 @@ impl<P: Policy + 'static> OnWorker for Root<P, Worker> {
     }
 
     fn tells_with_ticks(&self) -> bool {
-        self.filter().is_some_and(|filter| filter.tells_with_ticks())
+        self.filter()
+            .is_some_and(|filter| filter.tells_with_ticks())
     }
 }
 

@@ -23,9 +23,7 @@ pub(crate) struct Worker(Rc<OfWorker>);
 struct OfWorker {
     common: Arc<Common>,
     caller: Caller,
-    /// By the numbers that the driver has for them.
-    metrics: RefCell<Vec<Arc<Metric>>>,
-    shard: OnceCell<Arc<Shard>>,
+    counts: Counts,
     store: Shared,
 }
 
@@ -36,30 +34,64 @@ pub(crate) struct Main(Rc<OfMain>);
 struct OfMain {
     /// `None` where a configuration is only tried.
     envoy: Option<ConfigPtr>,
+    counts: Counts,
+    store: Shared,
+}
+
+/// What an instance counts.
+struct Counts {
     known: Arc<Metrics>,
     /// By the numbers that the driver has for them.
     metrics: RefCell<Vec<Arc<Metric>>>,
-    store: Shared,
+    /// From its first count on.
+    shard: OnceCell<Arc<Shard>>,
+}
+
+impl Counts {
+    const fn of(known: Arc<Metrics>) -> Self {
+        Self {
+            known,
+            metrics: RefCell::new(Vec::new()),
+            shard: OnceCell::new(),
+        }
+    }
+
+    /// Takes a metric up; the number that the driver has for it.
+    fn define(&self, kind: MetricKind, name: &str, envoy: Option<ConfigPtr>) -> Option<MetricId> {
+        let metric = self.known.metric(kind, name, envoy)?;
+        let mut metrics = self.metrics.try_borrow_mut().ok()?;
+        let index = u32::try_from(metrics.len()).ok()?;
+        metrics.push(metric);
+        Some(MetricId(index))
+    }
+
+    fn add(&self, MetricId(index): MetricId, by: u32) -> Result<(), Failed> {
+        let shard = self.shard.get_or_init(|| {
+            let metrics = self.metrics.try_borrow();
+            self.known
+                .shard(metrics.map_or(Vec::new(), |metrics| metrics.clone()))
+        });
+        let index = usize::try_from(index).map_err(|_| Failed)?;
+        done(self.known.add(shard, index, by))
+    }
+
+    fn set(&self, MetricId(index): MetricId, value: u64) -> Result<(), Failed> {
+        let metrics = self.metrics.try_borrow().map_err(|_| Failed)?;
+        let index = usize::try_from(index).map_err(|_| Failed)?;
+        self.known.set(metrics.get(index).ok_or(Failed)?, value);
+        Ok(())
+    }
 }
 
 impl Worker {
     /// `caller`: which of the main thread's instances makes its calls.
     pub(crate) fn new(common: Arc<Common>, caller: Caller, zone: &Arc<Zone>) -> Self {
         Self(Rc::new(OfWorker {
+            counts: Counts::of(Arc::clone(&common.metrics)),
             common,
             caller,
-            metrics: RefCell::default(),
-            shard: OnceCell::new(),
             store: Shared(Rc::new(View::of(Arc::clone(zone)))),
         }))
-    }
-
-    fn shard(&self) -> &Shard {
-        self.0.shard.get_or_init(|| {
-            let metrics = self.0.metrics.try_borrow();
-            let metrics = metrics.map_or(Vec::new(), |metrics| metrics.clone());
-            self.0.common.metrics.shard(metrics)
-        })
     }
 }
 
@@ -76,25 +108,10 @@ impl Main {
     fn of(envoy: Option<ConfigPtr>, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
         Self(Rc::new(OfMain {
             envoy,
-            known,
-            metrics: RefCell::default(),
+            counts: Counts::of(known),
             store: Shared(Rc::new(View::of(Arc::clone(zone)))),
         }))
     }
-}
-
-/// Takes a metric up; the number that the driver has for it.
-fn taken_up(metrics: &RefCell<Vec<Arc<Metric>>>, metric: Arc<Metric>) -> Option<MetricId> {
-    let mut metrics = metrics.try_borrow_mut().ok()?;
-    let index = u32::try_from(metrics.len()).ok()?;
-    metrics.push(metric);
-    Some(MetricId(index))
-}
-
-/// The metric of that number.
-fn numbered(metrics: &RefCell<Vec<Arc<Metric>>>, MetricId(index): MetricId) -> Option<Arc<Metric>> {
-    let metrics = metrics.try_borrow().ok()?;
-    metrics.get(usize::try_from(index).ok()?).cloned()
 }
 
 impl Host for Worker {
@@ -121,18 +138,15 @@ impl Host for Worker {
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        taken_up(&self.0.metrics, self.0.common.metrics.metric(kind, name, None)?)
+        self.0.counts.define(kind, name, None)
     }
 
-    fn add(&self, MetricId(index): MetricId, by: u32) -> Result<(), Failed> {
-        let index = usize::try_from(index).map_err(|_| Failed)?;
-        done(self.0.common.metrics.add(self.shard(), index, by))
+    fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
+        self.0.counts.add(counter, by)
     }
 
     fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed> {
-        let gauge = numbered(&self.0.metrics, gauge).ok_or(Failed)?;
-        self.0.common.metrics.set(&gauge, value);
-        Ok(())
+        self.0.counts.set(gauge, value)
     }
 
     /// Ticks come from the main thread.
@@ -183,22 +197,19 @@ impl Host for Main {
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        let Some(envoy) = self.0.envoy else {
-            return Some(MetricId(u32::MAX));
-        };
-        let metric = self.0.known.metric(kind, name, Some(envoy))?;
-        // As soon as it is known, as it is for a filter in Wasm.
-        metric.hand_over(envoy, 0);
-        taken_up(&self.0.metrics, metric)
+        match self.0.envoy {
+            Some(_) => self.0.counts.define(kind, name, self.0.envoy),
+            // It counts nothing.
+            None => Some(MetricId(u32::MAX)),
+        }
     }
 
     fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
-        self.set(counter, by.into())
+        self.0.counts.add(counter, by)
     }
 
-    fn set(&self, metric: MetricId, value: u64) -> Result<(), Failed> {
-        let metric = numbered(&self.0.metrics, metric).ok_or(Failed)?;
-        done(metric.hand_over(self.0.envoy.ok_or(Failed)?, value))
+    fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed> {
+        self.0.counts.set(gauge, value)
     }
 
     /// By the ticker, once the configuration is taken.
@@ -216,7 +227,12 @@ impl Host for Main {
             (b"accept", b"application/json"),
         ];
         let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
-        match self.0.envoy.ok_or(NoReply::Unanswered)?.call(&call.upstream, &headers, timeout) {
+        match self
+            .0
+            .envoy
+            .ok_or(NoReply::Unanswered)?
+            .call(&call.upstream, &headers, timeout)
+        {
             Ok(id) => Ok(call_number(id)),
             Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
             Err(NotCalled::NotMade) => Err(NoReply::Unanswered),
@@ -234,7 +250,10 @@ impl Host for Main {
 }
 
 /// A call's number, as the driver has it: Envoy counts from one on, and few are under way at a time.
-#[allow(clippy::cast_possible_truncation, reason = "the lower half tells them apart")]
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "the lower half tells them apart"
+)]
 pub(crate) const fn call_number(id: u64) -> u32 {
     id as u32
 }

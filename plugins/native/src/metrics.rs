@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_policy::MetricKind;
 
-use crate::abi::ConfigPtr;
+use crate::abi::{ConfigPtr, MetricsTo};
 
 /// All metrics of a configuration, and of its routes.
 #[derive(Default)]
@@ -33,8 +33,9 @@ pub(crate) struct Metric {
     /// Envoy's name for it.
     id: usize,
     values: Vec<String>,
-    /// Of a gauge: what it was set to, by whichever worker, and whether Envoy was not told yet.
+    /// Of a gauge: what it was set to, by whichever worker. Nothing is added to a counter so.
     set_to: AtomicU64,
+    /// Whether Envoy was not told yet.
     is_set: AtomicBool,
 }
 
@@ -59,7 +60,10 @@ impl Metrics {
         }
         let (base, pairs) = labelled(name);
         let labels: Vec<&str> = pairs.iter().map(|(label, _)| *label).collect();
-        let key = (kind == MetricKind::Counter, format!("{base}.{}", labels.join(".")));
+        let key = (
+            kind == MetricKind::Counter,
+            format!("{base}.{}", labels.join(".")),
+        );
         let id = match (known.ids.get(&key), kind) {
             (Some(id), _) => *id,
             (None, MetricKind::Counter) => envoy?.define_counter(base, &labels)?,
@@ -75,6 +79,14 @@ impl Metrics {
         });
         known.by_name.insert(name.to_owned(), Arc::clone(&metric));
         Some(metric)
+    }
+
+    /// Has all metrics shown, also those of which nothing was counted yet.
+    pub(crate) fn show_all(&self) {
+        for metric in lock(&self.known).by_name.values() {
+            metric.is_set.store(true, Ordering::Release);
+        }
+        self.note_change();
     }
 
     /// Where one more worker counts.
@@ -107,13 +119,13 @@ impl Metrics {
         self.changed.load(Ordering::Relaxed) && self.changed.swap(false, Ordering::Acquire)
     }
 
-    /// Hands all over to Envoy. On the main thread.
-    pub(crate) fn hand_over(&self, envoy: ConfigPtr) {
+    /// Hands all over to Envoy.
+    pub(crate) fn hand_over(&self, to: MetricsTo) {
         let mut shards = lock(&self.shards);
         for shard in shards.iter() {
             for (count, metric) in shard.counts.iter().zip(&shard.metrics) {
                 if count.load(Ordering::Relaxed) > 0 {
-                    metric.hand_over(envoy, count.swap(0, Ordering::Relaxed));
+                    metric.hand_over(to, count.swap(0, Ordering::Relaxed));
                 }
             }
         }
@@ -122,7 +134,7 @@ impl Metrics {
         drop(shards);
         for metric in lock(&self.known).by_name.values() {
             if metric.is_set.swap(false, Ordering::Acquire) {
-                metric.hand_over(envoy, metric.set_to.load(Ordering::Relaxed));
+                metric.hand_over(to, metric.set_to.load(Ordering::Relaxed));
             }
         }
     }
@@ -136,12 +148,12 @@ impl Metrics {
 }
 
 impl Metric {
-    /// Adds to it, or sets it. On the main thread.
-    pub(crate) fn hand_over(&self, envoy: ConfigPtr, value: u64) -> bool {
+    /// Adds to it, or sets it.
+    pub(crate) fn hand_over(&self, to: MetricsTo, value: u64) -> bool {
         let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
         match self.kind {
-            MetricKind::Counter => envoy.add(self.id, &values, value),
-            MetricKind::Gauge => envoy.set(self.id, &values, value),
+            MetricKind::Counter => to.add(self.id, &values, value),
+            MetricKind::Gauge => to.set(self.id, &values, value),
         }
     }
 }
@@ -167,7 +179,10 @@ mod tests {
 
     #[test]
     fn labels_stand_in_a_metrics_name_in_pairs_behind_it() {
-        assert_eq!(labelled("rate_limit_conflicts"), ("rate_limit_conflicts", vec![]));
+        assert_eq!(
+            labelled("rate_limit_conflicts"),
+            ("rate_limit_conflicts", vec![])
+        );
         assert_eq!(
             labelled("circuit_breaker_transitions.breaker.to.to.open"),
             (

@@ -24,7 +24,9 @@ impl Head {
 
     /// Whether Envoy's router says that the upstream answered.
     pub(crate) fn is_from_upstream(&self) -> bool {
-        self.stream.header(Map::Response, UPSTREAM_SERVICE_TIME).is_some()
+        self.stream
+            .header(Map::Response, UPSTREAM_SERVICE_TIME)
+            .is_some()
     }
 }
 
@@ -43,7 +45,9 @@ impl Response for Head {
 
     /// An attempt that is held back has no address, whatever the one before it had.
     fn reached_upstream(&self) -> bool {
-        self.stream.text(Attribute::UpstreamAddress, |_| ()).is_some()
+        self.stream
+            .text(Attribute::UpstreamAddress, |_| ())
+            .is_some()
             || self
                 .stream
                 .number_of(Attribute::UpstreamRequestAttemptCount)
@@ -55,7 +59,9 @@ impl Response for Head {
     }
 
     fn headers(&self) -> Option<&Headers> {
-        let headers = self.headers.get_or_init(|| self.stream.headers(Map::Response));
+        let headers = self
+            .headers
+            .get_or_init(|| self.stream.headers(Map::Response));
         headers.as_ref()
     }
 }

@@ -66,7 +66,10 @@ impl View {
         key: &str,
         run: impl FnOnce(&mut Option<(Vec<u8>, u32)>) -> Result<R, StoreError>,
     ) -> Result<R, StoreError> {
-        let mut known = self.known.try_borrow_mut().map_err(|_| StoreError::Unavailable)?;
+        let mut known = self
+            .known
+            .try_borrow_mut()
+            .map_err(|_| StoreError::Unavailable)?;
         let entry = match known.get(key) {
             Some(entry) => entry,
             None => {
@@ -93,7 +96,9 @@ impl SharedStore for View {
     fn set(&self, key: &str, value: &[u8], expected: Expected) -> Result<(), StoreError> {
         self.with(key, |stored| {
             match (stored, expected) {
-                (Some((bytes, version)), Expected::Version(Version(known))) if *version == known => {
+                (Some((bytes, version)), Expected::Version(Version(known)))
+                    if *version == known =>
+                {
                     bytes.clear();
                     bytes.extend_from_slice(value);
                     *version = version.wrapping_add(1);

@@ -48,7 +48,7 @@ impl Stream {
         let placed = guarded("a stream's begin", || self.find_place());
         let decided = placed.and_then(|()| {
             self.within("a request", |driven, place| {
-                place.catch_up();
+                place.catch_up(self.filter);
                 let count = self.filter.header_count(Map::Request);
                 let step = driven.on_request(Entered(self.filter), count, ends);
                 let held = driven.is_held();
@@ -102,30 +102,38 @@ impl Stream {
     }
 
     pub(crate) fn on_request_trailers(&self) -> TrailersStep {
-        match self.within("a request's trailers", |driven, _| driven.on_request_trailers()) {
+        match self.within("a request's trailers", |driven, _| {
+            driven.on_request_trailers()
+        }) {
             Some(Step::Continue) | None => TrailersStep::Continue,
             Some(Step::Stop) => TrailersStep::Stop,
         }
     }
 
     pub(crate) fn on_response(&self, ends: bool) {
-        self.within("a response", |driven, _| driven.on_response(Entered(self.filter), ends));
+        self.within("a response", |driven, _| {
+            driven.on_response(Entered(self.filter), ends)
+        });
     }
 
     pub(crate) fn on_response_body(&self, ends: bool) {
         if ends {
-            self.within("a response's body", |driven, _| driven.on_response_body(true));
+            self.within("a response's body", |driven, _| {
+                driven.on_response_body(true)
+            });
         }
     }
 
     pub(crate) fn on_complete(&self) {
-        self.within("a stream's end", |driven, _| driven.on_log(Entered(self.filter)));
+        self.within("a stream's end", |driven, _| {
+            driven.on_log(Entered(self.filter))
+        });
         self.end();
     }
 
     /// A tick has passed, or there is news.
     pub(crate) fn on_bell(&self) {
-        self.at_place("a tick", Place::catch_up);
+        self.at_place("a tick", |place| place.catch_up(self.filter));
     }
 
     /// Envoy has no more use for it. Whether it can go now; else it goes with the event that is at hand.
@@ -152,7 +160,11 @@ impl Stream {
 
     /// Lets it go: what nothing else has ended ends now.
     pub(crate) fn drop_driven(&self) {
-        let driven = self.driven.try_borrow_mut().ok().and_then(|mut driven| driven.take());
+        let driven = self
+            .driven
+            .try_borrow_mut()
+            .ok()
+            .and_then(|mut driven| driven.take());
         self.at_place("a stream's deletion", |_| drop(driven));
     }
 
@@ -195,6 +207,8 @@ impl Stream {
         let headers = reply.headers.iter();
         let headers = headers.map(|(name, value)| (name.as_bytes(), value.as_bytes()));
         let details = "portcullis{panicked}";
-        let _ = self.filter.send_response(reply.status, headers, &reply.body, details);
+        let _ = self
+            .filter
+            .send_response(reply.status, headers, &reply.body, details);
     }
 }

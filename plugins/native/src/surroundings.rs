@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use portcullis_policy::Timestamp;
 
 use crate::abi::{self, Callbacks};
-use crate::{guard, logger};
+use crate::logger;
 
 /// What a module finds where it is loaded.
 pub struct Surroundings {
@@ -30,7 +30,6 @@ pub fn install(surroundings: Surroundings) {
     let _ = OTHERS.set((now, variable));
     abi::install(callbacks);
     logger::install();
-    guard::install();
 }
 
 impl Surroundings {
@@ -48,7 +47,9 @@ impl Surroundings {
 }
 
 pub(crate) fn now() -> Option<Timestamp> {
-    OTHERS.get().map_or(system_time as fn() -> _, |(now, _)| *now)()
+    OTHERS
+        .get()
+        .map_or(system_time as fn() -> _, |(now, _)| *now)()
 }
 
 pub(crate) fn variable(name: &str) -> Option<String> {
@@ -56,7 +57,10 @@ pub(crate) fn variable(name: &str) -> Option<String> {
 }
 
 fn system_time() -> Option<Timestamp> {
-    #[allow(clippy::disallowed_methods, reason = "this is what the Clock port reads")]
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is what the Clock port reads"
+    )]
     let now = SystemTime::now();
     let since = now.duration_since(UNIX_EPOCH).ok()?;
     let nanos = u64::try_from(since.as_nanos()).ok()?;

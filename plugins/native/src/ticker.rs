@@ -3,6 +3,7 @@
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use crate::abi;
 use crate::config::{Common, Event};
 
 /// Whoever's ticks are raised.
@@ -53,7 +54,8 @@ pub(crate) fn start(common: &Arc<Common>, every: Duration) -> Result<(), std::io
 pub(crate) fn hasten(common: &Arc<Common>, every: Duration) {
     let mut ticked = TICKER.ticked.lock().unwrap_or_else(PoisonError::into_inner);
     let mut own = ticked.iter_mut();
-    if let Some(own) = own.find(|ticked| std::ptr::eq(ticked.common.as_ptr(), Arc::as_ptr(common))) {
+    if let Some(own) = own.find(|ticked| std::ptr::eq(ticked.common.as_ptr(), Arc::as_ptr(common)))
+    {
         own.every = own.every.min(every);
         own.due = own.due.min(now().checked_add(every).unwrap_or_else(now));
     }
@@ -84,13 +86,17 @@ fn run(ticker: &Ticker) {
                 common.ring(Event::Tick);
                 // From now on: what could not keep up does not make up for it.
                 ticked.due = now.checked_add(ticked.every).unwrap_or(now);
-            } else if metrics && common.metrics.have_changed() {
+            } else if metrics && abi::configurations_take_metrics() && common.metrics.have_changed()
+            {
                 common.ring(Event::Metrics);
             }
             next = next.min(ticked.due);
         }
         let guard = match ticked.is_empty() {
-            true => ticker.more.wait(ticked).unwrap_or_else(PoisonError::into_inner),
+            true => ticker
+                .more
+                .wait(ticked)
+                .unwrap_or_else(PoisonError::into_inner),
             false => {
                 let longest = next.saturating_duration_since(now);
                 let waited = ticker.more.wait_timeout(ticked, longest);

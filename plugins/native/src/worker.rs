@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_driver::StreamId;
 
-use crate::abi::FilterPtr;
+use crate::abi::{self, FilterPtr, MetricsTo};
 use crate::config::{Caller, Common, Config, Route};
 use crate::filters::{OnStream, OnWorker};
 
@@ -83,7 +83,9 @@ impl Place {
     }
 
     fn caller(&self) -> Caller {
-        self.route.as_ref().map_or(Caller::LISTENER, |route| route.caller)
+        self.route
+            .as_ref()
+            .map_or(Caller::LISTENER, |route| route.caller)
     }
 
     fn is_gone(&self) -> bool {
@@ -97,19 +99,21 @@ impl Place {
 
     /// Forgets this place, after a panic: the next request finds a new one.
     pub(crate) fn leave(&self) {
-        let left: Vec<_> = PLACES.with_borrow_mut(|places| {
-            places.extract_if(.., |place| place.id == self.id).collect()
-        });
+        let left: Vec<_> = PLACES
+            .with_borrow_mut(|places| places.extract_if(.., |place| place.id == self.id).collect());
         // Requests that it still has keep it.
         drop(left);
     }
 
-    /// Hears of ticks and news.
-    pub(crate) fn catch_up(&self) {
+    /// Hears of ticks and news, within an event of a stream.
+    pub(crate) fn catch_up(&self, filter: FilterPtr) {
         let now = self.common.seen();
         let before = self.seen.replace(now);
         if now.0 != before.0 {
             self.policy.tick();
+            if !abi::configurations_take_metrics() && self.common.metrics.have_changed() {
+                self.common.metrics.hand_over(MetricsTo::Stream(filter));
+            }
         } else if now.1 != before.1 {
             self.policy.look();
         }

@@ -50,7 +50,9 @@ pub fn estimate(series: &[Series<'_>], of: impl Fn(&[f64]) -> f64) -> Estimate {
     let starts = series.iter().map(|series| series.samples.len()).min();
     let starts = starts.unwrap_or_default();
     let figure = |starts: &[Start]| median(starts.iter().map(|start| of(&start.costs(series))));
-    let all: Vec<_> = (0..starts).map(|start| Start::whole(start, series)).collect();
+    let all: Vec<_> = (0..starts)
+        .map(|start| Start::whole(start, series))
+        .collect();
     let mut dice = Dice(0x9e37_79b9_7f4a_7c15);
     let mut drawn: Vec<f64> = (0..DRAWS)
         .map(|_| {
@@ -163,7 +165,10 @@ mod tests {
         let times = |costs: &[f64]| (costs[2] - costs[0]) / (costs[1] - costs[0]);
         let ratio = estimate(&series, times);
         let near = |value: f64| (value - 3.0).abs() < 1e-9;
-        assert!(near(ratio.value) && near(ratio.low) && near(ratio.high), "{ratio:?}");
+        assert!(
+            near(ratio.value) && near(ratio.low) && near(ratio.high),
+            "{ratio:?}"
+        );
     }
 
     #[test]

@@ -66,7 +66,9 @@ fn with_port(peer: &str) -> String {
 /// A response's head, and its details, and whether the upstream made it.
 fn response(status: u16, more: &[(&str, String)], details: &str) -> (Vec<Header>, String, bool) {
     let mut headers = vec![(":status".to_owned(), status.to_string().into_bytes())];
-    let more = more.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()));
+    let more = more
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), value.clone().into_bytes()));
     headers.extend(more);
     let upstream = details == "via_upstream";
     if upstream {
@@ -84,7 +86,9 @@ impl Subject for ModuleSubject {
             (":scheme".to_owned(), b"http".to_vec()),
         ];
         let own = sent.headers.iter();
-        headers.extend(own.map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())));
+        headers.extend(
+            own.map(|(name, value)| (name.to_ascii_lowercase(), value.clone().into_bytes())),
+        );
         let body = sent.announces_a_body();
         let (stream, outcome) = self.envoy.request(&with_port(&sent.peer), headers, !body);
         let seen = match outcome {
@@ -187,7 +191,9 @@ impl Subject for ModuleSubject {
                 under_way.stream.respond_whole(trailers);
             }
         }
-        under_way.stream.end(if under_way.refused { None } else { end });
+        under_way
+            .stream
+            .end(if under_way.refused { None } else { end });
         self.envoy.settle();
         self.hear();
         received
@@ -215,7 +221,11 @@ impl Subject for ModuleSubject {
 
     fn answer_call_to(&mut self, path: &str, answer: Option<(u16, &str)>) {
         let mut calls = self.envoy.calls().iter();
-        let call = calls.find(|call| call.headers.get(":path").is_some_and(|to| to.starts_with(path)));
+        let call = calls.find(|call| {
+            call.headers
+                .get(":path")
+                .is_some_and(|to| to.starts_with(path))
+        });
         if let Some(id) = call.map(|call| call.id) {
             let answer = answer.map(|(status, body)| (status, body.as_bytes()));
             self.envoy.answer(id, answer);
@@ -226,7 +236,9 @@ impl Subject for ModuleSubject {
     fn metric(&mut self, name: &str) -> u64 {
         self.envoy.tick();
         let metrics = self.envoy.metrics();
-        *metrics.get(name).unwrap_or_else(|| panic!("no metric {name} in {metrics:?}"))
+        *metrics
+            .get(name)
+            .unwrap_or_else(|| panic!("no metric {name} in {metrics:?}"))
     }
 
     fn logs(&self) -> Vec<String> {

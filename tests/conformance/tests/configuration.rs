@@ -59,6 +59,16 @@ fn refusal(filter: &str, dialect: Dialect, config: &[u8]) -> Option<Vec<String>>
     refused.then(|| lines.map(|line| line.text).collect())
 }
 
+/// Why native code refuses it.
+fn refusal_of_module(filter: &str, config: &[u8]) -> Option<Vec<String>> {
+    for (name, value) in ENV {
+        portcullis_modulehost::set_variable(name, value);
+    }
+    portcullis_modulehost::take_log();
+    let config = std::str::from_utf8(config).expect("JSON");
+    portcullis_modulehost::Envoy::start(filter, config).err()
+}
+
 /// Every filter in a gateway's file, with its configuration: `(name, config)`.
 fn configured(value: &Value, found: &mut Vec<(String, Value)>) {
     match value {
@@ -110,13 +120,15 @@ fn files() -> Vec<String> {
 }
 
 #[test]
-fn every_configuration_in_a_gateways_file_is_accepted_by_the_filter_on_both_hosts() {
+fn every_configuration_in_a_gateways_file_is_accepted_by_the_filter_on_every_host() {
     for file in files() {
         for (name, config) in in_file(&file) {
             for dialect in Dialect::BOTH {
                 start(&name, dialect, config.to_string().as_bytes())
                     .unwrap_or_else(|error| panic!("{file}: {error}"));
             }
+            let refused = refusal_of_module(&name, config.to_string().as_bytes());
+            assert_eq!(refused, None, "{file}, as native code");
         }
     }
 }
@@ -424,10 +436,15 @@ fn rejected() -> Vec<(&'static str, Value, &'static str)> {
 }
 
 #[test]
-fn a_wrong_configuration_is_refused_with_one_line_of_path_value_and_rule_on_both_hosts() {
+fn a_wrong_configuration_is_refused_with_one_line_of_path_value_and_rule_on_every_host() {
     for (name, config, message) in rejected() {
-        for dialect in Dialect::BOTH {
-            let lines = refusal(name, dialect, config.to_string().as_bytes()).expect("refused");
+        let config = config.to_string();
+        let on_hosts = Dialect::BOTH.map(|dialect| refusal(name, dialect, config.as_bytes()));
+        for lines in on_hosts
+            .into_iter()
+            .chain([refusal_of_module(name, config.as_bytes())])
+        {
+            let lines = lines.expect("refused");
             assert_eq!(lines.len(), 1, "{lines:?}");
             assert!(lines[0].starts_with(message), "{}\n{message}", lines[0]);
             assert!(!lines[0].contains("too-short"), "a secret in {}", lines[0]);

@@ -262,9 +262,14 @@ impl Bootstrap {
             });
         }
         // The metrics' names without what says that they are a module's.
-        const BARE_NAMES: &str = "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix";
+        const BARE_NAMES: &str =
+            "envoy.reloadable_features.dynamic_modules_strip_custom_stat_prefix";
         let bare = json!({ "name": "metrics", "static_layer": { BARE_NAMES: true } });
-        match self.0.pointer_mut("/layered_runtime/layers").and_then(Value::as_array_mut) {
+        match self
+            .0
+            .pointer_mut("/layered_runtime/layers")
+            .and_then(Value::as_array_mut)
+        {
             Some(layers) => layers.push(bare),
             None => self.0["layered_runtime"] = json!({ "layers": [bare] }),
         }

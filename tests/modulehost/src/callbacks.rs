@@ -18,8 +18,10 @@ pub(crate) fn all() -> Callbacks {
         log_enabled: is_enabled,
         http_filter_config_define_counter: define,
         http_filter_config_define_gauge: define,
-        http_filter_config_increment_counter: increment,
-        http_filter_config_set_gauge: set_gauge,
+        http_filter_config_increment_counter: Some(increment),
+        http_filter_config_set_gauge: Some(set_gauge),
+        http_filter_increment_counter: never,
+        http_filter_set_gauge: never,
         http_filter_config_http_callout: call,
         http_filter_config_scheduler_new: config_scheduler,
         http_filter_config_scheduler_commit: raise,
@@ -119,6 +121,11 @@ unsafe extern "C" fn set_gauge(
     }
 }
 
+/// What only an Envoy without the former is asked.
+unsafe extern "C" fn never(_: FilterPtr, _: usize, _: *const Buffer, _: usize, _: u64) -> u32 {
+    1
+}
+
 unsafe extern "C" fn call(
     config: ConfigPtr,
     id: *mut u64,
@@ -134,7 +141,10 @@ unsafe extern "C" fn call(
         .into_iter()
         .map(|(name, value)| (name, String::from_utf8_lossy(&value).into_owned()))
         .collect();
-    if ![":method", ":path", "host"].iter().all(|name| headers.contains_key(*name)) {
+    if ![":method", ":path", "host"]
+        .iter()
+        .all(|name| headers.contains_key(*name))
+    {
         return 1;
     }
     // SAFETY: as the ABI says.
@@ -225,7 +235,9 @@ unsafe extern "C" fn header(
         .filter(|(known, _)| known.eq_ignore_ascii_case(&name))
         .map(|(_, value)| value)
         .collect();
-    let value = values.get(index).map_or(Buffer::NULL, |value| Buffer::of(value));
+    let value = values
+        .get(index)
+        .map_or(Buffer::NULL, |value| Buffer::of(value));
     // SAFETY: as the ABI says.
     unsafe {
         *found = value;
@@ -262,9 +274,10 @@ unsafe extern "C" fn send_response(
 ) {
     // SAFETY: as the ABI says.
     let (stream, mut headers) = unsafe { (Inner::at(filter), pairs(lines, count)) };
-    let is_grpc = stream.request.iter().any(|(name, value)| {
-        name == "content-type" && value.starts_with(b"application/grpc")
-    });
+    let is_grpc = stream
+        .request
+        .iter()
+        .any(|(name, value)| name == "content-type" && value.starts_with(b"application/grpc"));
     // SAFETY: as the ABI says.
     let mut body = unsafe { body.bytes() }.to_vec();
     let mut status = u16::try_from(status).expect("a status");

@@ -103,6 +103,8 @@ impl Config {
     pub(crate) fn take_rung(&self) -> Vec<FilterPtr> {
         let mut raised = self.raised.lock().unwrap();
         let rung = std::mem::take(&mut raised.1);
-        rung.into_iter().map(|FilterPtrOfAnyThread(stream)| stream).collect()
+        rung.into_iter()
+            .map(|FilterPtrOfAnyThread(stream)| stream)
+            .collect()
     }
 }

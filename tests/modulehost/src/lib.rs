@@ -46,6 +46,7 @@ pub enum Outcome {
 }
 
 thread_local! {
+    static CLOCK_PANICS: Cell<bool> = const { Cell::new(false) };
     static NOW: Cell<u64> = const { Cell::new(0) };
     static VARIABLES: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) };
 }
@@ -53,6 +54,11 @@ thread_local! {
 /// Sets the clock of this thread's Envoys: nanoseconds since 1970.
 pub fn set_clock(now_unix_nanos: u64) {
     NOW.set(now_unix_nanos);
+}
+
+/// Has whoever asks this thread's clock panic, so that what a panic does can be seen.
+pub fn have_clock_panic(panics: bool) {
+    CLOCK_PANICS.set(panics);
 }
 
 /// Moves the clock of this thread's Envoys.
@@ -75,7 +81,10 @@ fn load() {
     LOADED.call_once(|| {
         install(Surroundings {
             callbacks: callbacks::all(),
-            now: || Some(Timestamp::from_unix_nanos(NOW.get())),
+            now: || {
+                assert!(!CLOCK_PANICS.get(), "as it was told to");
+                Some(Timestamp::from_unix_nanos(NOW.get()))
+            },
             variable: |name| VARIABLES.with_borrow(|variables| variables.get(name).cloned()),
         });
     });
@@ -137,7 +146,29 @@ impl Envoy {
 
     /// A request arrives.
     pub fn request(&mut self, peer: &str, headers: Vec<Header>, ends: bool) -> (Stream, Outcome) {
+        self.request_with(peer, headers, ends, |_| {})
+    }
+
+    /// A request arrives, on a route that has a configuration of its own.
+    pub fn request_on(
+        &mut self,
+        route: &RouteConfig,
+        peer: &str,
+        headers: Vec<Header>,
+    ) -> (Stream, Outcome) {
+        self.request_with(peer, headers, true, |stream| stream.put_on(route.0))
+    }
+
+    /// A request arrives, of which something is changed before the filter sees it.
+    pub fn request_with(
+        &mut self,
+        peer: &str,
+        headers: Vec<Header>,
+        ends: bool,
+        change: impl FnOnce(&mut Stream),
+    ) -> (Stream, Outcome) {
         let mut stream = Stream::new(self.config.pointer(), self.module, peer, headers);
+        change(&mut stream);
         let outcome = stream.begin(ends);
         self.settle();
         (stream, outcome)
@@ -183,6 +214,33 @@ impl Envoy {
     }
 }
 
+/// A configuration of a route.
+pub struct RouteConfig(*const std::ffi::c_void);
+
+impl RouteConfig {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// What was logged when it was refused.
+    pub fn new(filter_name: &str, configuration: &str) -> Result<Self, Vec<String>> {
+        load();
+        let route = events::envoy_dynamic_module_on_http_filter_per_route_config_new(
+            Buffer::of(filter_name.as_bytes()),
+            Buffer::of(configuration.as_bytes()),
+        );
+        match route.is_null() {
+            true => Err(take_log()),
+            false => Ok(Self(route.cast())),
+        }
+    }
+}
+
+impl Drop for RouteConfig {
+    fn drop(&mut self) {
+        events::envoy_dynamic_module_on_http_filter_per_route_config_destroy(self.0.cast());
+    }
+}
+
 impl Drop for Envoy {
     fn drop(&mut self) {
         events::envoy_dynamic_module_on_http_filter_config_destroy(self.module.cast());
@@ -193,4 +251,3 @@ impl Drop for Envoy {
 pub(crate) const fn is_stop(step: HeadStep) -> bool {
     !matches!(step, HeadStep::Continue)
 }
-

@@ -9,7 +9,9 @@ thread_local! {
 pub(crate) fn put(line: &[u8]) {
     // A thread that ends has no lines any more.
     let _ = LINES.try_with(|lines| {
-        lines.borrow_mut().push(String::from_utf8_lossy(line).into_owned());
+        lines
+            .borrow_mut()
+            .push(String::from_utf8_lossy(line).into_owned());
     });
 }
 

@@ -88,7 +88,8 @@ impl Stream {
 
     pub(crate) fn begin(&mut self, ends: bool) -> Outcome {
         let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
-        let step = events::envoy_dynamic_module_on_http_filter_request_headers(filter, module, ends);
+        let step =
+            events::envoy_dynamic_module_on_http_filter_request_headers(filter, module, ends);
         self.outcome(is_stop(step))
     }
 
@@ -102,6 +103,10 @@ impl Stream {
             (None, true) => Outcome::Held,
             (None, false) => Outcome::Continue,
         }
+    }
+
+    pub(crate) fn put_on(&mut self, route_config: *const c_void) {
+        self.0.route_config = route_config;
     }
 
     /// What has become of a request that was held.
@@ -170,7 +175,9 @@ impl Drop for Stream {
         let filter = self.pointer();
         events::envoy_dynamic_module_on_http_filter_destroy(self.0.module.cast_mut().cast());
         let mut raised = self.0.raised.lock().unwrap();
-        raised.1.retain(|FilterPtrOfAnyThread(stream)| *stream != filter);
+        raised
+            .1
+            .retain(|FilterPtrOfAnyThread(stream)| *stream != filter);
     }
 }
 

@@ -196,7 +196,11 @@ fn clippy(workspace: &Workspace) -> Result<()> {
 pub fn cargo_test(workspace: &Workspace) -> Command {
     let mut command = cargo(workspace);
     command.args(["test", "--workspace", "--no-fail-fast"]);
-    for module in FILTERS.iter().map(|filter| filter.name).chain([build::NATIVE]) {
+    for module in FILTERS
+        .iter()
+        .map(|filter| filter.name)
+        .chain([build::NATIVE])
+    {
         // Modules for a gateway: there is nothing to test in them but what they are made of.
         command.args(["--exclude", module]);
     }
@@ -267,7 +271,9 @@ fn e2e(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
 /// The rows of a gateway once more. What is about pages, dashboards and ways to roll a gateway out knows no filter's kind.
 fn module(workspace: &Workspace, tally: &mut Tally) -> Result<()> {
     if !cfg!(target_os = "linux") {
-        println!("== the filters as native code: SKIPPED: Envoy loads modules of native code on Linux only");
+        println!(
+            "== the filters as native code: SKIPPED: Envoy loads modules of native code on Linux only"
+        );
         tally.skipped = tally.skipped.saturating_add(1);
         return Ok(());
     }

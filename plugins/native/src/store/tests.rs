@@ -11,10 +11,16 @@ fn a_value_is_created_once_and_changed_by_whoever_has_seen_it_last() {
     let (one, other) = (view("once"), view("once"));
     assert_eq!(one.get("a"), Ok(None));
     assert_eq!(one.set("a", b"1", Expected::Absent), Ok(()));
-    assert_eq!(other.set("a", b"2", Expected::Absent), Err(StoreError::Conflict));
+    assert_eq!(
+        other.set("a", b"2", Expected::Absent),
+        Err(StoreError::Conflict)
+    );
     let seen = other.get("a").unwrap().unwrap();
     assert_eq!(seen.bytes, b"1");
-    assert_eq!(one.set("a", b"longer", Expected::Version(seen.version)), Ok(()));
+    assert_eq!(
+        one.set("a", b"longer", Expected::Version(seen.version)),
+        Ok(())
+    );
     assert_eq!(
         other.set("a", b"3", Expected::Version(seen.version)),
         Err(StoreError::Conflict)

@@ -222,7 +222,10 @@ async fn no_secret_is_shown(gateway: &Gateway) -> Result<()> {
         assert!(!secrets.iter().any(|it| shown.contains(it)), "{page}");
     }
     let dump = gateway.admin().get("/config_dump").await?;
-    assert!(dump.contains("x-service-token"), "the dump shows the filter");
+    assert!(
+        dump.contains("x-service-token"),
+        "the dump shows the filter"
+    );
     gateway.output().wait_for(&["event=spoofed"]).await?;
     for secret in secrets {
         assert_eq!(gateway.output().with(&[secret]), [""; 0]);
