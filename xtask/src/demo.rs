@@ -30,6 +30,9 @@ pub struct Args {
     /// shown INTER_SERVICE_SECRET from the environment.
     #[arg(long, value_name = "URL")]
     pub upstream: Option<String>,
+    /// The filters as native code instead of as Wasm.
+    #[arg(long)]
+    pub native: bool,
     /// The gateway's port on this machine; without it, a free one.
     #[arg(long)]
     pub port: Option<u16>,
@@ -76,7 +79,7 @@ async fn show(
     upstream: Option<SocketAddr>,
     toured: &Cell<bool>,
 ) -> Result<()> {
-    let stage = Stage::set(envoy, upstream, args.port.unwrap_or(0)).await?;
+    let stage = Stage::set(envoy, upstream, args.port.unwrap_or(0), args.native).await?;
     if let Err(error) = tour::walk(&stage).await {
         return Err(error.context(format!("the gateway's last lines:\n{}", stage.last_lines())));
     }

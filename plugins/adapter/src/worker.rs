@@ -33,6 +33,7 @@ impl<X: Nature> Host for Worker<X> {
     const SHARES_BEFORE_REQUESTS: bool = X::SHARES_BEFORE_REQUESTS;
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
     const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
+    const TAKES_METADATA: bool = false;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = true;
 

@@ -153,7 +153,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
     /// Says what requests lack, where another instance makes the calls.
     pub(crate) fn hand_over_wants(&self) {
         if self.leaves_calls {
-            for call in self.with_ports(|ports| self.policy.take_wanted(ports)) {
+            for call in self.policy.take_wanted() {
                 self.host.want(call);
             }
         }

@@ -24,6 +24,8 @@ pub trait Host: Clone + 'static {
     const CALLS_FROM_ANSWERS: bool;
     /// Whether a request can be held, and be gone on with in another callback than one of its own.
     const HOLDS_REQUESTS: bool;
+    /// Whether it takes what a policy tells the gateway of a request: [`RequestEdits::metadata`].
+    const TAKES_METADATA: bool;
     /// Whether its policy's calls are its own to make. Where they are not, another instance of the same policy makes them, and
     /// [hears](Host::want) what requests lack.
     const MAKES_CALLS: bool;

@@ -92,6 +92,7 @@ impl<P: Policy, H: Host> Root<P, H> {
             environment,
             metrics: &mut metrics,
             holds_requests: H::HOLDS_REQUESTS,
+            takes_metadata: H::TAKES_METADATA,
         };
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;
         let millis = policy.tick_every().as_nanos() / 1_000_000;

@@ -256,9 +256,9 @@ impl Policy for Edge {
         self.jwt_auth.as_ref()?.next_call(ports)
     }
 
-    fn take_wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
+    fn take_wanted(&self) -> Vec<CallId> {
         let jwt_auth = self.jwt_auth.as_ref();
-        jwt_auth.map_or(Vec::new(), |jwt_auth| jwt_auth.take_wanted(ports))
+        jwt_auth.map_or(Vec::new(), Policy::take_wanted)
     }
 
     fn want(&self, call: CallId, ports: &Ports<'_>) {

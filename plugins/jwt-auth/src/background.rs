@@ -74,12 +74,9 @@ impl JwtAuth {
     }
 
     /// The sets that requests want, by their calls.
-    pub(crate) fn wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
-        let Ok(now) = ports.clock.now() else {
-            return Vec::new();
-        };
+    pub(crate) fn wanted(&self) -> Vec<CallId> {
         let sets = self.providers.remote_keys().zip(0..);
-        let wanted = sets.filter(|((_, keys), _)| keys.take_wanted(now));
+        let wanted = sets.filter(|((_, keys), _)| keys.take_wanted());
         wanted.map(|(_, id)| CallId(id)).collect()
     }
 

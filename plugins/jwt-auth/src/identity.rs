@@ -150,6 +150,19 @@ impl Identities {
     }
 }
 
+impl Identities {
+    /// Lets the gateway read what is known of the caller, by the names of the headers.
+    pub(crate) fn tell<'a>(&'a self, callers: &[&Caller], edits: &mut RequestEdits<'a>) {
+        for (index, header) in self.0.iter().enumerate() {
+            let mut callers = callers.iter();
+            let value = callers.find_map(|caller| caller.identity.get(index)?.as_deref());
+            if let Some(value) = value {
+                edits.tell(header.as_str(), value.to_owned());
+            }
+        }
+    }
+}
+
 fn header_value(claim: &Value, lists: Lists) -> Result<Option<Box<str>>, Fault> {
     let text = match claim {
         Value::Null => return Ok(None),

@@ -43,6 +43,8 @@ pub struct JwtAuth {
     ready_path: Option<String>,
     /// Whether requests may wait for keys.
     holds: bool,
+    /// Whether the gateway is told who calls.
+    identity_metadata: bool,
     control: Option<Control>,
     pub(crate) naming: Naming,
     pub(crate) metrics: Metrics,
@@ -305,6 +307,9 @@ impl JwtAuth {
         let mut edits = RequestEdits::none();
         let identities = self.providers.identities();
         identities.settle(request.headers(), callers, &mut edits);
+        if self.identity_metadata {
+            identities.tell(callers, &mut edits);
+        }
         extractor::strip(request, stripped, &mut edits);
         Verdict::Continue(edits)
     }
@@ -376,6 +381,10 @@ impl Policy for JwtAuth {
             let rule = "`wait`: this gateway can't hold a request until keys have come; Envoy can";
             return Err(ConfigError::at(at, rule));
         }
+        if config.identity_metadata && !setup.takes_metadata {
+            let rule = "this gateway takes no metadata of a filter; Envoy does, of one that is native code";
+            return Err(ConfigError::at("identity_metadata", rule));
+        }
         let control = config
             .control
             .map(|control| Control::new(control, NAME, setup));
@@ -416,6 +425,7 @@ impl Policy for JwtAuth {
             errors,
             ready_path,
             holds,
+            identity_metadata: config.identity_metadata,
         })
     }
 
@@ -447,8 +457,8 @@ impl Policy for JwtAuth {
         self.background.next_call(&self.providers, ports)
     }
 
-    fn take_wanted(&self, ports: &Ports<'_>) -> Vec<CallId> {
-        self.wanted(ports)
+    fn take_wanted(&self) -> Vec<CallId> {
+        self.wanted()
     }
 
     fn want(&self, call: CallId, ports: &Ports<'_>) {

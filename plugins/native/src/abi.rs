@@ -44,6 +44,11 @@ pub struct FilterPtr(pub *mut c_void);
 #[repr(transparent)]
 pub struct ConfigPtr(pub *mut c_void);
 
+// SAFETY: it is an address, and only the main thread calls Envoy with it.
+unsafe impl Send for ConfigPtr {}
+// SAFETY: the same.
+unsafe impl Sync for ConfigPtr {}
+
 /// `envoy_dynamic_module_type_http_header_type`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are documented in `abi.h`")]
@@ -169,6 +174,7 @@ callbacks! {
     http_get_header: fn(FilterPtr, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
     http_set_header: fn(FilterPtr, u32, Buffer, Buffer) -> bool;
     http_send_response: fn(FilterPtr, u32, *const HeaderLine, usize, Buffer, Buffer);
+    http_set_dynamic_metadata_string: fn(FilterPtr, Buffer, Buffer, Buffer) -> bool;
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
     http_filter_get_attribute_int: fn(FilterPtr, u32, *mut u64) -> bool;
     http_filter_continue_decoding: fn(FilterPtr);
@@ -536,6 +542,16 @@ impl FilterPtr {
             );
         }
         true
+    }
+
+    /// Sets a text of the stream's dynamic metadata.
+    pub(crate) fn tell(self, namespace: &str, name: &str, value: &str) {
+        if let Some(envoy) = CALLBACKS.get() {
+            let [namespace, name, value] =
+                [namespace, name, value].map(|text| Buffer::of(text.as_bytes()));
+            // SAFETY: within an event of this stream; all buffers live until the call returns.
+            unsafe { (envoy.http_set_dynamic_metadata_string)(self, namespace, name, value) };
+        }
     }
 
     /// Reads an attribute that is text.

@@ -1,5 +1,10 @@
 //! Envoy's events (`envoy_dynamic_module_on_…` of `abi.h`), by the names under which it looks for them.
 
+#![allow(
+    clippy::not_unsafe_ptr_arg_deref,
+    reason = "Envoy calls them, with addresses that are good: nobody else has any"
+)]
+
 use std::ffi::{c_char, c_void};
 use std::ptr;
 use std::sync::Arc;
@@ -9,10 +14,11 @@ use portcullis_policy::{BodyError, CallReply};
 use crate::abi::{
     self, BodyStep, Buffer, ConfigPtr, FilterPtr, HeadStep, HeaderLine, SUCCESS, TrailersStep,
 };
-use crate::config::{Config, Route};
+use crate::config::Config;
 use crate::guard::{self, guarded};
 use crate::instance::call_number;
 use crate::response::number;
+use crate::route::Route;
 use crate::stream::Stream;
 use crate::surroundings::{Surroundings, install};
 

@@ -3,14 +3,16 @@
 use std::net::IpAddr;
 
 use portcullis_driver::{Exchange, Failed, RequestBody};
-use portcullis_envoy::origin_by;
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
     ResponseEdits, Sent, parse_peer,
 };
 
 use crate::abi::{Attribute, FilterPtr, Map};
-use crate::response::{Head, number};
+use crate::response::{Head, number, origin};
+
+/// Under which others find what is told of a request: `%DYNAMIC_METADATA(portcullis:x-user-id)%`.
+const NAMESPACE: &str = "portcullis";
 
 /// A stream of this worker's, within an event.
 #[derive(Clone, Copy)]
@@ -53,6 +55,9 @@ impl Exchange for Entered {
 
     fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed> {
         let changed = apply(self.0, Map::Request, edits.headers());
+        for (name, value) in edits.metadata() {
+            self.0.tell(NAMESPACE, name, value);
+        }
         match edits.target() {
             None => changed,
             Some(target) => match self.0.set_header(Map::Request, b":path", Some(target)) {
@@ -100,12 +105,6 @@ impl Exchange for Entered {
             false => Err(Failed),
         }
     }
-}
-
-/// Who made the response of a stream, or ended it.
-pub(crate) fn origin(stream: FilterPtr) -> Origin {
-    let told = stream.text(Attribute::ResponseCodeDetails, origin_by);
-    told.unwrap_or_else(|| origin_by(""))
 }
 
 fn apply(stream: FilterPtr, map: Map, edits: &[HeaderEdit<'_>]) -> Result<(), Failed> {

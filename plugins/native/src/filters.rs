@@ -21,8 +21,11 @@ pub(crate) struct Kind {
     /// The instance of a worker.
     pub(crate) worker: fn(Worker, &[u8], &dyn Environment) -> Box<dyn OnWorker>,
     /// The instance of the main thread; `None` where the configuration is refused, which was said.
-    pub(crate) main: fn(Main, &[u8], &dyn Environment) -> Option<Box<dyn OnMain>>,
+    pub(crate) main: fn(Main, &[u8], &dyn Environment) -> Taken,
 }
+
+/// A policy of the main thread's, if its configuration was taken.
+type Taken = Option<Box<dyn OnMain>>;
 
 /// All filters.
 const KINDS: [Kind; 5] = [

@@ -10,7 +10,7 @@ use portcullis_policy::{
 };
 
 use crate::abi::{ConfigPtr, FilterPtr, NotCalled};
-use crate::config::{Caller, Common};
+use crate::common::{Caller, Common};
 use crate::exchange::Entered;
 use crate::metrics::{Metric, Metrics, Shard};
 use crate::store::{Shared, View, Zone};
@@ -122,6 +122,7 @@ impl Host for Worker {
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
+    const TAKES_METADATA: bool = true;
     const MAKES_CALLS: bool = false;
     const ADDS_COUNTERS_UP: bool = false;
 
@@ -181,6 +182,7 @@ impl Host for Main {
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
+    const TAKES_METADATA: bool = true;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = false;
 

@@ -11,6 +11,7 @@
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
 pub mod abi;
+mod common;
 mod config;
 pub mod events;
 mod exchange;
@@ -20,11 +21,13 @@ mod instance;
 mod logger;
 mod metrics;
 mod response;
+mod route;
+mod source;
 mod store;
 mod stream;
 mod surroundings;
 mod ticker;
 mod worker;
 
-pub use config::Event;
+pub use common::Event;
 pub use surroundings::{Surroundings, install};

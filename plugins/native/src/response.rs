@@ -2,11 +2,10 @@
 
 use std::cell::OnceCell;
 
-use portcullis_envoy::UPSTREAM_SERVICE_TIME;
+use portcullis_envoy::{UPSTREAM_SERVICE_TIME, origin_by};
 use portcullis_policy::{Headers, Origin, Response};
 
 use crate::abi::{Attribute, FilterPtr, Map};
-use crate::exchange::origin;
 
 /// A response's head, read when it is asked for.
 pub(crate) struct Head {
@@ -64,6 +63,12 @@ impl Response for Head {
             .get_or_init(|| self.stream.headers(Map::Response));
         headers.as_ref()
     }
+}
+
+/// Who made the response of a stream, or ended it.
+pub(crate) fn origin(stream: FilterPtr) -> Origin {
+    let told = stream.text(Attribute::ResponseCodeDetails, origin_by);
+    told.unwrap_or_else(|| origin_by(""))
 }
 
 /// A number in decimal digits.

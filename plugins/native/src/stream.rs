@@ -8,10 +8,11 @@ use portcullis_driver::Step;
 use portcullis_policy::Problem;
 
 use crate::abi::{BodyStep, FilterPtr, HeadStep, Map, TrailersStep};
-use crate::config::{Config, Route};
+use crate::config::Config;
 use crate::exchange::Entered;
 use crate::filters::OnStream;
 use crate::guard::guarded;
+use crate::route::Route;
 use crate::worker::Place;
 
 /// One request and its response. What Envoy does by itself, an answer of its own for one, may come back here before the event

@@ -18,7 +18,13 @@ pub struct Surroundings {
     pub variable: fn(&str) -> Option<String>,
 }
 
-static OTHERS: OnceLock<(fn() -> Option<Timestamp>, fn(&str) -> Option<String>)> = OnceLock::new();
+static OTHERS: OnceLock<Others> = OnceLock::new();
+
+/// What is asked for besides Envoy's functions.
+struct Others {
+    now: fn() -> Option<Timestamp>,
+    variable: fn(&str) -> Option<String>,
+}
 
 /// Lives in these surroundings from now on; whoever is first decides.
 pub fn install(surroundings: Surroundings) {
@@ -27,7 +33,7 @@ pub fn install(surroundings: Surroundings) {
         now,
         variable,
     } = surroundings;
-    let _ = OTHERS.set((now, variable));
+    let _ = OTHERS.set(Others { now, variable });
     abi::install(callbacks);
     logger::install();
 }
@@ -47,13 +53,13 @@ impl Surroundings {
 }
 
 pub(crate) fn now() -> Option<Timestamp> {
-    OTHERS
-        .get()
-        .map_or(system_time as fn() -> _, |(now, _)| *now)()
+    let others = OTHERS.get()?;
+    (others.now)()
 }
 
 pub(crate) fn variable(name: &str) -> Option<String> {
-    OTHERS.get().and_then(|(_, variable)| variable(name))
+    let others = OTHERS.get()?;
+    (others.variable)(name)
 }
 
 fn system_time() -> Option<Timestamp> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use crate::abi;
-use crate::config::{Common, Event};
+use crate::common::{Common, Event};
 
 /// Whoever's ticks are raised.
 struct Ticked {

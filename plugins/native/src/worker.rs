@@ -8,17 +8,14 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use portcullis_driver::StreamId;
 
 use crate::abi::{self, FilterPtr, MetricsTo};
-use crate::config::{Caller, Common, Config, Route};
+use crate::common::{Caller, Common, WorkerId};
+use crate::config::Config;
 use crate::filters::{OnStream, OnWorker};
-
-/// A worker's policy of one configuration, among all that there are in the process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct WorkerId(u64);
+use crate::route::Route;
 
 /// A configuration's place in a worker.
 pub(crate) struct Place {
@@ -64,15 +61,14 @@ impl Place {
     }
 
     fn new(config: &Config, route: Option<&Arc<Route>>, caller: Caller) -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         let source = route.map_or(&config.source, |route| &route.source);
         let policy = source.worker(&config.common, caller);
         if let Some(route) = route {
-            config.common.adopt(route);
+            config.take_up(route);
         }
         Self {
             route: route.cloned(),
-            id: WorkerId(NEXT.fetch_add(1, Ordering::Relaxed)),
+            id: WorkerId::next(),
             seen: Cell::new(config.common.seen()),
             common: Arc::clone(&config.common),
             tells_with_ticks: policy.tells_with_ticks(),

@@ -35,6 +35,7 @@ impl<'a> HeaderEdit<'a> {
 pub struct RequestEdits<'a> {
     headers: Vec<HeaderEdit<'a>>,
     target: Option<Vec<u8>>,
+    metadata: Vec<(&'a str, Cow<'a, str>)>,
 }
 
 impl<'a> RequestEdits<'a> {
@@ -44,7 +45,19 @@ impl<'a> RequestEdits<'a> {
         Self {
             headers: Vec::new(),
             target: None,
+            metadata: Vec::new(),
         }
+    }
+
+    /// Lets the gateway's log and other filters read this, where the gateway takes it. Nothing passes on with the request.
+    pub fn tell(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
+        self.metadata.push((name, value.into()));
+    }
+
+    /// What the gateway's log and other filters may read.
+    #[must_use]
+    pub fn metadata(&self) -> &[(&'a str, Cow<'a, str>)] {
+        &self.metadata
     }
 
     /// Sets a header.
@@ -70,6 +83,7 @@ impl<'a> RequestEdits<'a> {
             self.headers.extend(other.headers);
         }
         self.target = other.target.or(self.target.take());
+        self.metadata.extend(other.metadata);
     }
 
     /// The changes of headers, in order.

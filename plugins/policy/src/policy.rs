@@ -54,7 +54,7 @@ pub trait Policy: Sized {
 
     /// What calls would bring that requests lacked. Asked for after each request where another instance of this policy makes
     /// the calls; each is handed over once.
-    fn take_wanted(&self, _ports: &Ports<'_>) -> Vec<CallId> {
+    fn take_wanted(&self) -> Vec<CallId> {
         Vec::new()
     }
 
@@ -233,4 +233,6 @@ pub struct Setup<'a> {
     pub metrics: &'a mut MetricRegistry,
     /// Whether the gateway can hold a request until a call has ended: [`Policy::hold`].
     pub holds_requests: bool,
+    /// Whether the gateway takes what a policy has found out of a request for others to read: [`RequestEdits::tell`].
+    pub takes_metadata: bool,
 }

@@ -80,6 +80,13 @@ fn configured(value: &Value, found: &mut Vec<(String, Value)>) {
             ) {
                 found.push((name.as_str().expect("a name").to_owned(), value.clone()));
             }
+            // Envoy, as native code: filter_name, filter_config: { value }
+            if let (Some(name), Some(value)) = (
+                fields.get("filter_name"),
+                fields.get("filter_config").and_then(|c| c.get("value")),
+            ) {
+                found.push((name.as_str().expect("a name").to_owned(), value.clone()));
+            }
             // Kong: filters: [ { name, config } ]
             if let (Some(Value::String(name)), Some(config)) =
                 (fields.get("name"), fields.get("config"))
@@ -104,7 +111,7 @@ fn in_file(path: &str) -> Vec<(String, Value)> {
 fn files() -> Vec<String> {
     let mut files: Vec<String> = FILTERS
         .iter()
-        .map(|name| format!("envoy/{name}.yaml"))
+        .flat_map(|name| ["envoy", "envoy/native"].map(|folder| format!("{folder}/{name}.yaml")))
         .collect();
     let others = [
         "kong/kong.yml",

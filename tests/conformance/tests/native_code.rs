@@ -406,3 +406,40 @@ fn a_limits_busiest_keys_are_those_of_all_workers_also_of_idle_ones() {
     );
     stream.end(None);
 }
+
+#[test]
+fn envoy_can_read_who_calls_where_it_is_to_and_no_other_host_takes_that() {
+    begin();
+    let mut config = json!({
+        "providers": { "d": {
+            "issuer": "https://auth.example", "audiences": ["rag-api"], "algorithms": ["HS256"],
+            "keys": [{ "secret": { "env": "JWT_SECRET_KEY" } }],
+            "forward": { "claims": { "sub": "x-user-id", "nobody": "x-nobody" } },
+        } },
+        "rules": [{ "require": { "any_of": ["d"] } }],
+    });
+    let told = |config: &serde_json::Value| {
+        let mut envoy = Envoy::start("jwt_auth", &config.to_string()).unwrap();
+        let (stream, outcome) = envoy.request(PEER, with_token(&token::token()), true);
+        assert_eq!(outcome, Outcome::Continue);
+        let told = stream.metadata().clone();
+        answered(&mut envoy, stream, 200);
+        told
+    };
+    assert!(told(&config).is_empty());
+    config["identity_metadata"] = json!(true);
+    let alice = ("portcullis:x-user-id".to_owned(), "alice".to_owned());
+    assert_eq!(told(&config).into_iter().collect::<Vec<_>>(), [alice]);
+    for dialect in portcullis_sim::Dialect::BOTH {
+        let builder = portcullis_testhost::Host::builder(dialect);
+        let host = builder.build(
+            &portcullis_conformance::module("jwt_auth"),
+            config.to_string().as_bytes(),
+        );
+        let log = match host {
+            Ok(host) => format!("{:?}", host.logs()),
+            Err(error) => error.to_string(),
+        };
+        assert!(log.contains("identity_metadata"), "{log}");
+    }
+}

@@ -58,6 +58,7 @@ fn reasons() -> BTreeMap<String, Vec<String>> {
         environment: &Variables,
         metrics: &mut metrics,
         holds_requests: true,
+        takes_metadata: true,
     };
     let config = parse_text(config.as_bytes()).expect("a configuration");
     Edge::from_config(config, &mut setup).expect("a policy");

@@ -241,7 +241,7 @@ impl Bootstrap {
     ///
     /// # Errors
     /// A filter's file has no name.
-    pub(crate) fn run_natively(&mut self) -> Result<()> {
+    pub fn run_natively(&mut self) -> Result<()> {
         const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
         for filter in self.all_http_filters()? {
             if filter["typed_config"]["@type"] != WASM {
@@ -361,6 +361,36 @@ mod tests {
                 .put(Placement::After, "no_such_filter", json!({}))
                 .is_err()
         );
+        Ok(())
+    }
+
+    #[test]
+    fn the_files_for_native_code_are_those_for_wasm_but_for_what_the_filters_run_as() -> Result<()>
+    {
+        for name in [
+            "edge",
+            "jwt_auth",
+            "rate_limit",
+            "circuit_breaker",
+            "service_token",
+        ] {
+            let mut wasm = Bootstrap::shipped(name)?;
+            wasm.run_natively()?;
+            // Labels need no tags there.
+            let stats = wasm.at("/stats_config")?;
+            stats
+                .as_object_mut()
+                .context("an object")?
+                .remove("stats_tags");
+            if stats.as_object().is_some_and(serde_json::Map::is_empty) {
+                wasm.0
+                    .as_object_mut()
+                    .context("an object")?
+                    .remove("stats_config");
+            }
+            let native = Bootstrap::shipped(&format!("native/{name}"))?;
+            assert_eq!(native.0, wasm.0, "{name}");
+        }
         Ok(())
     }
 

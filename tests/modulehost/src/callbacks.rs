@@ -34,6 +34,7 @@ pub(crate) fn all() -> Callbacks {
         http_get_header: header,
         http_set_header: set_header,
         http_send_response: send_response,
+        http_set_dynamic_metadata_string: tell,
         http_filter_get_attribute_string: attribute,
         http_filter_get_attribute_int: attribute_number,
         http_filter_continue_decoding: go_on,
@@ -330,4 +331,17 @@ unsafe extern "C" fn go_on(filter: FilterPtr) {
 unsafe extern "C" fn route_config(filter: FilterPtr) -> *const c_void {
     // SAFETY: as the ABI says.
     unsafe { Inner::at(filter) }.route_config
+}
+
+unsafe extern "C" fn tell(
+    filter: FilterPtr,
+    namespace: Buffer,
+    name: Buffer,
+    value: Buffer,
+) -> bool {
+    // SAFETY: as the ABI says.
+    let stream = unsafe { Inner::at(filter) };
+    let key = format!("{}:{}", text(namespace), text(name));
+    stream.metadata.insert(key, text(value));
+    true
 }

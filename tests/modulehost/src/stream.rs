@@ -1,5 +1,6 @@
 //! One request and its response, as Envoy has them.
 
+use std::collections::BTreeMap;
 use std::ffi::c_void;
 
 use portcullis_native::abi::{BodyStep, Buffer, ConfigPtr, FilterPtr};
@@ -37,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) attempts: u64,
     pub(crate) reply: Option<Reply>,
     pub(crate) resumed: bool,
+    pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) route_config: *const c_void,
     /// What each callback that changes or shows something is to do: `false` is to fail.
     pub(crate) fails: fn(&str) -> bool,
@@ -73,6 +75,7 @@ impl Stream {
             attempts: 1,
             reply: None,
             resumed: false,
+            metadata: BTreeMap::new(),
             route_config: std::ptr::null(),
             fails: |_| false,
         });
@@ -112,6 +115,11 @@ impl Stream {
     /// What has become of a request that was held.
     pub fn look(&mut self) -> Outcome {
         self.outcome(true)
+    }
+
+    /// Dynamic metadata, by `namespace:name`.
+    pub fn metadata(&self) -> &BTreeMap<String, String> {
+        &self.0.metadata
     }
 
     /// The headers that the upstream receives.

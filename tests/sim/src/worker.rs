@@ -68,6 +68,7 @@ impl World {
                 environment: &self.env,
                 metrics: &mut metrics,
                 holds_requests: true,
+                takes_metadata: true,
             },
         )?;
         let worker = Worker {

@@ -30,11 +30,16 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a backend, unless there is an upstream, and the gateway.
+    /// Starts a backend, unless there is an upstream, and the gateway. `native`: whether its filters are native code.
     ///
     /// # Errors
     /// What can't be started, and why.
-    pub async fn set(program: PathBuf, upstream: Option<SocketAddr>, port: u16) -> Result<Self> {
+    pub async fn set(
+        program: PathBuf,
+        upstream: Option<SocketAddr>,
+        port: u16,
+        native: bool,
+    ) -> Result<Self> {
         let jwt_secret = random_hex()?;
         let service_secret = match upstream {
             None => random_hex()?,
@@ -59,6 +64,9 @@ impl Stage {
             .pointer_mut("/circuit_breaker/breakers/0/open_for/initial");
         *breaker.context("envoy/edge.yaml does not say how long its breaker stays open")? =
             json!(OPEN_FOR);
+        if native {
+            bootstrap.run_natively()?;
+        }
 
         let token = |secret: &str| token(secret.as_bytes());
         let (good, foreign) = (token(&jwt_secret)?, token(&random_hex()?)?);

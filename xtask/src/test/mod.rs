@@ -126,6 +126,7 @@ mod tests {
                 Step::Wasm,
                 Step::Fuzz,
                 Step::E2e,
+                Step::Module,
                 Step::Demo,
                 Step::Load,
                 Step::Docker

@@ -71,6 +71,10 @@ pub struct Config {
     /// `control` can read, or none where there is no `control`. Default: `false`.
     #[serde(default)]
     pub log_subject: bool,
+    /// Whether what goes to backends of a caller (`forward.claims`) is also in Envoy's dynamic metadata, under `portcullis` and the
+    /// header's name, for its access log and other filters. Only where the filter is native code. Default: `false`.
+    #[serde(default)]
+    pub identity_metadata: bool,
     /// What becomes of a request when the plugin itself fails: `allow` or `deny`. With `allow`, a
     /// request whose headers the gateway can't show passes as it is, and nothing that it says of
     /// its caller is to be believed. Default: `deny`.

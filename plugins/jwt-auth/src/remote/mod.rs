@@ -231,13 +231,9 @@ impl RemoteKeys {
         }
     }
 
-    /// Whether a request wants the set, and nobody was told yet who could fetch it.
-    pub(crate) fn take_wanted(&self, now: Timestamp) -> bool {
-        let is_due = || {
-            let seen = self.seen.try_borrow();
-            seen.is_ok_and(|seen| seen.is_due(now, true, &self.schedule))
-        };
-        self.wanted.get().is_some() && !self.told.get() && is_due() && !self.told.replace(true)
+    /// Whether a request wants the set, and who fetches it was not told since what is shared was last looked at.
+    pub(crate) fn take_wanted(&self) -> bool {
+        self.wanted.get().is_some() && !self.told.replace(true)
     }
 
     /// Whether a fetch of this worker's is half done.

@@ -239,6 +239,7 @@ impl Gateway {
             environment: &world,
             metrics: &mut metrics,
             holds_requests: true,
+            takes_metadata: true,
         };
         let policy = JwtAuth::from_config(config, &mut setup).map_err(|error| error.to_string())?;
         Ok(Self {

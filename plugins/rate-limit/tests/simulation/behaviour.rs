@@ -214,6 +214,7 @@ fn before_auth_names_limits_that_there_are() {
             environment: &portcullis_sim::Env::default(),
             metrics: &mut metrics,
             holds_requests: true,
+            takes_metadata: true,
         };
         let config = serde_json::from_str(&config).unwrap();
         let found = RateLimit::for_edge(config, Beside::default(), &mut setup).err();

@@ -39,6 +39,7 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
             environment: &Env::default(),
             metrics: &mut metrics,
             holds_requests: true,
+            takes_metadata: true,
         };
         let policy = RateLimit::for_edge(
             config,

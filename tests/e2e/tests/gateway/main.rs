@@ -24,6 +24,8 @@ mod jwks_verify_budget;
 mod jwt_auth;
 mod jwt_auth_migration;
 mod migration;
+#[cfg(target_os = "linux")]
+mod native_code;
 mod on_call;
 mod rate_limit;
 mod rate_limit_address;
