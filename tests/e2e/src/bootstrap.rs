@@ -243,10 +243,12 @@ impl Bootstrap {
     /// A filter's file has no name.
     pub fn run_natively(&mut self) -> Result<()> {
         const WASM: &str = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm";
+        let mut changed = false;
         for filter in self.all_http_filters()? {
             if filter["typed_config"]["@type"] != WASM {
                 continue;
             }
+            changed = true;
             let plugin = filter["typed_config"]["config"].take();
             let (name, zone) = (&plugin["root_id"], &plugin["vm_config"]["vm_id"]);
             let name = name.as_str().context("a filter has no root_id")?;
@@ -260,6 +262,9 @@ impl Bootstrap {
                 "filter_name": name,
                 "filter_config": plugin["configuration"],
             });
+        }
+        if !changed {
+            return Ok(());
         }
         // The metrics' names without what says that they are a module's.
         const BARE_NAMES: &str =

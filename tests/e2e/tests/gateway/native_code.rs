@@ -2,7 +2,7 @@
 //! others can read.
 
 use anyhow::{Context as _, Result};
-use portcullis_e2e::{Bootstrap, Gateway, Token};
+use portcullis_e2e::{Bootstrap, Gateway, JWT_SECRET_KEY, Token};
 use serde_json::{Value, json};
 
 const SEARCH: &str = "/api/v1/rag/search?q=circuit+breaker";
@@ -37,7 +37,7 @@ async fn each_file_serves_as_it_stands() -> Result<()> {
             .workers(2)
             .start()
             .await?;
-        let token = Token::default().sign();
+        let token = Token::of("alice").signed(JWT_SECRET_KEY);
         let answer = gateway.get_as(&token, SEARCH).await?;
         assert_eq!(answer.status, 200, "{name}: {answer:?}");
         let without = gateway.get(SEARCH).await?.status;
@@ -76,7 +76,7 @@ async fn a_route_has_limits_of_its_own_and_the_log_reads_who_calls() -> Result<(
     // Elsewhere it is the listener's.
     let elsewhere = "/api/v1/rag/status";
     assert_eq!(gateway.get(elsewhere).await?.status, 401);
-    let token = Token::default().sign();
+    let token = Token::of("alice").signed(JWT_SECRET_KEY);
     gateway.get_as(&token, elsewhere).await?;
     gateway.output().wait_for(&["caller=alice"]).await?;
     gateway
