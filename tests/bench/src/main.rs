@@ -70,9 +70,6 @@ fn main() -> Result<()> {
     } else {
         parts::only(parts, &args.only)?
     };
-    for what in parts.iter().flat_map(|part| &part.left_out) {
-        println!("LEFT OUT: {what}");
-    }
     let native = if parts.iter().any(|part| part.name == parts::TOKENS) {
         native(&args, &scene)?
     } else {

@@ -30,6 +30,8 @@ pub struct Options {
     pub env: Vec<(OsString, OsString)>,
     /// Where its listeners come from.
     pub listeners: Listeners,
+    /// How long what is replaced serves the connections that it has; as long as Envoy says by itself where there is none.
+    pub drain: Option<Duration>,
 }
 
 /// Where an Envoy's listeners come from.
@@ -200,6 +202,7 @@ impl Process {
             workers,
             env,
             listeners,
+            drain,
         } = options;
         bootstrap.find_filters()?;
         if paths::natively() {
@@ -226,6 +229,9 @@ impl Process {
         ]);
         // The access log at once and not every ten seconds.
         command.args(["--file-flush-interval-msec", "20"]);
+        if let Some(drain) = drain {
+            command.args(["--drain-time-s", &drain.as_secs().to_string()]);
+        }
         command
             .env("ENVOY_DYNAMIC_MODULES_SEARCH_PATH", paths::filters())
             .envs(env)

@@ -34,6 +34,7 @@ pub struct Builder {
     event_delay: Duration,
     test_routes: bool,
     listeners: Listeners,
+    drain: Option<Duration>,
     env: Vec<(String, String)>,
 }
 
@@ -50,6 +51,7 @@ impl Gateway {
             event_delay: Duration::from_millis(25),
             test_routes: false,
             listeners: Listeners::Static,
+            drain: None,
             env: Vec::new(),
         }
     }
@@ -199,6 +201,13 @@ impl Builder {
         self
     }
 
+    /// How long what is replaced serves the connections that it has.
+    #[must_use]
+    pub fn drain(mut self, drain: Duration) -> Self {
+        self.drain = Some(drain);
+        self
+    }
+
     /// Starts backend and gateway.
     ///
     /// # Errors
@@ -224,6 +233,7 @@ impl Builder {
             bootstrap: bootstrap.clone(),
             workers: self.workers,
             listeners: self.listeners,
+            drain: self.drain,
             env: secrets
                 .map(|(name, value)| (name.into(), value.into()))
                 .into_iter()

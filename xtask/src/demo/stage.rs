@@ -84,6 +84,7 @@ impl Stage {
             workers: WORKERS,
             env,
             listeners: Listeners::Static,
+            drain: None,
         })
         .await?;
         // A connection for each request, so that all workers get some.

@@ -50,6 +50,7 @@ impl Stage {
                 .map(|(name, value)| (name.into(), value.into()))
                 .to_vec(),
             listeners: Listeners::Static,
+            drain: None,
         });
         Ok(Self {
             envoy: envoy.await?,

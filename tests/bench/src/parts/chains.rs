@@ -5,9 +5,6 @@ use crate::config::envoys::{self, Tokens};
 use crate::config::nothing::Callbacks;
 use crate::config::ours::{self, ENDLESS, LimitHeaders};
 
-/// The file that Envoy loads as the module `portcullis`.
-const MODULE: &str = "libportcullis.so";
-
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     let mut part = Part::new(
         "chains",
@@ -43,17 +40,10 @@ fn chains(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Su
     let shown = "**`edge`**, built for Envoy alone";
     let edge = added("edge_envoy", shown).against(&["native", "native_uncached"]);
     part.chain(inputs, edge, &[inputs.edge_for_envoy()]);
-    if inputs.filters.join(MODULE).is_file() {
-        let module = added("module", "`edge` as native code").against(&["native"]);
-        part.chain(
-            inputs,
-            module,
-            &[ours::native("edge", &ours::edge(ENDLESS))],
-        );
-    } else {
-        let missing = format!("`edge` as native code: there is no {MODULE} beside the filters");
-        part.left_out.push(missing);
-    }
+    let module = added("module", "**`edge`** as native code");
+    let module = module.against(&["native", "native_uncached"]);
+    let filter = Inputs::native("edge", &ours::edge(ENDLESS));
+    part.chain(inputs, module, &[filter]);
     let four = added("four", "the four filters in a row").against(&["native", "native_uncached"]);
     part.chain(inputs, four, &inputs.four());
 }
@@ -78,6 +68,18 @@ fn alone(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Sub
         jwt_auth,
         &[inputs.wasm("jwt_auth", &ours::jwt_auth(0))],
     );
+    let module = |name: &str| {
+        added(
+            &format!("module_{name}"),
+            &format!("**`{name}`** as native code"),
+        )
+    };
+    let filter = Inputs::native("jwt_auth", &ours::jwt_auth(0));
+    part.chain(
+        inputs,
+        module("jwt_auth").against(&["jwt_authn"]),
+        &[filter],
+    );
 
     let plain = added("local_ratelimit", "`local_ratelimit` by address");
     part.chain(inputs, plain, &[envoys::local_ratelimit(ENDLESS, false)]);
@@ -91,6 +93,9 @@ fn alone(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Sub
     let rate_limit =
         added("rate_limit", "**`rate_limit`**, both families of headers").against(&others);
     part.chain(inputs, rate_limit, &[limit(LimitHeaders::Both)]);
+    let limited = module("rate_limit").against(&["local_ratelimit_headers", "local_ratelimit"]);
+    let filter = Inputs::native("rate_limit", &ours::rate_limit(ENDLESS, LimitHeaders::Both));
+    part.chain(inputs, limited, &[filter]);
     let silent = added("rate_limit_silent", "`rate_limit`, `headers: none`");
     let silent = silent.against(&["local_ratelimit", "nothing"]);
     part.chain(inputs, silent, &[limit(LimitHeaders::None)]);
@@ -111,7 +116,13 @@ fn alone(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Sub
     let filter = inputs.wasm("service_token", &ours::service_token());
     part.chain(inputs, service_token, &[filter]);
 
+    let injecting = module("service_token").against(&["header_mutation", "credential_injector"]);
+    let filter = Inputs::native("service_token", &ours::service_token());
+    part.chain(inputs, injecting, &[filter]);
+
     let breaker = added("circuit_breaker", "**`circuit_breaker`**, closed").against(&["nothing"]);
     let filter = inputs.wasm("circuit_breaker", &ours::circuit_breaker(0));
     part.chain(inputs, breaker, &[filter]);
+    let filter = Inputs::native("circuit_breaker", &ours::circuit_breaker(0));
+    part.chain(inputs, module("circuit_breaker"), &[filter]);
 }

@@ -3,7 +3,7 @@
 use super::{Inputs, Part, Subject};
 use crate::config::envoys::{self, Tokens};
 use crate::config::nothing::Callbacks;
-use crate::config::ours::ENDLESS;
+use crate::config::ours::{self, ENDLESS};
 use crate::traffic::{Ask, STREAM_PATH};
 
 pub(super) fn http2(inputs: &Inputs<'_>) -> Part {
@@ -50,6 +50,9 @@ fn chains(mut part: Part, inputs: &Inputs<'_>, ask: &Ask) -> Part {
     let shown = "**`edge`**, built for Envoy alone";
     let edge = subject("edge_envoy", shown).over(&bare).against(&[&native]);
     part.chain(inputs, edge, &[inputs.edge_for_envoy()]);
+    let module = subject("module", "**`edge`** as native code").over(&bare);
+    let filter = Inputs::native("edge", &ours::edge(ENDLESS));
+    part.chain(inputs, module.against(&[&native]), &[filter]);
     let four = subject("four", "the four filters in a row")
         .over(&bare)
         .against(&[&native]);

@@ -17,6 +17,8 @@ pub const TOKENS: &str = "tokens";
 const UNCACHED: &str = "uncached";
 const CACHED: &str = "cached_tokens";
 const ENVOYS: &str = "envoys";
+/// That of `jwt_auth` as native code, without a cache.
+const MODULE: &str = "as_native_code";
 
 /// The algorithms that Envoy's own filter is measured with.
 const ENVOYS_ALGORITHMS: [&str; 2] = ["RS256", "ES256"];
@@ -29,6 +31,11 @@ pub(super) fn part(inputs: &Inputs<'_>) -> Part {
         .bootstrap()
         .answering(UNCACHED, &[jwt_auth(0)], 200)
         .answering(CACHED, &[jwt_auth(4096)], 200)
+        .answering(
+            MODULE,
+            &[Inputs::native("jwt_auth", &Scene::config(0))],
+            200,
+        )
         .answering(ENVOYS, &[envoys::jwt_authn_alone()], 200);
     for credential in CREDENTIALS {
         let filter = inputs.wasm("service_token", &credentials::config(credential.kind));
@@ -72,6 +79,11 @@ fn jwt_auth_subjects(part: &mut Part, inputs: &Inputs<'_>) {
             &[]
         };
         add(part, algorithm, algorithm, UNCACHED, ask(&token), against);
+        let (name, shown) = (
+            format!("{algorithm}_module"),
+            format!("{algorithm} as native code"),
+        );
+        add(part, &name, &shown, MODULE, ask(&token), against);
     }
     let (good, expired) = (
         inputs.scene.token("RS256"),

@@ -68,7 +68,6 @@ fn part(measured: &Measured) -> Value {
     json!({
         "figures": rows.collect::<serde_json::Map<_, _>>(),
         "samples": samples.collect::<serde_json::Map<_, _>>(),
-        "left_out": measured.part.left_out,
     })
 }
 

@@ -50,10 +50,7 @@ impl fmt::Display for Run {
 
 fn table(f: &mut fmt::Formatter<'_>, measured: &Measured, native: &[Figure]) -> fmt::Result {
     let Part {
-        title,
-        added_to,
-        left_out,
-        ..
+        title, added_to, ..
     } = &measured.part;
     writeln!(f, "\n### {title}\n")?;
     writeln!(f, "µs of CPU for each request; *added* is to {added_to}.\n")?;
@@ -87,9 +84,6 @@ fn table(f: &mut fmt::Formatter<'_>, measured: &Measured, native: &[Figure]) -> 
             write!(f, " {} |", native.unwrap_or_default())?;
         }
         writeln!(f)?;
-    }
-    for what in left_out {
-        writeln!(f, "\nLeft out: {what}.")?;
     }
     Ok(())
 }

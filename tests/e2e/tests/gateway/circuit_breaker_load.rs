@@ -20,7 +20,7 @@ const REQUESTS_EACH: usize = 99;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub(crate) enum Way {
     Answered,
     Streamed,
     /// The backend knows no such route.
@@ -38,7 +38,7 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Answered,
         Self::Fails,
         Self::Streamed,
@@ -85,7 +85,7 @@ impl Way {
         }
     }
 
-    const fn counts(self) -> Counts {
+    pub(crate) const fn counts(self) -> Counts {
         match self {
             Self::Answered | Self::Streamed | Self::NotFound | Self::LeftInMidStream => {
                 Counts::of(1, 0, 0)
@@ -95,7 +95,7 @@ impl Way {
         }
     }
 
-    async fn go(self, client: &Client, gateway: &str) -> Result<()> {
+    pub(crate) async fn go(self, client: &Client, gateway: &str) -> Result<()> {
         let mut request = client.request(Method::GET, format!("{gateway}{}", self.path()));
         if let Some(fault) = self.fault() {
             request = request.header("x-demo-fault", fault);
@@ -124,7 +124,7 @@ impl Way {
 }
 
 /// Counts all, opens on nothing.
-fn counts_all(bootstrap: &mut Bootstrap) -> Result<()> {
+pub(crate) fn counts_all(bootstrap: &mut Bootstrap) -> Result<()> {
     let never = json!({ "above": 0.999999, "window": "10m", "minimum_requests": 1_000_000 });
     trip(
         bootstrap,

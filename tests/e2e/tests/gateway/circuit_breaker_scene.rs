@@ -34,6 +34,17 @@ impl Counts {
         }
     }
 
+    /// Both together.
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self {
+            admitted: self.admitted + other.admitted,
+            successes: self.successes + other.successes,
+            failures: self.failures + other.failures,
+            ignored: self.ignored + other.ignored,
+            slow: self.slow + other.slow,
+        }
+    }
+
     pub(crate) const fn slow(self) -> Self {
         Self {
             slow: self.admitted,

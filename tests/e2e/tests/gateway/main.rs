@@ -36,3 +36,4 @@ mod reload;
 mod service_token;
 mod service_token_backends;
 mod service_token_rotation;
+mod soak;

@@ -138,6 +138,7 @@ impl Egress {
             workers: 1,
             env: Vec::new(),
             listeners: Listeners::Static,
+            drain: None,
         });
         let envoy = envoy.await?;
         Ok(Self { envoy, nodes })

@@ -93,6 +93,7 @@ impl Front {
             workers: 2,
             env: Vec::new(),
             listeners: Listeners::Static,
+            drain: None,
         };
         let front = Self(Envoy::start(options).await?);
         front.has_ready(gateways.len() as u64).await?;

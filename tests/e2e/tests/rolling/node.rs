@@ -126,6 +126,7 @@ pub(crate) async fn start(bootstrap: Bootstrap) -> Result<Envoy> {
         workers: 2,
         env: environment(),
         listeners: Listeners::Static,
+        drain: None,
     };
     Envoy::start(options).await
 }
