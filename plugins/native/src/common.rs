@@ -37,7 +37,7 @@ pub(crate) struct Common {
     /// The calls that workers' requests want.
     wants: Mutex<BTreeSet<(Caller, CallId)>>,
     /// By which workers hear of ticks and news that have no request to hear of them with.
-    bells: Mutex<BTreeMap<WorkerId, Bell>>,
+    bells: Mutex<BTreeMap<WorkerId, Arc<Bell>>>,
     /// Whether Envoy has no more use for it.
     gone: AtomicBool,
 }
@@ -128,7 +128,7 @@ impl Common {
     pub(crate) fn put_bell(&self, worker: WorkerId, bell: Option<Bell>) {
         let mut bells = lock(&self.bells);
         let before = match bell {
-            Some(bell) => bells.insert(worker, bell),
+            Some(bell) => bells.insert(worker, Arc::new(bell)),
             None => bells.remove(&worker),
         };
         drop(bells);
@@ -136,7 +136,9 @@ impl Common {
     }
 
     fn ring_workers(&self) {
-        for bell in lock(&self.bells).values() {
+        // Without the lock: Envoy may let go of a stream in there.
+        let bells: Vec<_> = lock(&self.bells).values().cloned().collect();
+        for bell in bells {
             bell.ring(0);
         }
     }

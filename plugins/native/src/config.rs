@@ -30,7 +30,7 @@ pub struct Config {
 struct MainOnly<T>(RefCell<T>);
 
 // SAFETY: it is used by events of the configuration alone, which Envoy raises on its main thread, and by its destruction, which
-// comes after all of them.
+// comes after all of them, on whichever thread is the last to have a use for it.
 unsafe impl<T> Send for MainOnly<T> {}
 // SAFETY: the same.
 unsafe impl<T> Sync for MainOnly<T> {}

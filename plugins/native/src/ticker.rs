@@ -62,14 +62,13 @@ pub(crate) fn hasten(common: &Arc<Common>, every: Duration) {
     TICKER.more.notify_one();
 }
 
-/// Has no more ticks raised; none is being raised any more when this returns.
+/// Has no more ticks raised, but for one that is just being raised.
 pub(crate) fn stop(common: &Arc<Common>) {
     let mut ticked = TICKER.ticked.lock().unwrap_or_else(PoisonError::into_inner);
     ticked.retain(|ticked| !std::ptr::eq(ticked.common.as_ptr(), Arc::as_ptr(common)));
 }
 
 fn run(ticker: &Ticker) {
-    let mut ticked = ticker.ticked.lock().unwrap_or_else(PoisonError::into_inner);
     let mut metrics_due = now();
     loop {
         let now = now();
@@ -78,32 +77,40 @@ fn run(ticker: &Ticker) {
             metrics_due = now.checked_add(METRICS_EVERY).unwrap_or(now);
         }
         let mut next = metrics_due;
+        let mut raised = Vec::new();
+        let mut ticked = ticker.ticked.lock().unwrap_or_else(PoisonError::into_inner);
         for ticked in ticked.iter_mut() {
             let Some(common) = ticked.common.upgrade() else {
                 continue;
             };
             if now >= ticked.due {
-                common.ring(Event::Tick);
                 // From now on: what could not keep up does not make up for it.
                 ticked.due = now.checked_add(ticked.every).unwrap_or(now);
-            } else if metrics && abi::configurations_take_metrics() && common.metrics.have_changed()
-            {
-                common.ring(Event::Metrics);
+                next = next.min(ticked.due);
+                raised.push((common, Event::Tick));
+            } else {
+                next = next.min(ticked.due);
+                raised.push((common, Event::Metrics));
             }
-            next = next.min(ticked.due);
         }
-        let guard = match ticked.is_empty() {
-            true => ticker
-                .more
-                .wait(ticked)
-                .unwrap_or_else(PoisonError::into_inner),
-            false => {
-                let longest = next.saturating_duration_since(now);
-                let waited = ticker.more.wait_timeout(ticked, longest);
-                waited.unwrap_or_else(PoisonError::into_inner).0
+        drop(ticked);
+        // Without the lock: Envoy keeps a configuration while an event of it is raised, so that it may be this thread that lets
+        // go of it last, and is told of its end in here.
+        for (common, event) in raised {
+            let changed =
+                || metrics && abi::configurations_take_metrics() && common.metrics.have_changed();
+            if event == Event::Tick || changed() {
+                common.ring(event);
             }
-        };
-        ticked = guard;
+        }
+        let ticked = ticker.ticked.lock().unwrap_or_else(PoisonError::into_inner);
+        match ticked.is_empty() {
+            true => drop(ticker.more.wait(ticked)),
+            false => {
+                let longest = next.saturating_duration_since(self::now());
+                drop(ticker.more.wait_timeout(ticked, longest));
+            }
+        }
     }
 }
 
