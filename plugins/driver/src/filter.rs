@@ -1,15 +1,17 @@
 //! A policy in force, and what its streams share.
 
 use std::cell::Cell;
+use std::rc::{Rc, Weak};
 
 use portcullis_policy::{
-    CallId, CallReply, Clock, ClockUnavailable, Entropy, EntropyUnavailable, HostFailure,
-    MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Span, Timestamp, Verdict,
+    CallId, CallReply, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, HostFailure,
+    MOST_CALLS, MetricRegistry, NoReply, Origin, Policy, Ports, Problem, Span, Timestamp, Verdict,
 };
 
 use crate::calls::UnderWay;
-use crate::host::{Exchange, Host};
-use crate::phase::{Decided, Head, Holding, Passed, Phase, Step};
+use crate::ending::Told;
+use crate::host::{Exchange, Host, StreamId};
+use crate::phase::{Decided, Head, Held, Holding, Passed, Phase, Step};
 use crate::telemetry::BatchedTelemetry;
 
 /// A policy in force in one worker.
@@ -185,20 +187,25 @@ impl<P: Policy, H: Host> Filter<P, H> {
         if self.holding.is_empty() {
             return;
         }
+        let mut waking = Waking {
+            filter: self,
+            rest: self.holding.take_all().into_iter(),
+            at_hand: None,
+        };
         let mut decided = 0;
-        for (stream, held) in self.holding.take_all() {
+        while let Some((stream, held)) = waking.next() {
             let longer = held.passes(ticks);
             if decided >= MOST {
-                self.holding.keep(stream, &held);
+                waking.keep();
                 continue;
             }
             let Ok(exchange) = self.host.enter(stream) else {
-                self.holding.keep(stream, &held);
+                waking.keep();
                 continue;
             };
             let request = held.head.request(&exchange);
             if longer && self.with_ports(|ports| self.policy.hold(&request, ports).is_some()) {
-                self.holding.keep(stream, &held);
+                waking.keep();
                 continue;
             }
             decided = decided.saturating_add(1);
@@ -206,12 +213,29 @@ impl<P: Policy, H: Host> Filter<P, H> {
             if let (Phase::Requested(passed), true) = (&mut phase, held.body_ended.get()) {
                 self.with_ports(|ports| self.policy.on_request_sent(&mut passed.flow, ports));
             }
+            waking.done();
+            if Rc::strong_count(&held) == 1 {
+                // Its stream has ended with the answer.
+                self.end(&mut phase, &Told(Origin::Gateway));
+                continue;
+            }
             held.put(phase);
             if step == Step::Continue && self.host.resume(stream).is_err() {
                 log::error!("{}: a request that was held does not go on", P::NAME);
             }
         }
+        drop(waking);
         self.telemetry.flush();
+    }
+
+    /// A stream has ended.
+    pub(crate) fn end(&self, phase: &mut Phase<P::Flow>, ending: &dyn Ending) {
+        if let Phase::Requested(Passed { flow, .. })
+        | Phase::Responded(Passed { flow, .. }, _)
+        | Phase::Answered(Some(flow)) = phase
+        {
+            self.with_ports(|ports| self.policy.on_end(flow, ending, ports));
+        }
     }
 
     /// Runs `ask` with ports whose clock is read at most once.
@@ -228,6 +252,54 @@ impl<P: Policy, H: Host> Filter<P, H> {
         });
         self.telemetry.flush_if_urgent();
         result
+    }
+}
+
+/// The requests that were held, while it is looked what becomes of each. A panic on one of them leaves no other behind.
+struct Waking<'a, P: Policy, H: Host> {
+    filter: &'a Filter<P, H>,
+    rest: std::vec::IntoIter<(StreamId, Weak<Held<P::Flow>>)>,
+    at_hand: Option<(StreamId, Weak<Held<P::Flow>>)>,
+}
+
+impl<P: Policy, H: Host> Waking<'_, P, H> {
+    /// The next one whose stream is still there.
+    fn next(&mut self) -> Option<(StreamId, Rc<Held<P::Flow>>)> {
+        loop {
+            let (stream, held) = self.rest.next()?;
+            if let Some(living) = held.upgrade() {
+                self.at_hand = Some((stream, held));
+                return Some((stream, living));
+            }
+        }
+    }
+
+    /// It is held for longer.
+    fn keep(&mut self) {
+        if let Some((stream, held)) = self.at_hand.take() {
+            self.filter.holding.keep(stream, held);
+        }
+    }
+
+    /// It was decided on.
+    fn done(&mut self) {
+        self.at_hand = None;
+    }
+}
+
+impl<P: Policy, H: Host> Drop for Waking<'_, P, H> {
+    fn drop(&mut self) {
+        // What could not be decided on is refused: who sent it may have brought that about.
+        if let Some((stream, held)) = self.at_hand.take()
+            && let (Some(held), Ok(exchange)) = (held.upgrade(), self.filter.host.enter(stream))
+        {
+            let reply = Problem::UNAVAILABLE.reply_blind();
+            let _ = exchange.reply(&reply.because(P::NAME, "undecided"));
+            held.put(Phase::Answered(None));
+        }
+        for (stream, held) in self.rest.by_ref() {
+            self.filter.holding.keep(stream, held);
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod body;
 mod calls;
+mod ending;
 mod filter;
 mod host;
 mod phase;

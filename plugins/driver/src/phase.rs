@@ -173,22 +173,16 @@ impl<F> Holding<F> {
         Ok(held)
     }
 
-    /// All that are there still; they are no longer held, but for those that are kept.
-    pub(crate) fn take_all(&self) -> Vec<(StreamId, Rc<Held<F>>)> {
-        let Ok(mut all) = self.0.try_borrow_mut() else {
-            return Vec::new();
-        };
-        let taken = std::mem::take(&mut *all);
-        let living = taken.into_iter();
-        living
-            .filter_map(|(id, held)| Some((id, held.upgrade()?)))
-            .collect()
+    /// All; they are no longer held, but for those that are kept.
+    pub(crate) fn take_all(&self) -> Vec<(StreamId, Weak<Held<F>>)> {
+        let all = self.0.try_borrow_mut();
+        all.map_or(Vec::new(), |mut all| std::mem::take(&mut *all))
     }
 
     /// Holds one for longer.
-    pub(crate) fn keep(&self, stream: StreamId, held: &Rc<Held<F>>) {
+    pub(crate) fn keep(&self, stream: StreamId, held: Weak<Held<F>>) {
         if let Ok(mut all) = self.0.try_borrow_mut() {
-            all.push((stream, Rc::downgrade(held)));
+            all.push((stream, held));
         }
     }
 

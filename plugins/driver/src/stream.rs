@@ -5,9 +5,10 @@ use std::rc::Rc;
 
 use portcullis_policy::{Ending, LocalReply, LogLine, Origin, Policy, Problem, Sent};
 
+use crate::ending::{Logged, Told};
 use crate::filter::Filter;
 use crate::host::{Exchange, Host, StreamId};
-use crate::phase::{Decided, Head, Passed, Phase, Seen, Step};
+use crate::phase::{Decided, Head, Phase, Seen, Step};
 
 /// One request and its response. Dropping it ends it, if nothing else has.
 pub struct Stream<P: Policy, H: Host> {
@@ -103,7 +104,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
             return self.answer(exchange, &reply.because(P::NAME, REASON));
         }
         if ends {
-            filter.with_ports(|ports| filter.policy.on_request_sent(&mut passed.flow, ports));
+            self.on_request_whole();
         }
         Step::Continue
     }
@@ -116,9 +117,20 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 held.body_ended.set(true);
                 Step::Stop
             }
-            Phase::Unseen | Phase::Requested(_) | Phase::Responded(..) | Phase::Answered(_) => {
+            Phase::Unseen | Phase::Answered(_) => Step::Continue,
+            Phase::Requested(_) | Phase::Responded(..) => {
+                self.on_request_whole();
                 Step::Continue
             }
+        }
+    }
+
+    fn on_request_whole(&mut self) {
+        if let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed, _)) =
+            (&self.filter, &mut self.phase)
+        {
+            passed.body.sent_at_deletion = Sent::Whole;
+            filter.with_ports(|ports| filter.policy.on_request_sent(&mut passed.flow, ports));
         }
     }
 
@@ -181,16 +193,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
     }
 
     fn end(&mut self, ending: &dyn Ending) {
-        let (
-            Some(filter),
-            Phase::Requested(Passed { flow, .. })
-            | Phase::Responded(Passed { flow, .. }, _)
-            | Phase::Answered(Some(flow)),
-        ) = (&self.filter, &mut self.phase)
-        else {
-            return;
-        };
-        filter.with_ports(|ports| filter.policy.on_end(flow, ending, ports));
+        if let Some(filter) = &self.filter {
+            filter.end(&mut self.phase, ending);
+        }
     }
 
     fn answer<X: Exchange>(&mut self, exchange: &X, reply: &LocalReply) -> Step {
@@ -214,38 +219,5 @@ impl<P: Policy, H: Host> Drop for Stream<P, H> {
             }
         };
         self.end(&Told(origin));
-    }
-}
-
-/// An end whose log is at hand.
-struct Logged<'a, X> {
-    exchange: &'a X,
-    /// What was seen of a response.
-    seen: Option<Seen>,
-}
-
-impl<X: Exchange> Ending for Logged<'_, X> {
-    fn origin(&self) -> Origin {
-        match self.seen {
-            // It came from there, and came whole: the host can say nothing else.
-            Some(Seen {
-                is_from_upstream: true,
-                is_whole: true,
-            }) => Origin::Upstream,
-            seen => self.exchange.ending(seen.is_some()),
-        }
-    }
-
-    fn grpc_status(&self) -> Option<u8> {
-        self.exchange.trailing_grpc_status()
-    }
-}
-
-/// An end of which nothing more can be asked.
-struct Told(Origin);
-
-impl Ending for Told {
-    fn origin(&self) -> Origin {
-        self.0
     }
 }

@@ -1,7 +1,6 @@
 //! Envoy's dynamic-module ABI for HTTP filters, as much of it as is used here, bound by hand (`abi.h`, `v0.2.0`: Envoy 1.40).
 //!
-//! Envoy's functions are looked up by name when it loads the module, so that one build serves several Envoys, and one that lacks
-//! what is needed says so instead of failing to load. What is passed in and out are addresses of bytes that the other side owns;
+//! Envoy's functions are looked up by name when it loads the module, so that one that lacks some is told by name which. What is passed in and out are addresses of bytes that the other side owns;
 //! Envoy's are good until the event at hand ends or its stream is changed, so that everything is copied here.
 
 use std::ffi::{CStr, c_char, c_void};
@@ -111,30 +110,26 @@ pub enum TrailersStep {
 
 /// `envoy_dynamic_module_type_metrics_result_Success`, `…_http_callout_init_result_Success`, `…_http_callout_result_Success`
 pub const SUCCESS: u32 = 0;
+/// `envoy_dynamic_module_type_http_callout_result_ExceedResponseBufferLimit`
+pub(crate) const EXCEEDS_BUFFER: u32 = 2;
 /// `envoy_dynamic_module_type_http_callout_init_result_ClusterNotFound`
 const CLUSTER_NOT_FOUND: u32 = 2;
 
 /// `envoy_dynamic_module_type_http_filter_scheduler_module_ptr`, `…_config_scheduler_module_ptr`
 pub type Scheduler = *mut c_void;
 
-/// Declares Envoy's functions, each under the end of its name; then those that not every Envoy has.
+/// Declares Envoy's functions, each under the end of its name.
 macro_rules! callbacks {
-    (
-        { $($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)* }
-        { $($optional:ident: fn($($its:ty),*) $(-> $gives:ty)?;)* }
-    ) => {
+    ($($name:ident: fn($($argument:ty),*) $(-> $result:ty)?;)*) => {
         /// Envoy's functions, each under the end of its name (`envoy_dynamic_module_callback_…`).
         #[allow(missing_docs, reason = "they are documented in `abi.h`")]
-        pub struct Callbacks {
-            $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)*
-            $(pub $optional: Option<unsafe extern "C" fn($($its),*) $(-> $gives)?>,)*
-        }
+        pub struct Callbacks { $(pub $name: unsafe extern "C" fn($($argument),*) $(-> $result)?,)* }
 
         impl Callbacks {
             /// Looks all of them up in the process.
             ///
             /// # Errors
-            /// The end of the name of one that has to be there, and is not.
+            /// The end of the name of one that is not there.
             pub(crate) fn find() -> Result<Self, &'static str> {
                 Ok(Self {
                     $($name: {
@@ -143,11 +138,6 @@ macro_rules! callbacks {
                         // SAFETY: Envoy's function of that name has this type, by `abi.h`.
                         unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($argument),*) $(-> $result)?>(found) }
                     },)*
-                    $($optional: {
-                        let found = address(concat!("envoy_dynamic_module_callback_", stringify!($optional), "\0"));
-                        // SAFETY: the same.
-                        found.map(|found| unsafe { std::mem::transmute::<*mut c_void, unsafe extern "C" fn($($its),*) $(-> $gives)?>(found) })
-                    },)*
                 })
             }
         }
@@ -155,13 +145,10 @@ macro_rules! callbacks {
 }
 
 callbacks! {
-    {
     log: fn(u32, Buffer);
     log_enabled: fn(u32) -> bool;
     http_filter_config_define_counter: fn(ConfigPtr, Buffer, *const Buffer, usize, *mut usize) -> u32;
     http_filter_config_define_gauge: fn(ConfigPtr, Buffer, *const Buffer, usize, *mut usize) -> u32;
-    http_filter_increment_counter: fn(FilterPtr, usize, *const Buffer, usize, u64) -> u32;
-    http_filter_set_gauge: fn(FilterPtr, usize, *const Buffer, usize, u64) -> u32;
     http_filter_config_http_callout: fn(ConfigPtr, *mut u64, Buffer, *const HeaderLine, usize, Buffer, u64) -> u32;
     http_filter_config_scheduler_new: fn(ConfigPtr) -> Scheduler;
     http_filter_config_scheduler_commit: fn(Scheduler, u64);
@@ -178,13 +165,10 @@ callbacks! {
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
     http_filter_get_attribute_int: fn(FilterPtr, u32, *mut u64) -> bool;
     http_filter_continue_decoding: fn(FilterPtr);
+    http_clear_route_cache: fn(FilterPtr);
     get_most_specific_route_config: fn(FilterPtr) -> *const c_void;
-    }
-    {
-    // From Envoy 1.39 on: metrics without a stream.
     http_filter_config_increment_counter: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
     http_filter_config_set_gauge: fn(ConfigPtr, usize, *const Buffer, usize, u64) -> u32;
-    }
 }
 
 static CALLBACKS: OnceLock<Callbacks> = OnceLock::new();
@@ -326,6 +310,37 @@ impl ConfigPtr {
         (result == SUCCESS).then_some(id)
     }
 
+    /// Adds to a counter, under these values of its labels.
+    pub(crate) fn add(self, counter: usize, values: &[&str], by: u64) -> bool {
+        let change = |envoy: &Callbacks| envoy.http_filter_config_increment_counter;
+        self.change(change, counter, values, by)
+    }
+
+    /// Sets a gauge, under these values of its labels.
+    pub(crate) fn set(self, gauge: usize, values: &[&str], value: u64) -> bool {
+        let change = |envoy: &Callbacks| envoy.http_filter_config_set_gauge;
+        self.change(change, gauge, values, value)
+    }
+
+    fn change(
+        self,
+        change: impl FnOnce(
+            &Callbacks,
+        )
+            -> unsafe extern "C" fn(Self, usize, *const Buffer, usize, u64) -> u32,
+        metric: usize,
+        values: &[&str],
+        by: u64,
+    ) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        let values = buffers(values);
+        // SAFETY: all buffers live until the call returns.
+        let result = unsafe { change(envoy)(self, metric, values.as_ptr(), values.len(), by) };
+        result == SUCCESS
+    }
+
     /// Makes a call without a body; its number.
     ///
     /// # Errors
@@ -370,69 +385,6 @@ impl ConfigPtr {
     }
 }
 
-/// Whom metrics are handed over to, within an event of theirs.
-#[derive(Clone, Copy)]
-pub(crate) enum MetricsTo {
-    /// A configuration, on the main thread.
-    Config(ConfigPtr),
-    /// A stream, on its worker.
-    Stream(FilterPtr),
-}
-
-/// Whether metrics can be handed over without a stream, as they can from Envoy 1.39 on.
-pub(crate) fn configurations_take_metrics() -> bool {
-    CALLBACKS.get().is_some_and(|envoy| {
-        envoy.http_filter_config_increment_counter.is_some()
-            && envoy.http_filter_config_set_gauge.is_some()
-    })
-}
-
-impl MetricsTo {
-    /// Adds to a counter, under these values of its labels.
-    pub(crate) fn add(self, counter: usize, values: &[&str], by: u64) -> bool {
-        let Some(envoy) = CALLBACKS.get() else {
-            return false;
-        };
-        let values = buffers(values);
-        let (at, count) = (values.as_ptr(), values.len());
-        // SAFETY: all buffers live until the call returns.
-        let result = unsafe {
-            match self {
-                Self::Config(config) => {
-                    let add = envoy.http_filter_config_increment_counter;
-                    add.map(|add| add(config, counter, at, count, by))
-                }
-                Self::Stream(stream) => Some((envoy.http_filter_increment_counter)(
-                    stream, counter, at, count, by,
-                )),
-            }
-        };
-        result == Some(SUCCESS)
-    }
-
-    /// Sets a gauge, under these values of its labels.
-    pub(crate) fn set(self, gauge: usize, values: &[&str], value: u64) -> bool {
-        let Some(envoy) = CALLBACKS.get() else {
-            return false;
-        };
-        let values = buffers(values);
-        let (at, count) = (values.as_ptr(), values.len());
-        // SAFETY: as above.
-        let result = unsafe {
-            match self {
-                Self::Config(config) => {
-                    let set = envoy.http_filter_config_set_gauge;
-                    set.map(|set| set(config, gauge, at, count, value))
-                }
-                Self::Stream(stream) => Some((envoy.http_filter_set_gauge)(
-                    stream, gauge, at, count, value,
-                )),
-            }
-        };
-        result == Some(SUCCESS)
-    }
-}
-
 /// Why a call was not made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum NotCalled {
@@ -446,7 +398,7 @@ pub(crate) enum NotCalled {
 impl FilterPtr {
     /// A number that no other living stream has.
     pub(crate) fn number(self) -> u64 {
-        self.0.addr() as u64
+        self.0.expose_provenance() as u64
     }
 
     /// The filter of that number.
@@ -586,6 +538,14 @@ impl FilterPtr {
         // SAFETY: within an event of this stream.
         let ask = |envoy: &Callbacks| unsafe { (envoy.get_most_specific_route_config)(self) };
         CALLBACKS.get().map_or(ptr::null(), ask)
+    }
+
+    /// Has the route chosen anew, by the request as it is now.
+    pub(crate) fn choose_route_anew(self) {
+        if let Some(envoy) = CALLBACKS.get() {
+            // SAFETY: within an event of this stream.
+            unsafe { (envoy.http_clear_route_cache)(self) };
+        }
     }
 
     /// Lets the request go on.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use portcullis_policy::CallId;
 
@@ -30,8 +31,12 @@ pub(crate) struct Common {
     pub(crate) metrics: Arc<Metrics>,
     /// Raises events of the main thread.
     bell: Bell,
-    /// How many ticks there were.
-    ticks: AtomicU64,
+    /// How often ticks are raised, in nanoseconds.
+    every: AtomicU64,
+    /// How long they have been raised, by their number.
+    elapsed: AtomicU64,
+    /// Whether one was raised that has not come yet.
+    under_way: AtomicBool,
     /// How often what is shared may have changed besides.
     news: AtomicU64,
     /// The calls that workers' requests want.
@@ -66,11 +71,14 @@ impl Caller {
 }
 
 impl Common {
-    pub(crate) fn new(metrics: Arc<Metrics>, bell: Bell) -> Self {
+    /// `every`: how often ticks are raised, in nanoseconds.
+    pub(crate) fn new(metrics: Arc<Metrics>, bell: Bell, every: u64) -> Self {
         Self {
             metrics,
             bell,
-            ticks: AtomicU64::new(0),
+            every: AtomicU64::new(every),
+            elapsed: AtomicU64::new(0),
+            under_way: AtomicBool::new(false),
             news: AtomicU64::new(0),
             wants: Mutex::default(),
             bells: Mutex::default(),
@@ -78,16 +86,34 @@ impl Common {
         }
     }
 
-    /// A tick has passed.
+    /// How often ticks are raised.
+    pub(crate) fn every(&self) -> Duration {
+        Duration::from_nanos(self.every.load(Ordering::Relaxed))
+    }
+
+    /// Has ticks raised so often, if they are not raised more often already: of several instances each hears of those that it
+    /// wants.
+    pub(crate) fn hasten(&self, every: u64) {
+        self.every.fetch_min(every, Ordering::Relaxed);
+    }
+
+    /// Has a tick raised, unless one is on its way: what could not keep up does not make up for it.
+    pub(crate) fn raise_tick(&self) {
+        if !self.under_way.swap(true, Ordering::AcqRel) {
+            self.ring(Event::Tick);
+        }
+    }
+
+    /// A tick has come.
     pub(crate) fn ticked(&self) {
-        self.ticks.fetch_add(1, Ordering::Release);
-        self.ring_workers();
+        self.under_way.store(false, Ordering::Release);
+        let every = self.every.load(Ordering::Relaxed);
+        self.elapsed.fetch_add(every, Ordering::Release);
     }
 
     /// What is shared may have changed.
     pub(crate) fn has_news(&self) {
         self.news.fetch_add(1, Ordering::Release);
-        self.ring_workers();
     }
 
     /// The calls that workers' requests want, once.
@@ -112,10 +138,10 @@ impl Common {
         }
     }
 
-    /// How many ticks there were, and how often there was news.
+    /// How long ticks have been raised, in nanoseconds, and how often there was news.
     pub(crate) fn seen(&self) -> (u64, u64) {
         (
-            self.ticks.load(Ordering::Acquire),
+            self.elapsed.load(Ordering::Acquire),
             self.news.load(Ordering::Acquire),
         )
     }
@@ -135,7 +161,8 @@ impl Common {
         drop(before);
     }
 
-    fn ring_workers(&self) {
+    /// Has workers hear of ticks and news that have no request to hear of them with.
+    pub(crate) fn ring_workers(&self) {
         // Without the lock: Envoy may let go of a stream in there.
         let bells: Vec<_> = lock(&self.bells).values().cloned().collect();
         for bell in bells {

@@ -1,12 +1,11 @@
 //! A filter's configuration, as Envoy has it read: what all of its workers share.
 
-use std::cell::RefCell;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use portcullis_policy::{CallId, CallReply};
+use portcullis_policy::CallReply;
 
-use crate::abi::{self, ConfigPtr, MetricsTo};
+use crate::abi::ConfigPtr;
 use crate::common::{Caller, Common, Event};
 use crate::filters::OnMain;
 use crate::guard::guarded;
@@ -21,7 +20,7 @@ pub struct Config {
     pub(crate) common: Arc<Common>,
     pub(crate) source: Source,
     envoy: ConfigPtr,
-    main: MainOnly<Vec<(Caller, Box<dyn OnMain>)>>,
+    main: MainOnly<Vec<Instance>>,
     /// Routes of which a worker has had the first request.
     adopted: Mutex<Vec<Arc<Route>>>,
 }
@@ -45,9 +44,9 @@ impl Config {
         };
         let metrics = Arc::<Metrics>::default();
         let main = source.main(Main::new(envoy, Arc::clone(&metrics), &source.zone))?;
-        let every = tick_every(&*main);
-        let common = Arc::new(Common::new(metrics, bell));
-        if let Err(error) = ticker::start(&common, every) {
+        let instance = Instance::new(main, None, 0);
+        let common = Arc::new(Common::new(metrics, bell, instance.every));
+        if let Err(error) = ticker::start(&common) {
             log::error!("{name}: there is no thread for ticks: {error}");
             return None;
         }
@@ -55,56 +54,52 @@ impl Config {
             common,
             source,
             envoy,
-            main: MainOnly(RefCell::new(vec![(Caller::LISTENER, main)])),
+            main: MainOnly(RefCell::new(vec![instance])),
             adopted: Mutex::default(),
         });
         // All metrics are there from the start, as they are for a filter in Wasm.
         config.common.metrics.show_all();
-        config.hand_over_metrics();
+        config.common.metrics.hand_over(envoy);
         Some(config)
     }
 
     /// An event of the main thread.
     pub(crate) fn on_event(&self, event: u64) {
         self.adopt();
-        if event == Event::Tick as u64 {
-            self.with_main(|_, main| main.tick());
-            self.common.ticked();
-        }
-        if event == Event::Want as u64 {
-            let wants = self.common.take_wants();
-            self.with_main(|caller, main| {
-                let own = wants.iter().filter(|(wanted, _)| *wanted == caller);
-                own.for_each(|(_, call)| main.want(*call));
+        let wants = self.common.take_wants();
+        if !wants.is_empty() {
+            self.with_instances(|instance| {
+                let own = wants.iter();
+                let own = own.filter(|(wanted, _)| *wanted == instance.caller());
+                own.for_each(|(_, call)| instance.main.want(*call));
             });
         }
-        self.hand_over_metrics();
+        if event == Event::Tick as u64 {
+            self.common.ticked();
+            let (elapsed, _) = self.common.seen();
+            self.with_instances(|instance| instance.tick(elapsed));
+            self.common.ring_workers();
+        }
+        self.common.metrics.hand_over(self.envoy);
     }
 
     /// A call of the main thread's was answered.
     pub(crate) fn on_answer(&self, number: u32, reply: &dyn CallReply) {
-        self.with_main(|_, main| main.on_answer(number, reply));
+        self.with_instances(|instance| instance.main.on_answer(number, reply));
         self.common.has_news();
+        self.common.ring_workers();
     }
 
     /// Envoy has no more use for it.
     pub(crate) fn retire(&self) {
         self.common.retire();
         ticker::stop(&self.common);
-        // They hand over what they have counted when they go.
-        let main = self
-            .main
-            .0
-            .try_borrow_mut()
-            .map(|mut main| std::mem::take(&mut *main));
+        let main = self.main.0.try_borrow_mut();
+        let main = main.map(|mut main| std::mem::take(&mut *main));
         let _ = guarded("the end of a configuration", || drop(main));
-        self.hand_over_metrics();
-    }
-
-    /// Elsewhere a worker does it.
-    fn hand_over_metrics(&self) {
-        if abi::configurations_take_metrics() {
-            self.common.metrics.hand_over(MetricsTo::Config(self.envoy));
+        // Envoy knows its own threads only. That this one is the last to let go of a configuration is a matter of microseconds.
+        if !ticker::is_this_thread() {
+            self.common.metrics.hand_over(self.envoy);
         }
     }
 
@@ -114,75 +109,98 @@ impl Config {
         self.common.ring(Event::Want);
     }
 
-    fn adopted(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Route>>> {
+    fn adopted(&self) -> MutexGuard<'_, Vec<Arc<Route>>> {
         self.adopted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes the calls of routes, too, that have had a request.
+    /// Looks after routes, too, that have had a request, and no longer after those that are gone.
     fn adopt(&self) {
         let adopted = std::mem::take(&mut *self.adopted());
         for route in adopted {
-            if self
-                .main
-                .0
-                .try_borrow()
-                .is_ok_and(|all| all.iter().any(|(known, _)| *known == route.caller))
-            {
+            let instances = self.main.0.try_borrow();
+            let is_known = |instance: &Instance| instance.caller() == route.caller;
+            if instances.is_ok_and(|instances| instances.iter().any(is_known)) {
                 // Another worker was first.
                 continue;
             }
-            let metrics = Arc::clone(&self.common.metrics);
-            let host = Main::new(self.envoy, metrics, &route.source.zone);
-            if let (Some(main), Ok(mut all)) =
-                (route.source.main(host), self.main.0.try_borrow_mut())
-            {
-                ticker::hasten(&self.common, tick_every(&*main));
-                all.push((route.caller, Box::new(OfRoute { main, route })));
+            let made = guarded("a route's begin", || self.made(Some(&route)));
+            if let (Some(Some(main)), Ok(mut instances)) = (made, self.main.0.try_borrow_mut()) {
+                let (elapsed, _) = self.common.seen();
+                let instance = Instance::new(main, Some(route), elapsed);
+                self.common.hasten(instance.every);
+                instances.push(instance);
             }
         }
-        if let Ok(mut all) = self.main.0.try_borrow_mut() {
-            all.retain(|(_, main)| !main.is_gone());
+        if let Ok(mut instances) = self.main.0.try_borrow_mut() {
+            instances.retain(|instance| {
+                let route = instance.route.as_ref();
+                !route.is_some_and(|route| route.is_gone())
+            });
         }
     }
 
-    fn with_main(&self, mut run: impl FnMut(Caller, &dyn OnMain)) {
+    /// An instance for the main thread.
+    fn made(&self, route: Option<&Arc<Route>>) -> Option<Box<dyn OnMain>> {
+        let source = route.map_or(&self.source, |route| &route.source);
+        let metrics = Arc::clone(&self.common.metrics);
+        source.main(Main::new(self.envoy, metrics, &source.zone))
+    }
+
+    /// Runs this for each instance. One that panics is made anew, and keeps no other from its turn.
+    fn with_instances(&self, mut run: impl FnMut(&Instance)) {
         // An answer may come while a call is being made: it is none of a call that is known yet.
-        if let Ok(main) = self.main.0.try_borrow() {
-            for (caller, main) in &*main {
-                run(*caller, &**main);
+        let Ok(instances) = self.main.0.try_borrow() else {
+            return;
+        };
+        let mut broken = Vec::new();
+        for (index, instance) in instances.iter().enumerate() {
+            if guarded("a tick", || run(instance)).is_none() {
+                broken.push((index, instance.route.clone()));
+            }
+        }
+        drop(instances);
+        for (index, route) in broken {
+            let made = guarded("a configuration", || self.made(route.as_ref())).flatten();
+            if let (Some(main), Ok(mut instances)) = (made, self.main.0.try_borrow_mut())
+                && let Some(instance) = instances.get_mut(index)
+            {
+                let left = std::mem::replace(&mut instance.main, main);
+                let _ = guarded("what a panic has left", || drop(left));
             }
         }
     }
 }
 
-/// The instance of a route, which ends with it.
-struct OfRoute {
+/// A policy of the main thread's: the listener's, or that of a route.
+struct Instance {
     main: Box<dyn OnMain>,
-    route: Arc<Route>,
+    route: Option<Arc<Route>>,
+    /// How often it wants a tick, in nanoseconds.
+    every: u64,
+    /// For how long ticks had been raised at its last one, in nanoseconds.
+    ticked_at: Cell<u64>,
 }
 
-impl OnMain for OfRoute {
-    fn tick(&self) {
-        self.main.tick();
+impl Instance {
+    fn new(main: Box<dyn OnMain>, route: Option<Arc<Route>>, elapsed: u64) -> Self {
+        Self {
+            every: main.tick_every().as_nanos().max(1_000_000),
+            main,
+            route,
+            ticked_at: Cell::new(elapsed),
+        }
     }
 
-    fn tick_every(&self) -> portcullis_policy::Span {
-        self.main.tick_every()
+    fn caller(&self) -> Caller {
+        let route = self.route.as_ref();
+        route.map_or(Caller::LISTENER, |route| route.caller)
     }
 
-    fn on_answer(&self, number: u32, reply: &dyn CallReply) {
-        self.main.on_answer(number, reply);
+    /// Ticks have been raised for so long.
+    fn tick(&self, elapsed: u64) {
+        if elapsed.saturating_sub(self.ticked_at.get()) >= self.every {
+            self.ticked_at.set(elapsed);
+            self.main.tick();
+        }
     }
-
-    fn want(&self, call: CallId) {
-        self.main.want(call);
-    }
-
-    fn is_gone(&self) -> bool {
-        self.route.is_gone()
-    }
-}
-
-fn tick_every(main: &dyn OnMain) -> Duration {
-    Duration::from_nanos(main.tick_every().as_nanos().max(1_000_000))
 }

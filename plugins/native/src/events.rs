@@ -6,13 +6,15 @@
 )]
 
 use std::ffi::{c_char, c_void};
+use std::io::Write as _;
 use std::ptr;
 use std::sync::Arc;
 
 use portcullis_policy::{BodyError, CallReply};
 
 use crate::abi::{
-    self, BodyStep, Buffer, ConfigPtr, FilterPtr, HeadStep, HeaderLine, SUCCESS, TrailersStep,
+    self, BodyStep, Buffer, ConfigPtr, EXCEEDS_BUFFER, FilterPtr, HeadStep, HeaderLine, SUCCESS,
+    TrailersStep,
 };
 use crate::config::Config;
 use crate::guard::{self, guarded};
@@ -36,8 +38,10 @@ pub extern "C" fn envoy_dynamic_module_on_program_init() -> *const c_char {
         }
         Err(missing) => {
             // There is nothing yet that a line could be logged with.
-            eprintln!(
-                "portcullis: this Envoy lacks {missing}, which dynamic modules of ABI {} need: Envoy 1.38 or later",
+            let mut stderr = std::io::stderr();
+            let _ = writeln!(
+                stderr,
+                "portcullis: this Envoy lacks {missing}, which dynamic modules of ABI {} need: Envoy 1.39 or later",
                 abi::VERSION.to_string_lossy()
             );
             ptr::null()
@@ -131,7 +135,7 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
     // SAFETY: all of them live until this returns.
     let answer = unsafe {
         Answer {
-            came: result == SUCCESS,
+            result,
             headers: slice(headers, header_count),
             chunks: slice(chunks, chunk_count),
         }
@@ -141,16 +145,19 @@ pub extern "C" fn envoy_dynamic_module_on_http_filter_config_http_callout_done(
 
 /// The answer at hand.
 struct Answer<'a> {
-    /// Whether there is one.
-    came: bool,
+    /// Whether there is one: [`SUCCESS`], or why not.
+    result: u32,
     headers: &'a [HeaderLine],
     chunks: &'a [Buffer],
 }
 
 impl CallReply for Answer<'_> {
     fn status(&self) -> Option<u16> {
-        if !self.came {
-            return None;
+        match self.result {
+            SUCCESS => {}
+            // There is one, which says too much.
+            EXCEEDS_BUFFER => return Some(200),
+            _ => return None,
         }
         // SAFETY: they live as long as this value.
         let mut pairs = self.headers.iter().map(|line| unsafe { line.pair() });
@@ -158,6 +165,9 @@ impl CallReply for Answer<'_> {
     }
 
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {
+        if self.result == EXCEEDS_BUFFER {
+            return Err(BodyError::TooLong);
+        }
         let mut body = Vec::new();
         for chunk in self.chunks {
             // SAFETY: they live as long as this value.

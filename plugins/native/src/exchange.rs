@@ -58,13 +58,18 @@ impl Exchange for Entered {
         for (name, value) in edits.metadata() {
             self.0.tell(NAMESPACE, name, value);
         }
-        match edits.target() {
+        let changed = match edits.target() {
             None => changed,
             Some(target) => match self.0.set_header(Map::Request, b":path", Some(target)) {
                 true => changed,
                 false => Err(Failed),
             },
+        };
+        // A route may be told by what was overwritten: by a header that a client had sent with another tenant's name.
+        if !edits.is_empty() {
+            self.0.choose_route_anew();
         }
+        changed
     }
 
     fn response(&self, _: bool) -> Head {

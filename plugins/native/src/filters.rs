@@ -6,8 +6,8 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_driver::{Accepted, Filter, Host, Root, Step, Stream, StreamId};
 use portcullis_edge::Edge;
 use portcullis_jwt_auth::JwtAuth;
-use portcullis_policy::config::parse_text;
-use portcullis_policy::{CallId, CallReply, Environment, Policy, Span};
+use portcullis_policy::config::{ConfigError, parse_text};
+use portcullis_policy::{CallId, CallReply, Environment, MetricRegistry, Policy, Setup, Span};
 use portcullis_rate_limit::RateLimit;
 use portcullis_service_token::ServiceToken;
 
@@ -22,6 +22,8 @@ pub(crate) struct Kind {
     pub(crate) worker: fn(Worker, &[u8], &dyn Environment) -> Box<dyn OnWorker>,
     /// The instance of the main thread; `None` where the configuration is refused, which was said.
     pub(crate) main: fn(Main, &[u8], &dyn Environment) -> Taken,
+    /// Whether a configuration can be put in force.
+    pub(crate) check: fn(&[u8], &dyn Environment) -> Result<(), ConfigError>,
 }
 
 /// A policy of the main thread's, if its configuration was taken.
@@ -52,6 +54,8 @@ pub(crate) trait OnWorker {
     fn stream(&self, id: StreamId) -> Box<dyn OnStream>;
     /// A tick has passed.
     fn tick(&self);
+    /// How often one does.
+    fn tick_every(&self) -> Span;
     /// There may be news in what is shared.
     fn look(&self);
     /// No request is left, and there may be no tick for as long.
@@ -70,10 +74,6 @@ pub(crate) trait OnMain {
     fn on_answer(&self, number: u32, reply: &dyn CallReply);
     /// A worker's request lacks what this call would bring.
     fn want(&self, call: CallId);
-    /// Whether nobody has a use for it any more.
-    fn is_gone(&self) -> bool {
-        false
-    }
 }
 
 /// A request and its response.
@@ -100,6 +100,23 @@ const fn kind<P: Policy + 'static>() -> Kind {
                 Accepted::No => None,
             }
         },
+        check: |text, environment| {
+            let mut setup = Setup {
+                environment,
+                metrics: &mut MetricRegistry::default(),
+                holds_requests: Worker::HOLDS_REQUESTS,
+                takes_metadata: Worker::TAKES_METADATA,
+            };
+            P::from_config(parse_text(whole(text))?, &mut setup).map(drop)
+        },
+    }
+}
+
+/// A filter without `filter_config`: what is missing is said.
+const fn whole(text: &[u8]) -> &[u8] {
+    match text.trim_ascii() {
+        b"" => b"{}",
+        text => text,
     }
 }
 
@@ -108,13 +125,8 @@ fn configured<P: Policy + 'static, H: Host>(
     text: &[u8],
     environment: &dyn Environment,
 ) -> (Root<P, H>, Accepted) {
-    let text = match text.trim_ascii() {
-        // A filter without `filter_config`: what is missing is said.
-        b"" => b"{}",
-        text => text,
-    };
     let mut root = Root::new(host);
-    let config = parse_text(text).map_err(|error| error.to_string());
+    let config = parse_text(whole(text)).map_err(|error| error.to_string());
     let accepted = root.configure(config, environment);
     (root, accepted)
 }
@@ -128,6 +140,11 @@ impl<P: Policy + 'static> OnWorker for Root<P, Worker> {
         if let Some(filter) = self.filter() {
             filter.tick();
         }
+    }
+
+    fn tick_every(&self) -> Span {
+        self.filter()
+            .map_or(Span::from_secs(1), |filter| filter.tick_every())
     }
 
     fn look(&self) {

@@ -32,8 +32,7 @@ struct OfWorker {
 pub(crate) struct Main(Rc<OfMain>);
 
 struct OfMain {
-    /// `None` where a configuration is only tried.
-    envoy: Option<ConfigPtr>,
+    envoy: ConfigPtr,
     counts: Counts,
     store: Shared,
 }
@@ -97,15 +96,6 @@ impl Worker {
 
 impl Main {
     pub(crate) fn new(envoy: ConfigPtr, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
-        Self::of(Some(envoy), known, zone)
-    }
-
-    /// One that a configuration can be tried with.
-    pub(crate) fn trying() -> Self {
-        Self::of(None, Arc::default(), &Arc::default())
-    }
-
-    fn of(envoy: Option<ConfigPtr>, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
         Self(Rc::new(OfMain {
             envoy,
             counts: Counts::of(known),
@@ -199,11 +189,7 @@ impl Host for Main {
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        match self.0.envoy {
-            Some(_) => self.0.counts.define(kind, name, self.0.envoy),
-            // It counts nothing.
-            None => Some(MetricId(u32::MAX)),
-        }
+        self.0.counts.define(kind, name, Some(self.0.envoy))
     }
 
     fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
@@ -229,12 +215,7 @@ impl Host for Main {
             (b"accept", b"application/json"),
         ];
         let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
-        match self
-            .0
-            .envoy
-            .ok_or(NoReply::Unanswered)?
-            .call(&call.upstream, &headers, timeout)
-        {
+        match self.0.envoy.call(&call.upstream, &headers, timeout) {
             Ok(id) => Ok(call_number(id)),
             Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
             Err(NotCalled::NotMade) => Err(NoReply::Unanswered),

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use portcullis_policy::MetricKind;
 
-use crate::abi::{ConfigPtr, MetricsTo};
+use crate::abi::ConfigPtr;
 
 /// All metrics of a configuration, and of its routes.
 #[derive(Default)]
@@ -120,17 +120,18 @@ impl Metrics {
     }
 
     /// Hands all over to Envoy.
-    pub(crate) fn hand_over(&self, to: MetricsTo) {
+    pub(crate) fn hand_over(&self, to: ConfigPtr) {
         let mut shards = lock(&self.shards);
-        for shard in shards.iter() {
+        shards.retain(|shard| {
+            // Of a worker that is gone: nothing is added any more.
+            let is_kept = Arc::strong_count(shard) > 1;
             for (count, metric) in shard.counts.iter().zip(&shard.metrics) {
                 if count.load(Ordering::Relaxed) > 0 {
                     metric.hand_over(to, count.swap(0, Ordering::Relaxed));
                 }
             }
-        }
-        // Those of workers that are gone.
-        shards.retain(|shard| Arc::strong_count(shard) > 1);
+            is_kept
+        });
         drop(shards);
         for metric in lock(&self.known).by_name.values() {
             if metric.is_set.swap(false, Ordering::Acquire) {
@@ -149,7 +150,7 @@ impl Metrics {
 
 impl Metric {
     /// Adds to it, or sets it.
-    pub(crate) fn hand_over(&self, to: MetricsTo, value: u64) -> bool {
+    pub(crate) fn hand_over(&self, to: ConfigPtr, value: u64) -> bool {
         let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
         match self.kind {
             MetricKind::Counter => to.add(self.id, &values, value),

@@ -1,10 +1,11 @@
 //! Configurations of routes.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::abi::FilterPtr;
 use crate::common::Caller;
-use crate::instance::Main;
 use crate::source::Source;
 
 /// A configuration of a route, in force there in place of its listener's.
@@ -14,34 +15,64 @@ pub struct Route {
     gone: AtomicBool,
 }
 
-/// How many routes have a configuration of their own.
-static ROUTES: AtomicUsize = AtomicUsize::new(0);
+/// The addresses of all that there are, and how many these are.
+static KNOWN: Mutex<BTreeSet<usize>> = Mutex::new(BTreeSet::new());
+static COUNT: AtomicUsize = AtomicUsize::new(0);
+
+/// Envoy has something else for a route than one of these.
+pub(crate) struct Foreign;
 
 impl Route {
-    /// Takes a route's configuration. `None` where it is refused, which was said.
+    /// Takes a route's configuration, and makes it known. `None` where it is refused, which was said.
     pub(crate) fn new(name: &str, text: &[u8]) -> Option<Arc<Self>> {
         let source = Source::new(name, text)?;
-        source.main(Main::trying())?;
-        ROUTES.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::new(Self {
+        source.check()?;
+        let route = Arc::new(Self {
             source,
             caller: Caller::next(),
             gone: AtomicBool::new(false),
-        }))
+        });
+        let mut known = known();
+        known.insert(Arc::as_ptr(&route).addr());
+        COUNT.store(known.len(), Ordering::Relaxed);
+        Some(route)
     }
 
-    /// Whether any route has a configuration of its own.
-    pub(crate) fn are_there() -> bool {
-        ROUTES.load(Ordering::Relaxed) > 0
+    /// That of a stream's route, if it has one.
+    ///
+    /// # Errors
+    /// What Envoy has for it was not made here.
+    pub(crate) fn of(stream: FilterPtr) -> Result<Option<Arc<Self>>, Foreign> {
+        if COUNT.load(Ordering::Relaxed) == 0 {
+            return Ok(None);
+        }
+        let route = stream.route_config().cast::<Self>();
+        if route.is_null() {
+            return Ok(None);
+        }
+        if !known().contains(&route.addr()) {
+            return Err(Foreign);
+        }
+        // SAFETY: Envoy has it of `Arc::into_raw`, and keeps it while this stream has its route.
+        Ok(Some(unsafe {
+            Arc::increment_strong_count(route);
+            Arc::from_raw(route)
+        }))
     }
 
     /// Envoy has no more use for it.
     pub(crate) fn retire(&self) {
         self.gone.store(true, Ordering::Release);
-        ROUTES.fetch_sub(1, Ordering::Relaxed);
+        let mut known = known();
+        known.remove(&std::ptr::from_ref(self).addr());
+        COUNT.store(known.len(), Ordering::Relaxed);
     }
 
     pub(crate) fn is_gone(&self) -> bool {
         self.gone.load(Ordering::Acquire)
     }
+}
+
+fn known() -> MutexGuard<'static, BTreeSet<usize>> {
+    KNOWN.lock().unwrap_or_else(PoisonError::into_inner)
 }

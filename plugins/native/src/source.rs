@@ -58,6 +58,17 @@ impl Source {
         (self.kind.main)(host, &self.text, &self.environment)
     }
 
+    /// Whether it can be put in force. `None` where it can't, which was said.
+    pub(crate) fn check(&self) -> Option<()> {
+        match (self.kind.check)(&self.text, &self.environment) {
+            Ok(()) => Some(()),
+            Err(error) => {
+                log::error!("{}: {error}", self.kind.name);
+                None
+            }
+        }
+    }
+
     /// A worker's instance.
     pub(crate) fn worker(&self, common: &Arc<Common>, caller: Caller) -> Box<dyn OnWorker> {
         let host = Worker::new(Arc::clone(common), caller, &self.zone);

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 
 use portcullis_driver::Step;
 use portcullis_policy::Problem;
@@ -49,9 +48,15 @@ impl Stream {
         let placed = guarded("a stream's begin", || self.find_place());
         let decided = placed.and_then(|()| {
             self.within("a request", |driven, place| {
-                place.catch_up(self.filter);
+                place.catch_up();
+                if self.gone.get() {
+                    return HeadStep::StopIteration;
+                }
                 let count = self.filter.header_count(Map::Request);
                 let step = driven.on_request(Entered(self.filter), count, ends);
+                if self.gone.get() {
+                    return HeadStep::StopIteration;
+                }
                 let held = driven.is_held();
                 place.began(self.filter, held);
                 match (step, held) {
@@ -73,16 +78,10 @@ impl Stream {
         let Some(config) = (unsafe { self.config.as_ref() }) else {
             return;
         };
-        let route = match Route::are_there() {
-            true => {
-                let route = self.filter.route_config().cast::<Route>();
-                // SAFETY: Envoy has it of `Arc::into_raw`, and keeps it while this stream has its route.
-                (!route.is_null()).then(|| unsafe {
-                    Arc::increment_strong_count(route);
-                    Arc::from_raw(route)
-                })
-            }
-            false => None,
+        let Ok(route) = Route::of(self.filter) else {
+            // What is meant there is not this module's to know. Without a place nothing passes.
+            log::error!("portcullis: a route's configuration is another module's");
+            return;
         };
         let place = Place::of(config, route.as_ref());
         if let Ok(mut driven) = self.driven.try_borrow_mut() {
@@ -127,20 +126,21 @@ impl Stream {
 
     pub(crate) fn on_complete(&self) {
         self.within("a stream's end", |driven, _| {
-            driven.on_log(Entered(self.filter))
+            driven.on_log(Entered(self.filter));
         });
         self.end();
     }
 
     /// A tick has passed, or there is news.
     pub(crate) fn on_bell(&self) {
-        self.at_place("a tick", |place| place.catch_up(self.filter));
+        self.at_place("a tick", Place::catch_up);
     }
 
     /// Envoy has no more use for it. Whether it can go now; else it goes with the event that is at hand.
     pub(crate) fn retire(&self) -> bool {
-        self.end();
         self.gone.set(true);
+        self.drop_driven();
+        self.end();
         self.depth.get() == 0
     }
 
@@ -159,7 +159,7 @@ impl Stream {
         self.gone.get() && self.depth.get() == 0
     }
 
-    /// Lets it go: what nothing else has ended ends now.
+    /// What nothing else has ended ends now.
     pub(crate) fn drop_driven(&self) {
         let driven = self
             .driven

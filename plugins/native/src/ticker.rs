@@ -1,15 +1,14 @@
 //! A thread that has ticks raised: Envoy has no timer for HTTP filters.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
-use crate::abi;
 use crate::common::{Common, Event};
 
 /// Whoever's ticks are raised.
 struct Ticked {
     common: Weak<Common>,
-    every: Duration,
     due: Instant,
 }
 
@@ -22,6 +21,8 @@ struct Ticker {
 /// How often it is looked whether metrics have changed.
 const METRICS_EVERY: Duration = Duration::from_millis(100);
 
+static THREAD: OnceLock<ThreadId> = OnceLock::new();
+
 static TICKER: Ticker = Ticker {
     ticked: Mutex::new(Vec::new()),
     more: Condvar::new(),
@@ -31,35 +32,28 @@ static TICKER: Ticker = Ticker {
 ///
 /// # Errors
 /// The system has no thread for it.
-pub(crate) fn start(common: &Arc<Common>, every: Duration) -> Result<(), std::io::Error> {
+pub(crate) fn start(common: &Arc<Common>) -> Result<(), std::io::Error> {
     static STARTED: Mutex<bool> = Mutex::new(false);
     let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
     if !*started {
-        let thread = std::thread::Builder::new().name("portcullis".to_owned());
-        thread.spawn(|| run(&TICKER))?;
+        let thread = thread::Builder::new().name("portcullis".to_owned());
+        let thread = thread.spawn(|| run(&TICKER))?;
+        let _ = THREAD.set(thread.thread().id());
         *started = true;
     }
     drop(started);
     let mut ticked = TICKER.ticked.lock().unwrap_or_else(PoisonError::into_inner);
     ticked.push(Ticked {
         common: Arc::downgrade(common),
-        every,
-        due: now().checked_add(every).unwrap_or_else(now),
+        due: now().checked_add(common.every()).unwrap_or_else(now),
     });
     TICKER.more.notify_one();
     Ok(())
 }
 
-/// Has ticks of a configuration raised so often, if they are not raised more often already.
-pub(crate) fn hasten(common: &Arc<Common>, every: Duration) {
-    let mut ticked = TICKER.ticked.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut own = ticked.iter_mut();
-    if let Some(own) = own.find(|ticked| std::ptr::eq(ticked.common.as_ptr(), Arc::as_ptr(common)))
-    {
-        own.every = own.every.min(every);
-        own.due = own.due.min(now().checked_add(every).unwrap_or_else(now));
-    }
-    TICKER.more.notify_one();
+/// Whether this is the thread that has ticks raised.
+pub(crate) fn is_this_thread() -> bool {
+    THREAD.get() == Some(&thread::current().id())
 }
 
 /// Has no more ticks raised, but for one that is just being raised.
@@ -83,13 +77,18 @@ fn run(ticker: &Ticker) {
             let Some(common) = ticked.common.upgrade() else {
                 continue;
             };
-            if now >= ticked.due {
-                // From now on: what could not keep up does not make up for it.
-                ticked.due = now.checked_add(ticked.every).unwrap_or(now);
-                next = next.min(ticked.due);
+            let every = common.every();
+            // Another instance may want them more often meanwhile.
+            let latest = now.checked_add(every).unwrap_or(now);
+            let is_due = now >= ticked.due;
+            ticked.due = match is_due {
+                true => latest,
+                false => ticked.due.min(latest),
+            };
+            next = next.min(ticked.due);
+            if is_due {
                 raised.push((common, Event::Tick));
-            } else {
-                next = next.min(ticked.due);
+            } else if metrics && every > METRICS_EVERY {
                 raised.push((common, Event::Metrics));
             }
         }
@@ -97,9 +96,9 @@ fn run(ticker: &Ticker) {
         // Without the lock: Envoy keeps a configuration while an event of it is raised, so that it may be this thread that lets
         // go of it last, and is told of its end in here.
         for (common, event) in raised {
-            let changed =
-                || metrics && abi::configurations_take_metrics() && common.metrics.have_changed();
-            if event == Event::Tick || changed() {
+            if event == Event::Tick {
+                common.raise_tick();
+            } else if common.metrics.have_changed() {
                 common.ring(event);
             }
         }

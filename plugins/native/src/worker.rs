@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use portcullis_driver::StreamId;
 
-use crate::abi::{self, FilterPtr, MetricsTo};
+use crate::abi::FilterPtr;
 use crate::common::{Caller, Common, WorkerId};
 use crate::config::Config;
 use crate::filters::{OnStream, OnWorker};
@@ -25,8 +25,12 @@ pub(crate) struct Place {
     policy: Box<dyn OnWorker>,
     /// Whether it keeps something for its next tick that others go by.
     tells_with_ticks: bool,
-    /// The ticks and news that it has heard of.
-    seen: Cell<(u64, u64)>,
+    /// How often it wants a tick, in nanoseconds.
+    every: u64,
+    /// For how long ticks had been raised at its last one, in nanoseconds.
+    ticked_at: Cell<u64>,
+    /// The news that it has heard of.
+    news: Cell<u64>,
     /// Its requests, by the numbers of their streams; nothing is kept where there is no use for it.
     streams: RefCell<BTreeSet<u64>>,
     /// Whose request carries the bell.
@@ -62,6 +66,7 @@ impl Place {
 
     fn new(config: &Config, route: Option<&Arc<Route>>, caller: Caller) -> Self {
         let source = route.map_or(&config.source, |route| &route.source);
+        let (ticked_at, news) = config.common.seen();
         let policy = source.worker(&config.common, caller);
         if let Some(route) = route {
             config.take_up(route);
@@ -69,7 +74,9 @@ impl Place {
         Self {
             route: route.cloned(),
             id: WorkerId::next(),
-            seen: Cell::new(config.common.seen()),
+            every: policy.tick_every().as_nanos(),
+            ticked_at: Cell::new(ticked_at),
+            news: Cell::new(news),
             common: Arc::clone(&config.common),
             tells_with_ticks: policy.tells_with_ticks(),
             policy,
@@ -101,16 +108,14 @@ impl Place {
         drop(left);
     }
 
-    /// Hears of ticks and news, within an event of a stream.
-    pub(crate) fn catch_up(&self, filter: FilterPtr) {
-        let now = self.common.seen();
-        let before = self.seen.replace(now);
-        if now.0 != before.0 {
+    /// Hears of ticks and news.
+    pub(crate) fn catch_up(&self) {
+        let (elapsed, news) = self.common.seen();
+        let had = self.news.replace(news);
+        if elapsed.saturating_sub(self.ticked_at.get()) >= self.every {
+            self.ticked_at.set(elapsed);
             self.policy.tick();
-            if !abi::configurations_take_metrics() && self.common.metrics.have_changed() {
-                self.common.metrics.hand_over(MetricsTo::Stream(filter));
-            }
-        } else if now.1 != before.1 {
+        } else if news != had {
             self.policy.look();
         }
     }

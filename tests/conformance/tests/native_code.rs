@@ -432,6 +432,9 @@ fn envoy_can_read_who_calls_where_it_is_to_and_no_other_host_takes_that() {
     assert_eq!(told(&config).into_iter().collect::<Vec<_>>(), [alice]);
     for dialect in portcullis_sim::Dialect::BOTH {
         let builder = portcullis_testhost::Host::builder(dialect);
+        let builder = ENV
+            .iter()
+            .fold(builder, |builder, (name, value)| builder.env(name, value));
         let host = builder.build(
             &portcullis_conformance::module("jwt_auth"),
             config.to_string().as_bytes(),
@@ -442,4 +445,63 @@ fn envoy_can_read_who_calls_where_it_is_to_and_no_other_host_takes_that() {
         };
         assert!(log.contains("identity_metadata"), "{log}");
     }
+}
+
+#[test]
+fn a_route_is_chosen_anew_by_what_was_written_and_left_alone_where_nothing_was() {
+    begin();
+    let credential =
+        json!({ "kind": "static", "secrets": [{ "id": "a", "env": "INTER_SERVICE_SECRET" }] });
+    let mut envoy = Envoy::start(
+        "service_token",
+        &json!({ "credential": credential }).to_string(),
+    )
+    .unwrap();
+    let (stream, _) = envoy.request(PEER, get("/a"), true);
+    assert!(stream.is_routed_anew());
+    answered(&mut envoy, stream, 200);
+    let mut envoy = Envoy::start("rate_limit", &limit(5)).unwrap();
+    let (stream, _) = envoy.request(PEER, get("/a"), true);
+    assert!(!stream.is_routed_anew());
+    answered(&mut envoy, stream, 200);
+}
+
+#[test]
+fn a_probe_that_ends_with_trailers_is_whole_and_keeps_its_permit() {
+    begin();
+    let config = json!({ "breakers": [{
+        "name": "b", "trip": { "consecutive_failures": 1 }, "open_for": { "initial": "1s", "jitter": 0 },
+        "half_open": { "probes": 1 },
+    }] });
+    let mut envoy = Envoy::start("circuit_breaker", &config.to_string()).unwrap();
+    assert_eq!(ask(&mut envoy, "/a", 500), 0);
+    advance_millis(1_500);
+    let (mut probe, outcome) = envoy.request(PEER, get("/a"), false);
+    assert_eq!(outcome, Outcome::Continue);
+    probe.trailers();
+    assert_eq!(ask(&mut envoy, "/a", 200), 503);
+    answered(&mut envoy, probe, 200);
+}
+
+#[test]
+fn a_routes_shorter_period_does_not_shorten_what_the_listener_counts_in_ticks() {
+    begin();
+    let mut envoy = Envoy::start("jwt_auth", &remote(true)).unwrap();
+    envoy.tick();
+    let breaker = json!({ "breakers": [{ "name": "b", "trip": { "consecutive_failures": 3 } }] });
+    let route = RouteConfig::new("circuit_breaker", &breaker.to_string()).unwrap();
+    let (stream, _) = envoy.request_on(&route, PEER, get("/a"));
+    answered(&mut envoy, stream, 200);
+    // Its call is given up after four seconds, in ticks of 100 ms; ticks are raised every 50 ms now.
+    let (mut held, outcome) = envoy.request(PEER, with_token(&signed()), true);
+    assert_eq!(outcome, Outcome::Held);
+    for _ in 0..70 {
+        envoy.tick();
+    }
+    assert_eq!(held.look(), Outcome::Held);
+    for _ in 0..40 {
+        envoy.tick();
+    }
+    assert!(matches!(held.look(), Outcome::Replied(_)));
+    held.end(None);
 }

@@ -18,10 +18,8 @@ pub(crate) fn all() -> Callbacks {
         log_enabled: is_enabled,
         http_filter_config_define_counter: define,
         http_filter_config_define_gauge: define,
-        http_filter_config_increment_counter: Some(increment),
-        http_filter_config_set_gauge: Some(set_gauge),
-        http_filter_increment_counter: never,
-        http_filter_set_gauge: never,
+        http_filter_config_increment_counter: increment,
+        http_filter_config_set_gauge: set_gauge,
         http_filter_config_http_callout: call,
         http_filter_config_scheduler_new: config_scheduler,
         http_filter_config_scheduler_commit: raise,
@@ -38,6 +36,7 @@ pub(crate) fn all() -> Callbacks {
         http_filter_get_attribute_string: attribute,
         http_filter_get_attribute_int: attribute_number,
         http_filter_continue_decoding: go_on,
+        http_clear_route_cache: choose_route_anew,
         get_most_specific_route_config: route_config,
     }
 }
@@ -120,11 +119,6 @@ unsafe extern "C" fn set_gauge(
         }
         None => 2,
     }
-}
-
-/// What only an Envoy without the former is asked.
-unsafe extern "C" fn never(_: FilterPtr, _: usize, _: *const Buffer, _: usize, _: u64) -> u32 {
-    1
 }
 
 unsafe extern "C" fn call(
@@ -344,4 +338,9 @@ unsafe extern "C" fn tell(
     let key = format!("{}:{}", text(namespace), text(name));
     stream.metadata.insert(key, text(value));
     true
+}
+
+unsafe extern "C" fn choose_route_anew(filter: FilterPtr) {
+    // SAFETY: as the ABI says.
+    unsafe { Inner::at(filter) }.routed_anew = true;
 }

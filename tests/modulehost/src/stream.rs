@@ -38,6 +38,7 @@ pub(crate) struct Inner {
     pub(crate) attempts: u64,
     pub(crate) reply: Option<Reply>,
     pub(crate) resumed: bool,
+    pub(crate) routed_anew: bool,
     pub(crate) metadata: BTreeMap<String, String>,
     pub(crate) route_config: *const c_void,
     /// What each callback that changes or shows something is to do: `false` is to fail.
@@ -75,6 +76,7 @@ impl Stream {
             attempts: 1,
             reply: None,
             resumed: false,
+            routed_anew: false,
             metadata: BTreeMap::new(),
             route_config: std::ptr::null(),
             fails: |_| false,
@@ -117,6 +119,11 @@ impl Stream {
         self.outcome(true)
     }
 
+    /// Whether its route is to be chosen anew.
+    pub fn is_routed_anew(&self) -> bool {
+        self.0.routed_anew
+    }
+
     /// Dynamic metadata, by `namespace:name`.
     pub fn metadata(&self) -> &BTreeMap<String, String> {
         &self.0.metadata
@@ -132,6 +139,12 @@ impl Stream {
         let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
         let step = events::envoy_dynamic_module_on_http_filter_request_body(filter, module, true);
         self.outcome(step != BodyStep::Continue)
+    }
+
+    /// The request's trailers come.
+    pub fn trailers(&mut self) {
+        let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
+        events::envoy_dynamic_module_on_http_filter_request_trailers(filter, module);
     }
 
     /// A response's head comes; what of it reaches the client.

@@ -11,7 +11,7 @@ fn per_route(name: &str, config: &Value) -> Value {
     json!({
         "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilterPerRoute",
         "dynamic_module_config": { "name": "portcullis" },
-        "per_route_config_name": name,
+        "filter_name": name,
         "filter_config": { "@type": "type.googleapis.com/google.protobuf.Struct", "value": config },
     })
 }
