@@ -41,6 +41,45 @@ async fn a_gateway_that_dies_is_back_by_itself_with_all_its_rules() -> Result<()
     Ok(())
 }
 
+#[tokio::test]
+async fn envoys_image_has_the_filters_as_native_code_too() -> Result<()> {
+    let stack = stack().await?;
+    if stack.kind != Kind::Envoy {
+        return Ok(());
+    }
+    let id = stack.container("gateway").await?;
+    let config = json!({ "static_resources": { "listeners": [{
+        "name": "native",
+        "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+        "filter_chains": [{ "filters": [{
+            "name": "envoy.filters.network.http_connection_manager",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                "stat_prefix": "native",
+                "route_config": {},
+                "http_filters": [
+                    { "name": "rate_limit", "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+                        "dynamic_module_config": { "name": "portcullis" },
+                        "filter_name": "rate_limit",
+                        "filter_config": {
+                            "@type": "type.googleapis.com/google.protobuf.Struct",
+                            "value": { "limits": [{ "name": "l", "key": ["client_address"], "quota": 1, "window": "1m" }] },
+                        },
+                    } },
+                    { "name": "router", "typed_config": { "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router" } },
+                ],
+            },
+        }] }],
+    }] } });
+    let validate = format!("envoy --mode validate --config-yaml '{config}' 2>&1");
+    let said = stack
+        .docker(&["exec", &id, "bash", "-c", &validate])
+        .await?;
+    assert!(said.contains("OK"), "{said}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_configuration_under_load_loses_no_request_and_no_count() -> Result<()> {
     let mut stack = stack().await?;
