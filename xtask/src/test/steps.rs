@@ -318,7 +318,10 @@ fn backends(workspace: &Workspace) -> Result<tools::Variables> {
 
 fn tour(tally: &mut Tally) -> Result<()> {
     // Envoy loads modules of native code on Linux only.
-    for native in [false, true].into_iter().take(1 + usize::from(cfg!(target_os = "linux"))) {
+    for native in [false, true]
+        .into_iter()
+        .take(1 + usize::from(cfg!(target_os = "linux")))
+    {
         demo::run(&demo::Args {
             native,
             ..demo::Args::default()
