@@ -1,7 +1,8 @@
 //! Envoy's dynamic-module ABI for HTTP filters, as much of it as is used here, bound by hand (`abi.h`, `v0.2.0`: Envoy 1.40).
 //!
-//! Envoy's functions are looked up by name when it loads the module, so that one that lacks some is told by name which. What is passed in and out are addresses of bytes that the other side owns;
-//! Envoy's are good until the event at hand ends or its stream is changed, so that everything is copied here.
+//! Envoy's functions are looked up by name when it loads the module, so that one that lacks some is told by name which. What is passed
+//! in and out are addresses of bytes that the other side owns; Envoy's are good until the event at hand ends or its stream is
+//! changed, so that everything is copied here.
 
 use std::ffi::{CStr, c_char, c_void};
 use std::mem::MaybeUninit;

@@ -16,25 +16,50 @@ use crate::metrics::{Metric, Metrics, Shard};
 use crate::store::{Shared, View, Zone};
 use crate::surroundings;
 
-/// A worker, as the policy of one configuration has it.
-#[derive(Clone)]
-pub(crate) struct Worker(Rc<OfWorker>);
+/// What surrounds a policy of one configuration on a thread.
+pub(crate) struct Surrounded<R>(Rc<Inner<R>>);
 
-struct OfWorker {
-    common: Arc<Common>,
-    caller: Caller,
+struct Inner<R> {
+    role: R,
     counts: Counts,
     store: Shared,
 }
 
-/// The main thread, as the policy of one configuration has it: it makes the calls.
-#[derive(Clone)]
-pub(crate) struct Main(Rc<OfMain>);
+// Derived, it would want roles that can be cloned.
+impl<R> Clone for Surrounded<R> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
 
-struct OfMain {
+/// A worker, as the policy of one configuration has it.
+pub(crate) type Worker = Surrounded<OfWorker>;
+
+/// The main thread, as the policy of one configuration has it: it makes the calls.
+pub(crate) type Main = Surrounded<OfMain>;
+
+pub(crate) struct OfWorker {
+    common: Arc<Common>,
+    caller: Caller,
+}
+
+pub(crate) struct OfMain {
     envoy: ConfigPtr,
-    counts: Counts,
-    store: Shared,
+}
+
+/// In what a worker and the main thread differ.
+pub(crate) trait Role: 'static {
+    /// [`Host::MAKES_CALLS`]
+    const MAKES_CALLS: bool;
+
+    /// Whom metrics can be defined with, where they can be.
+    fn envoy(&self) -> Option<ConfigPtr>;
+    /// [`Host::start_call`]
+    fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply>;
+    /// [`Host::want`]
+    fn want(&self, call: CallId);
+    /// [`Host::enter`]
+    fn enter(&self, stream: StreamId) -> Result<Entered, Failed>;
 }
 
 /// What an instance counts.
@@ -82,29 +107,31 @@ impl Counts {
     }
 }
 
-impl Worker {
-    /// `caller`: which of the main thread's instances makes its calls.
-    pub(crate) fn new(common: Arc<Common>, caller: Caller, zone: &Arc<Zone>) -> Self {
-        Self(Rc::new(OfWorker {
-            counts: Counts::of(Arc::clone(&common.metrics)),
-            common,
-            caller,
-            store: Shared(Rc::new(View::of(Arc::clone(zone)))),
-        }))
-    }
-}
-
-impl Main {
-    pub(crate) fn new(envoy: ConfigPtr, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
-        Self(Rc::new(OfMain {
-            envoy,
+impl<R> Surrounded<R> {
+    fn of(role: R, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
+        Self(Rc::new(Inner {
+            role,
             counts: Counts::of(known),
             store: Shared(Rc::new(View::of(Arc::clone(zone)))),
         }))
     }
 }
 
-impl Host for Worker {
+impl Worker {
+    /// `caller`: which of the main thread's instances makes its calls.
+    pub(crate) fn new(common: Arc<Common>, caller: Caller, zone: &Arc<Zone>) -> Self {
+        let known = Arc::clone(&common.metrics);
+        Self::of(OfWorker { common, caller }, known, zone)
+    }
+}
+
+impl Main {
+    pub(crate) fn new(envoy: ConfigPtr, known: Arc<Metrics>, zone: &Arc<Zone>) -> Self {
+        Self::of(OfMain { envoy }, known, zone)
+    }
+}
+
+impl<R: Role> Host for Surrounded<R> {
     type Store = Shared;
     type Entered = Entered;
 
@@ -113,7 +140,7 @@ impl Host for Worker {
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
     const TAKES_METADATA: bool = true;
-    const MAKES_CALLS: bool = false;
+    const MAKES_CALLS: bool = R::MAKES_CALLS;
     const ADDS_COUNTERS_UP: bool = false;
 
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
@@ -121,7 +148,7 @@ impl Host for Worker {
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        fill_random(bytes)
+        getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
     }
 
     fn store(&self) -> Shared {
@@ -129,7 +156,7 @@ impl Host for Worker {
     }
 
     fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        self.0.counts.define(kind, name, None)
+        self.0.counts.define(kind, name, self.0.role.envoy())
     }
 
     fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
@@ -140,23 +167,21 @@ impl Host for Worker {
         self.0.counts.set(gauge, value)
     }
 
-    /// Ticks come from the main thread.
+    /// Ticks come from the ticker, by way of the main thread.
     fn start_ticking(&self, _: u32) -> Result<(), Failed> {
         Ok(())
     }
 
-    fn start_call(&self, _: &HttpCall) -> Result<u32, NoReply> {
-        Err(NoReply::Unanswered)
+    fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
+        self.0.role.start_call(call)
     }
 
     fn want(&self, call: CallId) {
-        self.0.common.want(self.0.caller, call);
+        self.0.role.want(call);
     }
 
-    fn enter(&self, StreamId(number): StreamId) -> Result<Entered, Failed> {
-        // SAFETY: the driver enters only streams that it holds, which are those that were not destroyed.
-        let stream = unsafe { FilterPtr::of_number(number) };
-        stream.map(Entered).ok_or(Failed)
+    fn enter(&self, stream: StreamId) -> Result<Entered, Failed> {
+        self.0.role.enter(stream)
     }
 
     fn resume(&self, stream: StreamId) -> Result<(), Failed> {
@@ -164,45 +189,33 @@ impl Host for Worker {
     }
 }
 
-impl Host for Main {
-    type Store = Shared;
-    type Entered = Entered;
+impl Role for OfWorker {
+    const MAKES_CALLS: bool = false;
 
-    const KEEPS_FORMER_CONFIGURATION: bool = true;
-    const SHARES_BEFORE_REQUESTS: bool = true;
-    const CALLS_FROM_ANSWERS: bool = true;
-    const HOLDS_REQUESTS: bool = true;
-    const TAKES_METADATA: bool = true;
+    fn envoy(&self) -> Option<ConfigPtr> {
+        None
+    }
+
+    fn start_call(&self, _: &HttpCall) -> Result<u32, NoReply> {
+        Err(NoReply::Unanswered)
+    }
+
+    fn want(&self, call: CallId) {
+        self.common.want(self.caller, call);
+    }
+
+    fn enter(&self, StreamId(number): StreamId) -> Result<Entered, Failed> {
+        // SAFETY: the driver enters only streams that it holds, which are those that were not destroyed.
+        let stream = unsafe { FilterPtr::of_number(number) };
+        stream.map(Entered).ok_or(Failed)
+    }
+}
+
+impl Role for OfMain {
     const MAKES_CALLS: bool = true;
-    const ADDS_COUNTERS_UP: bool = false;
 
-    fn now(&self) -> Result<Timestamp, ClockUnavailable> {
-        surroundings::now().ok_or(ClockUnavailable)
-    }
-
-    fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-        fill_random(bytes)
-    }
-
-    fn store(&self) -> Shared {
-        self.0.store.clone()
-    }
-
-    fn define_metric(&self, kind: MetricKind, name: &str) -> Option<MetricId> {
-        self.0.counts.define(kind, name, Some(self.0.envoy))
-    }
-
-    fn add(&self, counter: MetricId, by: u32) -> Result<(), Failed> {
-        self.0.counts.add(counter, by)
-    }
-
-    fn set(&self, gauge: MetricId, value: u64) -> Result<(), Failed> {
-        self.0.counts.set(gauge, value)
-    }
-
-    /// By the ticker, once the configuration is taken.
-    fn start_ticking(&self, _: u32) -> Result<(), Failed> {
-        Ok(())
+    fn envoy(&self) -> Option<ConfigPtr> {
+        Some(self.envoy)
     }
 
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
@@ -215,19 +228,18 @@ impl Host for Main {
             (b"accept", b"application/json"),
         ];
         let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
-        match self.0.envoy.call(&call.upstream, &headers, timeout) {
+        match self.envoy.call(&call.upstream, &headers, timeout) {
             Ok(id) => Ok(call_number(id)),
             Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
             Err(NotCalled::NotMade) => Err(NoReply::Unanswered),
         }
     }
 
+    /// It makes the calls itself.
+    fn want(&self, _: CallId) {}
+
     /// It has no requests.
     fn enter(&self, _: StreamId) -> Result<Entered, Failed> {
-        Err(Failed)
-    }
-
-    fn resume(&self, _: StreamId) -> Result<(), Failed> {
         Err(Failed)
     }
 }
@@ -239,10 +251,6 @@ impl Host for Main {
 )]
 pub(crate) const fn call_number(id: u64) -> u32 {
     id as u32
-}
-
-fn fill_random(bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
-    getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
 }
 
 const fn done(done: bool) -> Result<(), Failed> {

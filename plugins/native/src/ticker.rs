@@ -1,6 +1,6 @@
 //! A thread that has ticks raised: Envoy has no timer for HTTP filters.
 
-use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,8 @@ struct Ticker {
 /// How often it is looked whether metrics have changed.
 const METRICS_EVERY: Duration = Duration::from_millis(100);
 
-static THREAD: OnceLock<ThreadId> = OnceLock::new();
+/// Once it runs.
+static THREAD: Mutex<Option<ThreadId>> = Mutex::new(None);
 
 static TICKER: Ticker = Ticker {
     ticked: Mutex::new(Vec::new()),
@@ -33,15 +34,13 @@ static TICKER: Ticker = Ticker {
 /// # Errors
 /// The system has no thread for it.
 pub(crate) fn start(common: &Arc<Common>) -> Result<(), std::io::Error> {
-    static STARTED: Mutex<bool> = Mutex::new(false);
-    let mut started = STARTED.lock().unwrap_or_else(PoisonError::into_inner);
-    if !*started {
+    let mut running = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    if running.is_none() {
         let thread = thread::Builder::new().name("portcullis".to_owned());
         let thread = thread.spawn(|| run(&TICKER))?;
-        let _ = THREAD.set(thread.thread().id());
-        *started = true;
+        *running = Some(thread.thread().id());
     }
-    drop(started);
+    drop(running);
     let mut ticked = TICKER.ticked.lock().unwrap_or_else(PoisonError::into_inner);
     ticked.push(Ticked {
         common: Arc::downgrade(common),
@@ -53,7 +52,8 @@ pub(crate) fn start(common: &Arc<Common>) -> Result<(), std::io::Error> {
 
 /// Whether this is the thread that has ticks raised.
 pub(crate) fn is_this_thread() -> bool {
-    THREAD.get() == Some(&thread::current().id())
+    let running = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
+    *running == Some(thread::current().id())
 }
 
 /// Has no more ticks raised, but for one that is just being raised.

@@ -91,7 +91,12 @@ impl Bootstrap {
     /// # Errors
     /// There is no such filter, or its configuration is no `Struct`.
     pub fn filter(&mut self, name: &str) -> Result<&mut Value> {
-        let value = self.plugin(name)?.pointer_mut("/configuration/value");
+        let filter = &mut self.named(name)?["typed_config"];
+        let place = match filter.get("filter_config") {
+            Some(_) => "/filter_config/value",
+            None => "/config/configuration/value",
+        };
+        let value = filter.pointer_mut(place);
         value.with_context(|| format!("{name} has no configuration"))
     }
 
@@ -331,12 +336,14 @@ impl Bootstrap {
     }
 
     fn plugin(&mut self, name: &str) -> Result<&mut Value> {
-        let filter = self
-            .http_filters()?
-            .iter_mut()
-            .find(|filter| filter["name"] == name);
-        let plugin = filter.and_then(|filter| filter.pointer_mut("/typed_config/config"));
+        let plugin = self.named(name)?.pointer_mut("/typed_config/config");
         plugin.with_context(|| format!("there is no Wasm filter {name}"))
+    }
+
+    fn named(&mut self, name: &str) -> Result<&mut Value> {
+        let mut filters = self.http_filters()?.iter_mut();
+        let filter = filters.find(|filter| filter["name"] == name);
+        filter.with_context(|| format!("there is no HTTP filter {name}"))
     }
 }
 

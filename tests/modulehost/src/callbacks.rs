@@ -85,6 +85,28 @@ unsafe extern "C" fn define(
     SUCCESS
 }
 
+/// Changes a metric's value.
+///
+/// # Safety
+/// As the ABI says.
+unsafe fn change(
+    config: ConfigPtr,
+    id: usize,
+    values: *const Buffer,
+    count: usize,
+    change: impl FnOnce(&mut u64),
+) -> u32 {
+    // SAFETY: by the caller.
+    let (config, values) = unsafe { (Config::at(config), texts(values, count)) };
+    match config.value(id, &values) {
+        Some(value) => {
+            change(value);
+            SUCCESS
+        }
+        None => 2,
+    }
+}
+
 unsafe extern "C" fn increment(
     config: ConfigPtr,
     id: usize,
@@ -93,14 +115,7 @@ unsafe extern "C" fn increment(
     by: u64,
 ) -> u32 {
     // SAFETY: as the ABI says.
-    let (config, values) = unsafe { (Config::at(config), texts(values, count)) };
-    match config.value(id, &values) {
-        Some(value) => {
-            *value += by;
-            SUCCESS
-        }
-        None => 2,
-    }
+    unsafe { change(config, id, values, count, |value| *value += by) }
 }
 
 unsafe extern "C" fn set_gauge(
@@ -111,14 +126,7 @@ unsafe extern "C" fn set_gauge(
     to: u64,
 ) -> u32 {
     // SAFETY: as the ABI says.
-    let (config, values) = unsafe { (Config::at(config), texts(values, count)) };
-    match config.value(id, &values) {
-        Some(value) => {
-            *value = to;
-            SUCCESS
-        }
-        None => 2,
-    }
+    unsafe { change(config, id, values, count, |value| *value = to) }
 }
 
 unsafe extern "C" fn call(

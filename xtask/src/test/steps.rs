@@ -318,10 +318,11 @@ fn backends(workspace: &Workspace) -> Result<tools::Variables> {
 
 fn tour(tally: &mut Tally) -> Result<()> {
     // Envoy loads modules of native code on Linux only.
-    for native in [false, true]
-        .into_iter()
-        .take(1 + usize::from(cfg!(target_os = "linux")))
-    {
+    let kinds: &[bool] = match cfg!(target_os = "linux") {
+        true => &[false, true],
+        false => &[false],
+    };
+    for &native in kinds {
         demo::run(&demo::Args {
             native,
             ..demo::Args::default()

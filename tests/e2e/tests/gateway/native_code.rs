@@ -1,8 +1,8 @@
 //! What only native code does: the files of `envoy/native` as they stand, routes with a configuration of their own, and what
 //! others can read.
 
-use anyhow::{Context as _, Result};
-use portcullis_e2e::{Bootstrap, Gateway, JWT_SECRET_KEY, Token};
+use anyhow::Result;
+use portcullis_e2e::{Gateway, JWT_SECRET_KEY, Token};
 use serde_json::{Value, json};
 
 const SEARCH: &str = "/api/v1/rag/search?q=circuit+breaker";
@@ -14,14 +14,6 @@ fn per_route(name: &str, config: &Value) -> Value {
         "filter_name": name,
         "filter_config": { "@type": "type.googleapis.com/google.protobuf.Struct", "value": config },
     })
-}
-
-/// A filter's configuration in a file of `envoy/native`.
-fn filter<'a>(bootstrap: &'a mut Bootstrap, name: &str) -> Result<&'a mut Value> {
-    let filters = bootstrap.http_filters()?.iter_mut();
-    let mut named = filters.filter(|filter| filter["name"] == name);
-    let filter = named.next().context("no such filter")?;
-    Ok(&mut filter["typed_config"]["filter_config"]["value"])
 }
 
 #[tokio::test]
@@ -53,7 +45,7 @@ async fn a_route_has_limits_of_its_own_and_the_log_reads_who_calls() -> Result<(
     let gateway = Gateway::with("native/jwt_auth")
         .workers(2)
         .edit(|bootstrap| {
-            filter(bootstrap, "jwt_auth")?["identity_metadata"] = json!(true);
+            bootstrap.filter("jwt_auth")?["identity_metadata"] = json!(true);
             let format = json!({ "log_format": { "text_format_source": {
                 "inline_string": "caller=%DYNAMIC_METADATA(portcullis:x-user-id)% details=%RESPONSE_CODE_DETAILS%\n",
             } } });
@@ -92,7 +84,7 @@ async fn what_is_counted_is_not_lost_when_the_configuration_changes_under_load()
         .workers(2)
         .reloadable()
         .edit(|bootstrap| {
-            filter(bootstrap, "rate_limit")?["limits"][0]["quota"] = json!(40);
+            bootstrap.filter("rate_limit")?["limits"][0]["quota"] = json!(40);
             Ok(())
         })
         .start()
@@ -104,7 +96,7 @@ async fn what_is_counted_is_not_lost_when_the_configuration_changes_under_load()
         }
         gateway
             .reload(|bootstrap| {
-                filter(bootstrap, "rate_limit")?["headers"] =
+                bootstrap.filter("rate_limit")?["headers"] =
                     json!(if round % 2 == 0 { "none" } else { "both" });
                 Ok(())
             })
