@@ -48,6 +48,8 @@ pub enum Target {
     Jwks,
     /// An issuer's description of itself.
     Discovery,
+    /// Native code, under whatever Envoy, clients and upstreams do.
+    Module,
 }
 
 impl Args {
@@ -62,7 +64,7 @@ impl Args {
 }
 
 impl Target {
-    const ALL: [Self; 3] = [Self::Token, Self::Jwks, Self::Discovery];
+    const ALL: [Self; 4] = [Self::Token, Self::Jwks, Self::Discovery, Self::Module];
 
     /// Longest input, in bytes. What the filter takes for a token ends at 8 KiB; its documents may
     /// be longer, but nothing happens at their end that does not happen before.
@@ -70,7 +72,7 @@ impl Target {
         match self {
             Self::Token => 9 * 1024,
             Self::Jwks => 8 * 1024,
-            Self::Discovery => 4 * 1024,
+            Self::Discovery | Self::Module => 4 * 1024,
         }
     }
 }
@@ -81,6 +83,7 @@ impl fmt::Display for Target {
             Self::Token => "token",
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
+            Self::Module => "module",
         })
     }
 }

@@ -4,6 +4,8 @@
 
 use std::ptr::{null, null_mut};
 
+use portcullis_driver::Severity;
+
 /// A status of the host other than Ok (proxy-wasm ABI 0.2.1, `proxy_status_t`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Status(u32);
@@ -22,13 +24,6 @@ pub(crate) enum Map {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Level {
-    Info = 2,
-    Warn = 3,
-    Error = 4,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MetricType {
     Counter = 0,
     Gauge = 1,
@@ -38,9 +33,14 @@ const CALL_RESPONSE_BODY: u32 = 4;
 const REQUEST_STREAM: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
 
-pub(crate) fn log(level: Level, line: &str) {
+pub(crate) fn log(severity: Severity, line: &str) {
+    let level = match severity {
+        Severity::Info => 2,
+        Severity::Warn => 3,
+        Severity::Error => 4,
+    };
     // A line that the host does not take is lost; there is nowhere else to say so.
-    let _ = unsafe { imports::proxy_log(level as u32, line.as_ptr(), line.len()) };
+    let _ = unsafe { imports::proxy_log(level, line.as_ptr(), line.len()) };
 }
 
 pub(crate) fn time_nanos() -> Result<u64, Status> {

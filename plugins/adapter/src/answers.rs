@@ -12,7 +12,7 @@ use portcullis_driver::{Filter, Host};
 use portcullis_policy::{BodyError, CallReply, Policy};
 
 use crate::abi::{self, Map};
-use crate::headers::number;
+use portcullis_driver::number;
 
 /// Who may have made a call.
 trait Caller {
@@ -71,7 +71,7 @@ struct HostReply {
 
 impl CallReply for HostReply {
     fn status(&self) -> Option<u16> {
-        number(abi::header(Map::CallResponse, ":status").ok()?)
+        number(&abi::header(Map::CallResponse, ":status").ok()?)
     }
 
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {

@@ -35,11 +35,6 @@ fn length(bytes: &[u8], at: usize) -> Option<usize> {
     usize::try_from(u32::from_le_bytes(four.try_into().ok()?)).ok()
 }
 
-/// A header's value that is a number in decimal digits.
-pub(crate) fn number<N: std::str::FromStr>(digits: impl AsRef<[u8]>) -> Option<N> {
-    std::str::from_utf8(digits.as_ref()).ok()?.parse().ok()
-}
-
 /// Writes a list. `None` when it does not fit into 32 bits.
 pub(crate) fn encode<'a>(pairs: &[(&'a [u8], &'a [u8])]) -> Option<Vec<u8>> {
     let length =
@@ -63,11 +58,8 @@ pub(crate) fn encode<'a>(pairs: &[(&'a [u8], &'a [u8])]) -> Option<Vec<u8>> {
 /// The list after all edits, encoded.
 pub(crate) fn encode_edited(headers: &Headers, edits: &[HeaderEdit<'_>]) -> Option<Vec<u8>> {
     let edited = |name: &[u8]| {
-        edits.iter().any(|edit| match edit {
-            HeaderEdit::Set { name: ours, .. } | HeaderEdit::Clear { name: ours } => {
-                name.eq_ignore_ascii_case(ours.as_bytes())
-            }
-        })
+        let is_it = |edit: &HeaderEdit<'_>| name.eq_ignore_ascii_case(edit.name().as_bytes());
+        edits.iter().any(is_it)
     };
     let mut pairs: Vec<(&[u8], &[u8])> =
         Vec::with_capacity(headers.len().saturating_add(edits.len()));

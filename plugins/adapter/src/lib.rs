@@ -13,10 +13,10 @@ mod configuration;
 mod context;
 mod headers;
 mod hosts;
-mod logger;
 mod store;
 mod worker;
 
+use portcullis_driver::Logger;
 use portcullis_policy::Policy;
 
 /// Two-level segregated fit (Masmano et al., 2004): a request allocates and frees some dozen times.
@@ -39,6 +39,7 @@ pub use proxy_wasm::main as __main;
 
 /// Registers a policy with the SDK. [`filter!`] calls it.
 pub fn install<P: Policy + 'static>() {
-    logger::install();
+    static LOGGER: Logger = Logger(abi::log);
+    LOGGER.install();
     hosts::install::<P>();
 }

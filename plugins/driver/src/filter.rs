@@ -142,7 +142,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let phase = Phase::Requested(Passed { flow, body });
         match verdict {
             Verdict::Refuse(reply) => phase.answer(exchange, &reply, P::NAME),
-            Verdict::Continue(edits) => match exchange.change_request(&edits) {
+            Verdict::Continue(edits) => match exchange.change_request(&head.headers, &edits) {
                 Ok(()) => Decided {
                     phase,
                     step: Step::Continue,

@@ -2,7 +2,7 @@
 
 use portcullis_policy::{
     CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply,
-    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits,
+    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, Sent,
     SharedStore, Timestamp,
 };
 
@@ -109,18 +109,26 @@ pub trait Exchange: PeerAddress {
     ///
     /// # Errors
     /// It did not show it.
-    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure>;
+    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure> {
+        Ok(None)
+    }
 
     /// What the head of a request tells of its body. `ends`: whether the host says that there is none. `observed`: whether
-    /// anybody asks how the stream ended.
-    fn body(&self, request: &Request<'_>, ends: bool, observed: bool) -> RequestBody;
+    /// anybody asks how the stream ended. As long as [`Self::ending`] tells that, nothing depends on what its deletion does.
+    fn body(&self, request: &Request<'_>, ends: bool, _observed: bool) -> RequestBody {
+        RequestBody {
+            sent: if ends { request.sent() } else { Sent::HeadOnly },
+            sent_at_deletion: Sent::Whole,
+            is_denied: false,
+        }
+    }
 
     /// Changes the request. All changes are tried, also those behind one that fails: if the request passes all the same,
-    /// nothing that was to be taken away passes with it.
+    /// nothing that was to be taken away passes with it. `sent`: its headers as they were read.
     ///
     /// # Errors
     /// [`Failed`]: a change was not made.
-    fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed>;
+    fn change_request(&self, sent: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed>;
 
     /// The response's head. `all`: whether all of its headers are of use, so that they are worth fetching at once.
     fn response(&self, all: bool) -> Self::Head;

@@ -147,8 +147,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
         let Phase::Requested(mut passed) = mem::replace(&mut self.phase, Phase::Unseen) else {
             return;
         };
+        let observed = filter.policy.observes_ends();
         // A head that says who made it spares the question at the end.
-        let all = filter.policy.writes_response_headers() || filter.policy.observes_ends();
+        let all = filter.policy.writes_response_headers() || observed;
         let head = exchange.response(all);
         let changed = filter.with_ports(|ports| {
             let edits = filter.policy.on_response(&mut passed.flow, &head, ports);
@@ -162,7 +163,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
             );
         }
         let seen = Seen {
-            is_from_upstream: exchange.is_from_upstream(&head),
+            is_from_upstream: observed && exchange.is_from_upstream(&head),
             is_whole: ends,
         };
         self.phase = Phase::Responded(passed, seen);

@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 use std::ptr;
 use std::sync::OnceLock;
 
+use portcullis_driver::Severity;
 use portcullis_policy::Headers;
 
 /// The version that this is written for.
@@ -69,15 +70,6 @@ pub enum Attribute {
     UpstreamAddress = 41,
     UpstreamRequestAttemptCount = 53,
     XdsRouteName = 61,
-}
-
-/// `envoy_dynamic_module_type_log_level`
-#[derive(Clone, Copy)]
-#[repr(u32)]
-pub(crate) enum Level {
-    Info = 2,
-    Warn = 3,
-    Error = 4,
 }
 
 /// What becomes of a request or a response after its head: `…_on_http_filter_request_headers_status`.
@@ -161,6 +153,7 @@ callbacks! {
     http_get_headers: fn(FilterPtr, u32, *mut HeaderLine) -> bool;
     http_get_header: fn(FilterPtr, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
     http_set_header: fn(FilterPtr, u32, Buffer, Buffer) -> bool;
+    http_add_header: fn(FilterPtr, u32, Buffer, Buffer) -> bool;
     http_send_response: fn(FilterPtr, u32, *const HeaderLine, usize, Buffer, Buffer);
     http_set_dynamic_metadata_string: fn(FilterPtr, Buffer, Buffer, Buffer) -> bool;
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
@@ -258,14 +251,20 @@ impl HeaderLine {
 }
 
 /// Writes a line to Envoy's log.
-pub(crate) fn log(level: Level, line: &str) {
+pub(crate) fn log(severity: Severity, line: &str) {
     let Some(envoy) = CALLBACKS.get() else {
         return;
     };
+    // `envoy_dynamic_module_type_log_level`
+    let level = match severity {
+        Severity::Info => 2,
+        Severity::Warn => 3,
+        Severity::Error => 4,
+    };
     // SAFETY: the line lives until the call returns; any thread may log.
     unsafe {
-        if (envoy.log_enabled)(level as u32) {
-            (envoy.log)(level as u32, Buffer::of(line.as_bytes()));
+        if (envoy.log_enabled)(level) {
+            (envoy.log)(level, Buffer::of(line.as_bytes()));
         }
     }
 }
@@ -448,16 +447,21 @@ impl FilterPtr {
         Some(copied(pairs, count))
     }
 
-    /// The first value of a header.
-    pub(crate) fn header(self, map: Map, name: &str) -> Option<Vec<u8>> {
+    /// Reads the first value of a header.
+    pub(crate) fn header<R>(
+        self,
+        map: Map,
+        name: &str,
+        read: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
         let envoy = CALLBACKS.get()?;
         let mut found = Buffer::NULL;
-        // SAFETY: within an event of this stream; what is found is copied at once.
+        // SAFETY: within an event of this stream; what is found is read at once.
         unsafe {
             let name = Buffer::of(name.as_bytes());
             let shown =
                 (envoy.http_get_header)(self, map as u32, name, &raw mut found, 0, ptr::null_mut());
-            (shown && !found.at.is_null()).then(|| found.bytes().to_vec())
+            (shown && !found.at.is_null()).then(|| read(found.bytes()))
         }
     }
 
@@ -469,6 +473,15 @@ impl FilterPtr {
         let value = value.map_or(Buffer::NULL, Buffer::of);
         // SAFETY: within an event of this stream; both buffers live until the call returns.
         unsafe { (envoy.http_set_header)(self, map as u32, Buffer::of(name), value) }
+    }
+
+    /// Adds a header, whatever there is of its name.
+    pub(crate) fn add_header(self, map: Map, name: &[u8], value: &[u8]) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        // SAFETY: as above.
+        unsafe { (envoy.http_add_header)(self, map as u32, Buffer::of(name), Buffer::of(value)) }
     }
 
     /// Answers in the upstream's stead.
@@ -638,18 +651,9 @@ fn copied<'a>(pairs: impl Iterator<Item = (&'a [u8], &'a [u8])> + Clone, count: 
         .clone()
         .map(|(name, value)| name.len().saturating_add(value.len()))
         .fold(0, usize::saturating_add);
-    let mut bytes = Vec::with_capacity(size);
-    for (name, value) in pairs.clone() {
-        bytes.extend_from_slice(name);
-        bytes.extend_from_slice(value);
-    }
-    let mut headers = Headers::from_buffer(bytes, count);
-    let mut at = 0_usize;
+    let mut headers = Headers::from_buffer(Vec::with_capacity(size), count);
     for (name, value) in pairs {
-        let name_end = at.saturating_add(name.len());
-        let value_end = name_end.saturating_add(value.len());
-        headers.push((at, name_end), (name_end, value_end));
-        at = value_end;
+        headers.add(name, value);
     }
     headers
 }

@@ -10,6 +10,7 @@ use std::io::Write as _;
 use std::ptr;
 use std::sync::Arc;
 
+use portcullis_driver::number;
 use portcullis_policy::{BodyError, CallReply};
 
 use crate::abi::{
@@ -19,7 +20,6 @@ use crate::abi::{
 use crate::config::Config;
 use crate::guard::{self, guarded};
 use crate::instance::call_number;
-use crate::response::number;
 use crate::route::Route;
 use crate::stream::Stream;
 use crate::surroundings::{Surroundings, install};

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use portcullis_driver::{Exchange, Failed, RequestBody};
+use portcullis_driver::{Exchange, Failed, number};
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
-    ResponseEdits, Sent, parse_peer,
+    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits, ResponseEdits,
+    parse_peer,
 };
 
 use crate::abi::{Attribute, FilterPtr, Map};
-use crate::response::{Head, number, origin};
+use crate::response::{Head, origin};
 
 /// Under which others find what is told of a request: `%DYNAMIC_METADATA(portcullis:x-user-id)%`.
 const NAMESPACE: &str = "portcullis";
@@ -40,21 +40,8 @@ impl Exchange for Entered {
         }
     }
 
-    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure> {
-        Ok(None)
-    }
-
-    /// The stream's completion tells how it has ended.
-    fn body(&self, request: &Request<'_>, ends: bool, _: bool) -> RequestBody {
-        RequestBody {
-            sent: if ends { request.sent() } else { Sent::HeadOnly },
-            sent_at_deletion: Sent::Whole,
-            is_denied: false,
-        }
-    }
-
-    fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed> {
-        let changed = apply(self.0, Map::Request, edits.headers());
+    fn change_request(&self, sent: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed> {
+        let changed = apply(self.0, Map::Request, Some(sent), edits.headers());
         for (name, value) in edits.metadata() {
             self.0.tell(NAMESPACE, name, value);
         }
@@ -72,16 +59,16 @@ impl Exchange for Entered {
         changed
     }
 
-    fn response(&self, _: bool) -> Head {
-        Head::of(self.0)
+    fn response(&self, all: bool) -> Head {
+        Head::of(self.0, all)
     }
 
     fn is_from_upstream(&self, head: &Head) -> bool {
         head.is_from_upstream()
     }
 
-    fn change_response(&self, _: &Head, edits: &ResponseEdits<'_>) -> Result<(), Failed> {
-        apply(self.0, Map::Response, edits.headers())
+    fn change_response(&self, head: &Head, edits: &ResponseEdits<'_>) -> Result<(), Failed> {
+        apply(self.0, Map::Response, head.read(), edits.headers())
     }
 
     /// What breaks off in mid-stream has its own details, in place of those of the head.
@@ -90,7 +77,8 @@ impl Exchange for Entered {
     }
 
     fn trailing_grpc_status(&self) -> Option<u8> {
-        number(&self.0.header(Map::ResponseTrailers, "grpc-status")?)
+        self.0
+            .header(Map::ResponseTrailers, "grpc-status", number)?
     }
 
     /// Envoy makes a gRPC answer of it by itself, with the body as its message, and a status that it guesses from that of HTTP:
@@ -112,12 +100,32 @@ impl Exchange for Entered {
     }
 }
 
-fn apply(stream: FilterPtr, map: Map, edits: &[HeaderEdit<'_>]) -> Result<(), Failed> {
+/// Makes changes, each in its turn. `read`: all headers, where they were read. What is not among them is added: to set it, Envoy
+/// would index all headers first.
+fn apply(
+    stream: FilterPtr,
+    map: Map,
+    read: Option<&Headers>,
+    edits: &[HeaderEdit<'_>],
+) -> Result<(), Failed> {
+    // Whoever has changed them meanwhile may have brought in what is to be overwritten.
+    let read = read.filter(|read| !edits.is_empty() && stream.header_count(map) == read.len());
     let mut outcome = Ok(());
-    for edit in edits {
+    for (at, edit) in edits.iter().enumerate() {
+        let name = edit.name();
+        let is_new = || {
+            let before = edits.get(..at).unwrap_or_default();
+            read.is_some_and(|read| read.get(name).is_none())
+                && before.iter().all(|edit| edit.name() != name)
+                // Envoy's other name for `:authority`.
+                && name != "host"
+        };
         let done = match edit {
-            HeaderEdit::Set { name, value } => stream.set_header(map, name.as_bytes(), Some(value)),
-            HeaderEdit::Clear { name } => stream.set_header(map, name.as_bytes(), None),
+            HeaderEdit::Set { value, .. } if is_new() => {
+                stream.add_header(map, name.as_bytes(), value)
+            }
+            HeaderEdit::Set { value, .. } => stream.set_header(map, name.as_bytes(), Some(value)),
+            HeaderEdit::Clear { .. } => stream.set_header(map, name.as_bytes(), None),
         };
         if !done {
             outcome = Err(Failed);

@@ -18,7 +18,6 @@ mod exchange;
 mod filters;
 mod guard;
 mod instance;
-mod logger;
 mod metrics;
 mod response;
 mod route;
@@ -26,6 +25,7 @@ mod source;
 mod store;
 mod stream;
 mod surroundings;
+mod sync;
 mod ticker;
 mod worker;
 

@@ -5,12 +5,13 @@
 //! is read; what a route's own configuration adds later are new values of labels that are known.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use portcullis_policy::MetricKind;
 
 use crate::abi::ConfigPtr;
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::{Mutex, lock};
 
 /// All metrics of a configuration, and of its routes.
 #[derive(Default)]
@@ -35,8 +36,9 @@ pub(crate) struct Metric {
     values: Vec<String>,
     /// Of a gauge: what it was set to, by whichever worker. Nothing is added to a counter so.
     set_to: AtomicU64,
-    /// Whether Envoy was not told yet.
-    is_set: AtomicBool,
+    /// How often it was set, and how often when Envoy was told last.
+    sets: AtomicU64,
+    told: AtomicU64,
 }
 
 /// What one worker has counted and Envoy was not told yet.
@@ -54,8 +56,7 @@ impl Metrics {
         name: &str,
         envoy: Option<ConfigPtr>,
     ) -> Option<Arc<Metric>> {
-        let mut known = lock(&self.known);
-        if let Some(metric) = known.by_name.get(name) {
+        if let Some(metric) = lock(&self.known).by_name.get(name) {
             return (metric.kind == kind).then(|| Arc::clone(metric));
         }
         let (base, pairs) = labelled(name);
@@ -64,27 +65,31 @@ impl Metrics {
             kind == MetricKind::Counter,
             format!("{base}.{}", labels.join(".")),
         );
-        let id = match (known.ids.get(&key), kind) {
-            (Some(id), _) => *id,
+        let id = lock(&self.known).ids.get(&key).copied();
+        let id = match (id, kind) {
+            (Some(id), _) => id,
             (None, MetricKind::Counter) => envoy?.define_counter(base, &labels)?,
             (None, MetricKind::Gauge) => envoy?.define_gauge(base, &labels)?,
         };
-        known.ids.insert(key, id);
         let metric = Arc::new(Metric {
             kind,
             id,
             values: pairs.iter().map(|(_, value)| (*value).to_owned()).collect(),
             set_to: AtomicU64::new(0),
-            is_set: AtomicBool::new(false),
+            sets: AtomicU64::new(0),
+            told: AtomicU64::new(0),
         });
-        known.by_name.insert(name.to_owned(), Arc::clone(&metric));
-        Some(metric)
+        let mut known = lock(&self.known);
+        known.ids.insert(key, id);
+        // Another thread may have been faster; what both have is Envoy's.
+        let metric = known.by_name.entry(name.to_owned()).or_insert(metric);
+        Some(Arc::clone(metric))
     }
 
     /// Has all metrics shown, also those of which nothing was counted yet.
     pub(crate) fn show_all(&self) {
         for metric in lock(&self.known).by_name.values() {
-            metric.is_set.store(true, Ordering::Release);
+            metric.sets.fetch_add(1, Ordering::Release);
         }
         self.note_change();
     }
@@ -110,7 +115,7 @@ impl Metrics {
     /// Sets a gauge.
     pub(crate) fn set(&self, gauge: &Metric, value: u64) {
         gauge.set_to.store(value, Ordering::Relaxed);
-        gauge.is_set.store(true, Ordering::Release);
+        gauge.sets.fetch_add(1, Ordering::Release);
         self.note_change();
     }
 
@@ -119,24 +124,32 @@ impl Metrics {
         self.changed.load(Ordering::Relaxed) && self.changed.swap(false, Ordering::Acquire)
     }
 
-    /// Hands all over to Envoy.
-    pub(crate) fn hand_over(&self, to: ConfigPtr) {
-        let mut shards = lock(&self.shards);
-        shards.retain(|shard| {
+    /// What was counted and set since this was last asked, for Envoy to be told without a lock.
+    pub(crate) fn take(&self) -> Vec<(Arc<Metric>, u64)> {
+        let mut taken = Vec::new();
+        lock(&self.shards).retain(|shard| {
             // Of a worker that is gone: nothing is added any more.
             let is_kept = Arc::strong_count(shard) > 1;
             for (count, metric) in shard.counts.iter().zip(&shard.metrics) {
                 if count.load(Ordering::Relaxed) > 0 {
-                    metric.hand_over(to, count.swap(0, Ordering::Relaxed));
+                    taken.push((Arc::clone(metric), count.swap(0, Ordering::Relaxed)));
                 }
             }
             is_kept
         });
-        drop(shards);
         for metric in lock(&self.known).by_name.values() {
-            if metric.is_set.swap(false, Ordering::Acquire) {
-                metric.hand_over(to, metric.set_to.load(Ordering::Relaxed));
+            let sets = metric.sets.load(Ordering::Acquire);
+            if metric.told.swap(sets, Ordering::Relaxed) != sets {
+                taken.push((Arc::clone(metric), metric.set_to.load(Ordering::Relaxed)));
             }
+        }
+        taken
+    }
+
+    /// Tells Envoy of it.
+    pub(crate) fn hand_over(&self, envoy: ConfigPtr) {
+        for (metric, value) in self.take() {
+            metric.tell(envoy, value);
         }
     }
 
@@ -149,18 +162,15 @@ impl Metrics {
 }
 
 impl Metric {
-    /// Adds to it, or sets it.
-    pub(crate) fn hand_over(&self, to: ConfigPtr, value: u64) -> bool {
+    /// Tells Envoy so much more of a counter, or what a gauge is.
+    pub(crate) fn tell(&self, envoy: ConfigPtr, value: u64) {
         let values: Vec<&str> = self.values.iter().map(String::as_str).collect();
-        match self.kind {
-            MetricKind::Counter => to.add(self.id, &values, value),
-            MetricKind::Gauge => to.set(self.id, &values, value),
-        }
+        // One that Envoy does not take is one that it has not defined.
+        let _ = match self.kind {
+            MetricKind::Counter => envoy.add(self.id, &values, value),
+            MetricKind::Gauge => envoy.set(self.id, &values, value),
+        };
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A metric's own name, and its labels with their values.
@@ -176,7 +186,72 @@ fn labelled(name: &str) -> (&str, Vec<(&str, &str)>) {
 
 #[cfg(test)]
 mod tests {
+    use loom::thread;
+
     use super::*;
+
+    fn counter() -> Arc<Metric> {
+        Arc::new(Metric {
+            kind: MetricKind::Counter,
+            id: 0,
+            values: Vec::new(),
+            set_to: AtomicU64::new(0),
+            sets: AtomicU64::new(0),
+            told: AtomicU64::new(0),
+        })
+    }
+
+    fn sum(metrics: &Metrics) -> u64 {
+        metrics.take().iter().map(|(_, value)| value).sum()
+    }
+
+    #[test]
+    fn whatever_a_worker_counts_is_handed_over_once() {
+        loom::model(|| {
+            let metrics = Arc::<Metrics>::default();
+            let shard = metrics.shard(vec![counter()]);
+            let worker = thread::spawn({
+                let metrics = Arc::clone(&metrics);
+                move || {
+                    for by in [1, 10] {
+                        assert!(metrics.add(&shard, 0, by));
+                    }
+                }
+            });
+            let mut told = 0;
+            for _ in 0..2 {
+                if metrics.have_changed() {
+                    told += sum(&metrics);
+                }
+            }
+            worker.join().unwrap();
+            // As every tick does.
+            told += sum(&metrics);
+            assert_eq!(told, 11);
+        });
+    }
+
+    #[test]
+    fn the_last_value_of_a_gauge_is_told() {
+        loom::model(|| {
+            let metrics = Arc::<Metrics>::default();
+            let gauge = counter();
+            let mut known = lock(&metrics.known);
+            known.by_name.insert("gauge".to_owned(), Arc::clone(&gauge));
+            drop(known);
+            let worker = thread::spawn({
+                let metrics = Arc::clone(&metrics);
+                move || {
+                    metrics.set(&gauge, 1);
+                    metrics.set(&gauge, 2);
+                }
+            });
+            let before = metrics.take();
+            worker.join().unwrap();
+            let told = before.into_iter().chain(metrics.take()).last();
+            assert_eq!(told.unwrap().1, 2);
+        });
+    }
 
     #[test]
     fn labels_stand_in_a_metrics_name_in_pairs_behind_it() {

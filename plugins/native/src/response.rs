@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use portcullis_driver::number;
 use portcullis_envoy::{UPSTREAM_SERVICE_TIME, origin_by};
 use portcullis_policy::{Headers, Origin, Response};
 
@@ -10,28 +11,42 @@ use crate::abi::{Attribute, FilterPtr, Map};
 /// A response's head, read when it is asked for.
 pub(crate) struct Head {
     stream: FilterPtr,
+    /// Whether all headers will be wanted, so that fetching them at once is cheaper.
+    fetch_all: bool,
     headers: OnceCell<Option<Headers>>,
 }
 
 impl Head {
-    pub(crate) const fn of(stream: FilterPtr) -> Self {
+    pub(crate) const fn of(stream: FilterPtr, fetch_all: bool) -> Self {
         Self {
             stream,
+            fetch_all,
             headers: OnceCell::new(),
         }
     }
 
     /// Whether Envoy's router says that the upstream answered.
     pub(crate) fn is_from_upstream(&self) -> bool {
-        self.stream
-            .header(Map::Response, UPSTREAM_SERVICE_TIME)
-            .is_some()
+        self.first(UPSTREAM_SERVICE_TIME, |_| ()).is_some()
+    }
+
+    /// All headers, where they were read.
+    pub(crate) fn read(&self) -> Option<&Headers> {
+        self.headers.get()?.as_ref()
+    }
+
+    /// Reads the first value of a header.
+    fn first<R>(&self, name: &str, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
+        match self.headers() {
+            Some(headers) => headers.get(name).map(read),
+            None => self.stream.header(Map::Response, name, read),
+        }
     }
 }
 
 impl Response for Head {
     fn status(&self) -> Option<u16> {
-        number(&self.stream.header(Map::Response, ":status")?)
+        self.first(":status", number)?
     }
 
     fn origin(&self) -> Origin {
@@ -54,10 +69,13 @@ impl Response for Head {
     }
 
     fn grpc_status(&self) -> Option<u8> {
-        number(&self.stream.header(Map::Response, "grpc-status")?)
+        self.first("grpc-status", number)?
     }
 
     fn headers(&self) -> Option<&Headers> {
+        if !self.fetch_all {
+            return None;
+        }
         let headers = self
             .headers
             .get_or_init(|| self.stream.headers(Map::Response));
@@ -69,9 +87,4 @@ impl Response for Head {
 pub(crate) fn origin(stream: FilterPtr) -> Origin {
     let told = stream.text(Attribute::ResponseCodeDetails, origin_by);
     told.unwrap_or_else(|| origin_by(""))
-}
-
-/// A number in decimal digits.
-pub(crate) fn number<N: std::str::FromStr>(digits: &[u8]) -> Option<N> {
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use portcullis_policy::{Expected, SharedStore, StoreError, Stored, Version};
 use twox_hash::XxHash64;
+
+use crate::sync::{Mutex, lock};
 
 /// All values of one name, which filters of several configurations share.
 #[derive(Default)]
@@ -28,13 +30,14 @@ impl Zone {
 
     /// The zone of that name. It stays for as long as the process, over any change of configuration.
     pub(crate) fn named(name: &str) -> Arc<Self> {
-        static ZONES: Mutex<BTreeMap<String, Arc<Zone>>> = Mutex::new(BTreeMap::new());
+        static ZONES: std::sync::Mutex<BTreeMap<String, Arc<Zone>>> =
+            std::sync::Mutex::new(BTreeMap::new());
         let mut zones = ZONES.lock().unwrap_or_else(PoisonError::into_inner);
         Arc::clone(zones.entry(name.to_owned()).or_default())
     }
 
     fn entry(&self, key: &str) -> Option<Arc<Entry>> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = lock(&self.entries);
         if let Some(entry) = entries.get(key) {
             return Some(Arc::clone(entry));
         }
@@ -77,9 +80,7 @@ impl View {
                 known.entry(key.into()).or_insert(entry)
             }
         };
-        // Whoever panicked with the lock had not begun to write, or had written all.
-        let mut value = entry.lock().unwrap_or_else(PoisonError::into_inner);
-        run(&mut value)
+        run(&mut lock(entry))
     }
 }
 

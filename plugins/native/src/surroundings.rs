@@ -3,10 +3,10 @@
 use std::sync::OnceLock;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use portcullis_driver::Logger;
 use portcullis_policy::Timestamp;
 
 use crate::abi::{self, Callbacks};
-use crate::logger;
 
 /// What a module finds where it is loaded.
 pub struct Surroundings {
@@ -28,6 +28,7 @@ struct Others {
 
 /// Lives in these surroundings from now on; whoever is first decides.
 pub fn install(surroundings: Surroundings) {
+    static LOGGER: Logger = Logger(abi::log);
     let Surroundings {
         callbacks,
         now,
@@ -35,7 +36,7 @@ pub fn install(surroundings: Surroundings) {
     } = surroundings;
     let _ = OTHERS.set(Others { now, variable });
     abi::install(callbacks);
-    logger::install();
+    LOGGER.install();
 }
 
 impl Surroundings {

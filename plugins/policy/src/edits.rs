@@ -22,6 +22,14 @@ pub enum HeaderEdit<'a> {
 }
 
 impl<'a> HeaderEdit<'a> {
+    /// The header that it is about.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Set { name, .. } | Self::Clear { name } => name,
+        }
+    }
+
     fn set(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
         Self::Set {
             name: name.into(),

@@ -41,6 +41,14 @@ impl Headers {
         self.entries.push(Entry { name, value, mark });
     }
 
+    /// Adds a line, behind what is in the buffer.
+    pub fn add(&mut self, name: &[u8], value: &[u8]) {
+        let mark = Mark::of(name);
+        self.marks.insert(mark);
+        let (name, value) = (self.append(name), self.append(value));
+        self.entries.push(Entry { name, value, mark });
+    }
+
     /// What it was made from.
     #[must_use]
     pub fn buffer(&self) -> &[u8] {
@@ -54,9 +62,7 @@ impl Headers {
     ) -> Self {
         let mut headers = Self::default();
         for (name, value) in pairs {
-            let name = headers.append(name.as_ref());
-            let value = headers.append(value.as_ref());
-            headers.push(name, value);
+            headers.add(name.as_ref(), value.as_ref());
         }
         headers
     }

@@ -43,7 +43,8 @@ pub fn parse(line: &[u8]) -> Result<&str, AmbiguousHost> {
             (line.get(..end).ok_or(MALFORMED)?, port)
         }
         None => {
-            let (name, port) = line.split_at(line.find(':').unwrap_or(line.len()));
+            let colon = line.bytes().position(|byte| byte == b':');
+            let (name, port) = line.split_at(colon.unwrap_or(line.len()));
             (check_name(name)?, port)
         }
     };
@@ -58,9 +59,9 @@ pub fn parse(line: &[u8]) -> Result<&str, AmbiguousHost> {
 
 fn check_name(name: &str) -> Result<&str, AmbiguousHost> {
     let name = name.strip_suffix('.').unwrap_or(name);
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
-    let is_label = |label: &str| !label.is_empty() && label.bytes().all(fits);
-    if name.split('.').all(is_label) {
+    let fits = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let is_label = |label: &[u8]| !label.is_empty() && label.iter().all(fits);
+    if name.as_bytes().split(|byte| *byte == b'.').all(is_label) {
         Ok(name)
     } else {
         Err(AmbiguousHost::Malformed)

@@ -155,17 +155,17 @@ fn check_encoded(path: &str) -> Result<(), AmbiguousPath> {
 }
 
 fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
-    let mut segments = path.split('/').skip(1).peekable();
+    let bytes = path.as_bytes().strip_prefix(b"/").unwrap_or_default();
+    let mut segments = bytes.split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         // Servlet containers cut `;…` off a segment before they resolve dots: `/..;/` is `/../`.
-        let name = segment.split_once(';').map_or(segment, |(name, _)| name);
-        if name == "." || name == ".." {
+        if let [b'.'] | [b'.', b'.'] | [b'.', b';', ..] | [b'.', b'.', b';', ..] = segment {
             return Err(AmbiguousPath::DotSegment);
         }
         if segment.is_empty() && segments.peek().is_some() {
             return Err(AmbiguousPath::EmptySegment);
         }
-        if name != segment {
+        if segment.contains(&b';') {
             return Err(AmbiguousPath::PathParameter);
         }
     }

@@ -189,9 +189,10 @@ impl<'a> Request<'a> {
     pub fn is_cors_preflight(&self) -> bool {
         let single = |name| self.headers.single(name).ok().flatten();
         let absent = |name: &&str| self.headers.get(name).is_none();
-        self.method() == "OPTIONS"
+        // What other requests do not have first.
+        single("access-control-request-method").is_some_and(preflight::is_method)
+            && self.method() == "OPTIONS"
             && single("origin").is_some_and(preflight::is_origin)
-            && single("access-control-request-method").is_some_and(preflight::is_method)
             && preflight::NEVER_SENT.iter().all(absent)
             && self.sent() == Sent::Whole
     }

@@ -18,17 +18,20 @@ pub fn is_folded(name: &str) -> bool {
     name.bytes().any(|byte| fold(byte) == b'-' && byte != b'-')
 }
 
-/// What a backend could take a byte for.
-const fn fold(byte: u8) -> u8 {
-    // Of a letter in either case it is the small one; nothing else becomes a letter.
-    let lower = byte | 0x20;
-    if lower.wrapping_sub(b'a') < 26 {
-        lower
-    } else if byte.wrapping_sub(b'0') < 10 {
-        byte
-    } else {
-        b'-'
-    }
+/// What a backend could take a byte for: of a letter in either case the small one, of a digit itself.
+fn fold(byte: u8) -> u8 {
+    #[allow(clippy::indexing_slicing, reason = "the compiler does it")]
+    const FOLDED: [u8; 256] = {
+        let mut folded = [b'-'; 256];
+        let mut kept: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        while let [byte, rest @ ..] = kept {
+            folded[*byte as usize] = *byte;
+            folded[byte.to_ascii_uppercase() as usize] = *byte;
+            kept = rest;
+        }
+        folded
+    };
+    FOLDED.get(usize::from(byte)).copied().unwrap_or(b'-')
 }
 
 /// What all spellings of a name have in common: its length, and three of its bytes. So most names are told apart by one

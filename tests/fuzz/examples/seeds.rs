@@ -13,6 +13,7 @@ fn main() -> std::io::Result<()> {
         ("token", tokens()),
         ("jwks", key_sets()),
         ("discovery", descriptions()),
+        ("module", events()),
     ];
     for (target, seeds) in seeds {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -24,6 +25,28 @@ fn main() -> std::io::Result<()> {
         }
     }
     Ok(())
+}
+
+/// Anything is a run of events, and long ones are found sooner with some to begin with.
+fn events() -> Vec<(String, String)> {
+    let words = [
+        "authorization",
+        "edge/zone",
+        "{}",
+        "via_upstream",
+        "192.0.2.1:1",
+        "\u{1}\u{2}\u{3}\u{4}",
+    ];
+    let seed = |length: usize| {
+        let text = words
+            .iter()
+            .cycle()
+            .take(length)
+            .copied()
+            .collect::<String>();
+        (format!("words_{length}"), text)
+    };
+    [1, 4, 16, 64].map(seed).into()
 }
 
 fn claims(issuer: &str) -> Value {

@@ -1,5 +1,6 @@
 //! Envoy's functions.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ffi::c_void;
 use std::slice;
@@ -31,6 +32,7 @@ pub(crate) fn all() -> Callbacks {
         http_get_headers: headers,
         http_get_header: header,
         http_set_header: set_header,
+        http_add_header: add_header,
         http_send_response: send_response,
         http_set_dynamic_metadata_string: tell,
         http_filter_get_attribute_string: attribute,
@@ -39,6 +41,19 @@ pub(crate) fn all() -> Callbacks {
         http_clear_route_cache: choose_route_anew,
         get_most_specific_route_config: route_config,
     }
+}
+
+thread_local! {
+    static CALLS: RefCell<BTreeMap<&'static str, u64>> = const { RefCell::new(BTreeMap::new()) };
+}
+
+/// How often each function was called for a stream, on this thread since this was last asked.
+pub(crate) fn take_calls() -> BTreeMap<&'static str, u64> {
+    CALLS.take()
+}
+
+fn note(name: &'static str) {
+    CALLS.with_borrow_mut(|calls| *calls.entry(name).or_default() += 1);
 }
 
 unsafe extern "C" fn put_line(_: u32, line: Buffer) {
@@ -172,6 +187,7 @@ unsafe extern "C" fn config_scheduler(config: ConfigPtr) -> Scheduler {
 }
 
 unsafe extern "C" fn stream_scheduler(filter: FilterPtr) -> Scheduler {
+    note("http_filter_scheduler_new");
     // SAFETY: as the ABI says.
     let raised = unsafe { Inner::at(filter) }.raised.clone();
     Box::into_raw(Box::new(Raising {
@@ -205,11 +221,13 @@ fn map(stream: &mut Inner, map: u32) -> &mut Vec<Header> {
 }
 
 unsafe extern "C" fn header_count(filter: FilterPtr, of: u32) -> usize {
+    note("http_get_headers_size");
     // SAFETY: as the ABI says.
     map(unsafe { Inner::at(filter) }, of).len()
 }
 
 unsafe extern "C" fn headers(filter: FilterPtr, of: u32, to: *mut HeaderLine) -> bool {
+    note("http_get_headers");
     // SAFETY: as the ABI says.
     let stream = unsafe { Inner::at(filter) };
     if (stream.fails)("headers") {
@@ -230,6 +248,7 @@ unsafe extern "C" fn header(
     index: usize,
     count: *mut usize,
 ) -> bool {
+    note("http_get_header");
     // SAFETY: as the ABI says.
     let stream = unsafe { Inner::at(filter) };
     let name = text(name);
@@ -252,6 +271,7 @@ unsafe extern "C" fn header(
 }
 
 unsafe extern "C" fn set_header(filter: FilterPtr, of: u32, name: Buffer, value: Buffer) -> bool {
+    note("http_set_header");
     // SAFETY: as the ABI says.
     let stream = unsafe { Inner::at(filter) };
     let name = text(name);
@@ -267,6 +287,19 @@ unsafe extern "C" fn set_header(filter: FilterPtr, of: u32, name: Buffer, value:
     true
 }
 
+unsafe extern "C" fn add_header(filter: FilterPtr, of: u32, name: Buffer, value: Buffer) -> bool {
+    note("http_add_header");
+    // SAFETY: as the ABI says.
+    let stream = unsafe { Inner::at(filter) };
+    let name = text(name);
+    if (stream.fails)(&name) {
+        return false;
+    }
+    // SAFETY: as the ABI says.
+    map(stream, of).push((name, unsafe { value.bytes() }.to_vec()));
+    true
+}
+
 unsafe extern "C" fn send_response(
     filter: FilterPtr,
     status: u32,
@@ -275,6 +308,7 @@ unsafe extern "C" fn send_response(
     body: Buffer,
     details: Buffer,
 ) {
+    note("http_send_response");
     // SAFETY: as the ABI says.
     let (stream, mut headers) = unsafe { (Inner::at(filter), pairs(lines, count)) };
     let is_grpc = stream
@@ -299,6 +333,7 @@ unsafe extern "C" fn send_response(
 }
 
 unsafe extern "C" fn attribute(filter: FilterPtr, id: u32, found: *mut Buffer) -> bool {
+    note("http_filter_get_attribute_string");
     // SAFETY: as the ABI says.
     let stream = unsafe { Inner::at(filter) };
     let value = match id {
@@ -317,6 +352,7 @@ unsafe extern "C" fn attribute(filter: FilterPtr, id: u32, found: *mut Buffer) -
 }
 
 unsafe extern "C" fn attribute_number(filter: FilterPtr, id: u32, found: *mut u64) -> bool {
+    note("http_filter_get_attribute_int");
     if id != Attribute::UpstreamRequestAttemptCount as u32 {
         return false;
     }
@@ -331,6 +367,7 @@ unsafe extern "C" fn go_on(filter: FilterPtr) {
 }
 
 unsafe extern "C" fn route_config(filter: FilterPtr) -> *const c_void {
+    note("get_most_specific_route_config");
     // SAFETY: as the ABI says.
     unsafe { Inner::at(filter) }.route_config
 }
@@ -341,6 +378,7 @@ unsafe extern "C" fn tell(
     name: Buffer,
     value: Buffer,
 ) -> bool {
+    note("http_set_dynamic_metadata_string");
     // SAFETY: as the ABI says.
     let stream = unsafe { Inner::at(filter) };
     let key = format!("{}:{}", text(namespace), text(name));
@@ -349,6 +387,7 @@ unsafe extern "C" fn tell(
 }
 
 unsafe extern "C" fn choose_route_anew(filter: FilterPtr) {
+    note("http_clear_route_cache");
     // SAFETY: as the ABI says.
     unsafe { Inner::at(filter) }.routed_anew = true;
 }

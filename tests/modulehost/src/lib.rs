@@ -76,6 +76,11 @@ pub fn take_log() -> Vec<String> {
     log::take()
 }
 
+/// How often each of Envoy's functions was called for a stream, on this thread since this was last asked.
+pub fn take_calls() -> BTreeMap<&'static str, u64> {
+    callbacks::take_calls()
+}
+
 fn load() {
     static LOADED: Once = Once::new();
     LOADED.call_once(|| {

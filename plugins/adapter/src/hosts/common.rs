@@ -2,11 +2,11 @@
 
 use std::net::IpAddr;
 
-use portcullis_driver::Failed;
+use portcullis_driver::{Failed, number};
 use portcullis_policy::{Headers, HostFailure, LocalReply, parse_peer};
 
 use crate::abi::{self, Map};
-use crate::headers::{decode, encode, number};
+use crate::headers::{decode, encode};
 
 /// All of the request's headers.
 pub(super) fn request_headers() -> Result<Headers, HostFailure> {
@@ -30,12 +30,12 @@ pub(super) fn text(property: &str) -> Option<String> {
 
 /// The status of the response whose headers are at hand.
 pub(super) fn status() -> Option<u16> {
-    number(abi::header(Map::Response, ":status").ok()?)
+    number(&abi::header(Map::Response, ":status").ok()?)
 }
 
 /// The gRPC status of the response whose headers are at hand.
 pub(super) fn grpc_status() -> Option<u8> {
-    number(abi::header(Map::Response, "grpc-status").ok()?)
+    number(&abi::header(Map::Response, "grpc-status").ok()?)
 }
 
 /// Sends an answer with these headers beside its own.

@@ -21,6 +21,7 @@ pub(crate) const ENDLESS: u32 = 1_000_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum LimitHeaders {
     Both,
+    Legacy,
     None,
 }
 
@@ -93,6 +94,7 @@ pub(crate) fn rate_limit(quota: u32, headers: LimitHeaders) -> Value {
 pub(crate) fn limits(limits: &[Value], headers: LimitHeaders) -> Value {
     let headers = match headers {
         LimitHeaders::Both => "both",
+        LimitHeaders::Legacy => "legacy",
         LimitHeaders::None => "none",
     };
     json!({ "limits": limits, "headers": headers })
@@ -143,4 +145,13 @@ pub(crate) fn edge(quota: u32) -> Value {
         "circuit_breaker": circuit_breaker(0),
         "service_token": service_token(),
     })
+}
+
+/// The same without what Envoy's native chain does not do: no headers of limits, and no breaker.
+pub(crate) fn edge_like_native(quota: u32) -> Value {
+    let mut edge = edge(quota);
+    edge["rate_limit"]["headers"] = json!("none");
+    edge.as_object_mut()
+        .and_then(|edge| edge.remove("circuit_breaker"));
+    edge
 }

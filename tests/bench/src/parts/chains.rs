@@ -44,6 +44,10 @@ fn chains(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Su
     let module = module.against(&["native", "native_uncached"]);
     let filter = Inputs::native("edge", &ours::edge(ENDLESS));
     part.chain(inputs, module, &[filter]);
+    let shown = "the same with what the native chain does: no headers of limits, no breaker";
+    let like = added("module_like", shown).against(&["native", "native_uncached"]);
+    let filter = Inputs::native("edge", &ours::edge_like_native(ENDLESS));
+    part.chain(inputs, like, &[filter]);
     let four = added("four", "the four filters in a row").against(&["native", "native_uncached"]);
     part.chain(inputs, four, &inputs.four());
 }
@@ -96,6 +100,23 @@ fn alone(part: &mut Part, inputs: &Inputs<'_>, added: impl Fn(&str, &str) -> Sub
     let limited = module("rate_limit").against(&["local_ratelimit_headers", "local_ratelimit"]);
     let filter = Inputs::native("rate_limit", &ours::rate_limit(ENDLESS, LimitHeaders::Both));
     part.chain(inputs, limited, &[filter]);
+    for (name, shown, headers, other) in [
+        (
+            "module_rate_limit_legacy",
+            "the same, `headers: legacy`",
+            LimitHeaders::Legacy,
+            "local_ratelimit_headers",
+        ),
+        (
+            "module_rate_limit_silent",
+            "the same, `headers: none`",
+            LimitHeaders::None,
+            "local_ratelimit",
+        ),
+    ] {
+        let filter = Inputs::native("rate_limit", &ours::rate_limit(ENDLESS, headers));
+        part.chain(inputs, added(name, shown).against(&[other]), &[filter]);
+    }
     let silent = added("rate_limit_silent", "`rate_limit`, `headers: none`");
     let silent = silent.against(&["local_ratelimit", "nothing"]);
     part.chain(inputs, silent, &[limit(LimitHeaders::None)]);

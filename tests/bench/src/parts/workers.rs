@@ -2,7 +2,7 @@
 
 use super::{Inputs, Part, Subject};
 use crate::config::envoys::{self, Tokens};
-use crate::config::ours::ENDLESS;
+use crate::config::ours::{self, ENDLESS};
 
 pub(super) fn part(inputs: &Inputs<'_>) -> Part {
     let title = "Workers";
@@ -23,7 +23,11 @@ pub(super) fn part(inputs: &Inputs<'_>) -> Part {
         part.chain(inputs, native, &filters);
         let edge = subject("edge", &shown("**`edge`**")).over(&name("bare"));
         part.chain(inputs, edge.against(&[&name("native")]), &[inputs.edge()]);
-        for gateway in part.gateways.iter_mut().rev().take(3) {
+        // All requests have one key, which both workers count at.
+        let module = subject("module", &shown("**`edge`** as native code")).over(&name("bare"));
+        let filter = Inputs::native("edge", &ours::edge(ENDLESS));
+        part.chain(inputs, module.against(&[&name("native")]), &[filter]);
+        for gateway in part.gateways.iter_mut().rev().take(4) {
             gateway.workers = workers;
         }
     }

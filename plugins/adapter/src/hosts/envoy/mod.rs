@@ -4,17 +4,15 @@ mod response;
 
 use std::net::IpAddr;
 
-use portcullis_driver::{Exchange, Failed, RequestBody};
+use portcullis_driver::{Exchange, Failed, number};
 use portcullis_envoy::origin_by;
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
-    ResponseEdits, Sent,
+    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits, ResponseEdits,
 };
 
 use self::response::Head;
 use super::common;
 use crate::abi::{self, Map, Status};
-use crate::headers::number;
 use crate::worker::Nature;
 
 /// Whatever stream is at hand in Envoy's worker.
@@ -50,20 +48,7 @@ impl Exchange for Envoy {
         }
     }
 
-    fn target(&self) -> Result<Option<Vec<u8>>, HostFailure> {
-        Ok(None)
-    }
-
-    /// Its log tells how a stream has ended.
-    fn body(&self, request: &Request<'_>, ends: bool, _: bool) -> RequestBody {
-        RequestBody {
-            sent: if ends { request.sent() } else { Sent::HeadOnly },
-            sent_at_deletion: Sent::Whole,
-            is_denied: false,
-        }
-    }
-
-    fn change_request(&self, edits: &RequestEdits<'_>) -> Result<(), Failed> {
+    fn change_request(&self, _: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed> {
         let target = edits.target();
         let target = target.map(|target| abi::replace_header(Map::Request, ":path", target));
         Ok(apply(Map::Request, edits.headers()).and(target.unwrap_or(Ok(())))?)
@@ -90,7 +75,7 @@ impl Exchange for Envoy {
     }
 
     fn trailing_grpc_status(&self) -> Option<u8> {
-        number(abi::property("response\0trailers\0grpc-status").ok()?)
+        number(&abi::property("response\0trailers\0grpc-status").ok()?)
     }
 
     /// Envoy makes a gRPC answer of it by itself, with the body as its message. The cause goes into the access log's

@@ -2,12 +2,13 @@
 
 use std::cell::OnceCell;
 
+use portcullis_driver::number;
 use portcullis_envoy::UPSTREAM_SERVICE_TIME;
 use portcullis_policy::{HeaderEdit, Headers, Origin, Response};
 
 use super::super::common;
 use crate::abi::{self, Map, Status};
-use crate::headers::{decode, encode_edited, number};
+use crate::headers::{decode, encode_edited};
 
 /// From so many changes on, one call that puts all headers back is cheaper than one for each.
 const PUT_BACK_ALL_FROM: usize = 4;
