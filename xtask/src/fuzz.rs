@@ -50,6 +50,8 @@ pub enum Target {
     Discovery,
     /// Native code, under whatever Envoy, clients and upstreams do.
     Module,
+    /// Answers of models.
+    Usage,
 }
 
 impl Args {
@@ -64,7 +66,13 @@ impl Args {
 }
 
 impl Target {
-    const ALL: [Self; 4] = [Self::Token, Self::Jwks, Self::Discovery, Self::Module];
+    const ALL: [Self; 5] = [
+        Self::Token,
+        Self::Jwks,
+        Self::Discovery,
+        Self::Module,
+        Self::Usage,
+    ];
 
     /// Longest input, in bytes. What the filter takes for a token ends at 8 KiB; its documents may
     /// be longer, but nothing happens at their end that does not happen before.
@@ -72,7 +80,7 @@ impl Target {
         match self {
             Self::Token => 9 * 1024,
             Self::Jwks => 8 * 1024,
-            Self::Discovery | Self::Module => 4 * 1024,
+            Self::Discovery | Self::Module | Self::Usage => 4 * 1024,
         }
     }
 }
@@ -84,6 +92,7 @@ impl fmt::Display for Target {
             Self::Jwks => "jwks",
             Self::Discovery => "discovery",
             Self::Module => "module",
+            Self::Usage => "usage",
         })
     }
 }

@@ -132,17 +132,23 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
     }
 
-    /// Asks the policy, and carries out what it says.
-    pub(crate) fn decide<X: Exchange>(&self, exchange: &X, head: &Head) -> Decided<P::Flow> {
+    /// Asks the policy, and carries out what it says. `held`: whether the head was read some time ago.
+    pub(crate) fn decide<X: Exchange>(
+        &self,
+        exchange: &X,
+        head: &Head,
+        held: bool,
+    ) -> Decided<P::Flow> {
         let request = head.request(exchange);
         let body = exchange.body(&request, head.ends, self.policy.observes_ends());
         let request = request.with_sent(body.sent);
         let (verdict, flow) = self.with_ports(|ports| self.policy.on_request(&request, ports));
         self.hand_over_wants();
         let phase = Phase::Requested(Passed { flow, body });
+        let sent = (!held).then_some(&head.headers);
         match verdict {
             Verdict::Refuse(reply) => phase.answer(exchange, &reply, P::NAME),
-            Verdict::Continue(edits) => match exchange.change_request(&head.headers, &edits) {
+            Verdict::Continue(edits) => match exchange.change_request(sent, &edits) {
                 Ok(()) => Decided {
                     phase,
                     step: Step::Continue,
@@ -209,7 +215,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 continue;
             }
             decided = decided.saturating_add(1);
-            let Decided { mut phase, step } = self.decide(&exchange, &held.head);
+            let Decided { mut phase, step } = self.decide(&exchange, &held.head, true);
             if let (Phase::Requested(passed), true) = (&mut phase, held.body_ended.get()) {
                 self.with_ports(|ports| self.policy.on_request_sent(&mut passed.flow, ports));
             }

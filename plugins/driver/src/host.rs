@@ -124,11 +124,16 @@ pub trait Exchange: PeerAddress {
     }
 
     /// Changes the request. All changes are tried, also those behind one that fails: if the request passes all the same,
-    /// nothing that was to be taken away passes with it. `sent`: its headers as they were read.
+    /// nothing that was to be taken away passes with it. `sent`: its headers as they
+    /// are, where they were read in this callback.
     ///
     /// # Errors
     /// [`Failed`]: a change was not made.
-    fn change_request(&self, sent: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed>;
+    fn change_request(
+        &self,
+        sent: Option<&Headers>,
+        edits: &RequestEdits<'_>,
+    ) -> Result<(), Failed>;
 
     /// The response's head. `all`: whether all of its headers are of use, so that they are worth fetching at once.
     fn response(&self, all: bool) -> Self::Head;

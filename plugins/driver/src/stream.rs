@@ -60,7 +60,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 Err(unheld) => head = unheld,
             }
         }
-        let decided = filter.decide(exchange, &head);
+        let decided = filter.decide(exchange, &head, false);
         self.take(decided)
     }
 

@@ -40,8 +40,12 @@ impl Exchange for Entered {
         }
     }
 
-    fn change_request(&self, sent: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed> {
-        let changed = apply(self.0, Map::Request, Some(sent), edits.headers());
+    fn change_request(
+        &self,
+        sent: Option<&Headers>,
+        edits: &RequestEdits<'_>,
+    ) -> Result<(), Failed> {
+        let changed = apply(self.0, Map::Request, sent, edits.headers());
         for (name, value) in edits.metadata() {
             self.0.tell(NAMESPACE, name, value);
         }

@@ -30,4 +30,5 @@ mod ticker;
 mod worker;
 
 pub use common::Event;
+pub use store::forget_zones;
 pub use surroundings::{Surroundings, install};

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use portcullis_policy::MetricKind;
 
 use crate::abi::ConfigPtr;
-use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::sync::{Mutex, lock};
 
 /// All metrics of a configuration, and of its routes.
@@ -130,6 +130,10 @@ impl Metrics {
         lock(&self.shards).retain(|shard| {
             // Of a worker that is gone: nothing is added any more.
             let is_kept = Arc::strong_count(shard) > 1;
+            if !is_kept {
+                // What it counted last is there for whoever has seen it go.
+                fence(Ordering::Acquire);
+            }
             for (count, metric) in shard.counts.iter().zip(&shard.metrics) {
                 if count.load(Ordering::Relaxed) > 0 {
                     taken.push((Arc::clone(metric), count.swap(0, Ordering::Relaxed)));

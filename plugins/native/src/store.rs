@@ -30,10 +30,7 @@ impl Zone {
 
     /// The zone of that name. It stays for as long as the process, over any change of configuration.
     pub(crate) fn named(name: &str) -> Arc<Self> {
-        static ZONES: std::sync::Mutex<BTreeMap<String, Arc<Zone>>> =
-            std::sync::Mutex::new(BTreeMap::new());
-        let mut zones = ZONES.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(zones.entry(name.to_owned()).or_default())
+        Arc::clone(zones().entry(name.to_owned()).or_default())
     }
 
     fn entry(&self, key: &str) -> Option<Arc<Entry>> {
@@ -48,6 +45,19 @@ impl Zone {
         entries.insert(key.into(), Arc::clone(&entry));
         Some(entry)
     }
+}
+
+/// All zones, by name.
+fn zones() -> std::sync::MutexGuard<'static, BTreeMap<String, Arc<Zone>>> {
+    static ZONES: std::sync::Mutex<BTreeMap<String, Arc<Zone>>> =
+        std::sync::Mutex::new(BTreeMap::new());
+    ZONES.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Forgets all zones, so that configurations from now on begin anew. For tests that begin anew in one process.
+#[doc(hidden)]
+pub fn forget_zones() {
+    zones().clear();
 }
 
 /// A zone as one thread uses it.

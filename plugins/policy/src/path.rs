@@ -155,8 +155,9 @@ fn check_encoded(path: &str) -> Result<(), AmbiguousPath> {
 }
 
 fn check_segments(path: &str) -> Result<(), AmbiguousPath> {
-    let bytes = path.as_bytes().strip_prefix(b"/").unwrap_or_default();
-    let mut segments = bytes.split(|byte| *byte == b'/').peekable();
+    let segments = path.as_bytes().strip_prefix(b"/");
+    let segments = segments.ok_or(AmbiguousPath::NotAbsolute)?;
+    let mut segments = segments.split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         // Servlet containers cut `;…` off a segment before they resolve dots: `/..;/` is `/../`.
         if let [b'.'] | [b'.', b'.'] | [b'.', b';', ..] | [b'.', b'.', b';', ..] = segment {

@@ -3,8 +3,8 @@
 
 use portcullis_conformance::{ENV, START_UNIX_SECS, token};
 use portcullis_modulehost::{
-    Envoy, Header, Outcome, RouteConfig, Stream, advance_millis, have_clock_panic, set_clock,
-    set_variable, take_log,
+    Envoy, Header, Outcome, RouteConfig, Stream, advance_millis, forget, have_clock_panic,
+    set_clock, set_variable, take_log,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -124,6 +124,7 @@ fn fails_at(what: Option<&'static str>) -> fn(&str) -> bool {
 
 fn run(events: Vec<Event>) {
     set_clock(START_UNIX_SECS * 1_000_000_000);
+    forget();
     have_clock_panic(false);
     for (name, value) in ENV {
         set_variable(name, value);

@@ -14,6 +14,7 @@ fn main() -> std::io::Result<()> {
         ("jwks", key_sets()),
         ("discovery", descriptions()),
         ("module", events()),
+        ("usage", answers()),
     ];
     for (target, seeds) in seeds {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -47,6 +48,25 @@ fn events() -> Vec<(String, String)> {
         (format!("words_{length}"), text)
     };
     [1, 4, 16, 64].map(seed).into()
+}
+
+fn answers() -> Vec<(String, String)> {
+    let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":12,"prompt_tokens_details":{"cached_tokens":4}}"#;
+    let chat =
+        format!(r#"{{"choices":[{{"message":{{"content":"Gr\u00fc\ud83d\ude00"}}}}],{usage}}}"#);
+    let delta = r#"{"choices":[{"delta":{"content":"a\"b"}}]}"#;
+    let lines = "{\"response\":\"The\"}\r\n\n{\"prompt_eval_count\":26,\"eval_count\":2.59e2}\n";
+    let events = format!(
+        "\u{feff}: ping\n\ndata: {delta}\n\nevent: x\r\ndata:{{\r\ndata: {usage}}}\r\n\r\ndata: [DONE]\n\n"
+    );
+    let list = r#"[{"usageMetadata":{"candidatesTokenCount":3,"thoughtsTokenCount":7}},null,[true,false]]"#;
+    let seed = |name: &str, kind: char, text: &str| (name.to_owned(), format!("{kind}\u{5}{text}"));
+    vec![
+        seed("whole", '\0', &chat),
+        seed("list", '\0', list),
+        seed("lines", '\u{1}', lines),
+        seed("events", '\u{2}', &events),
+    ]
 }
 
 fn claims(issuer: &str) -> Value {

@@ -8,6 +8,7 @@ pub mod jwks;
 pub mod module;
 mod oracle;
 pub mod token;
+pub mod usage;
 
 /// The time in a simulated world as it begins, in seconds since the Unix epoch.
 pub const NOW: u64 = 1_767_254_400;

@@ -81,6 +81,11 @@ pub fn take_calls() -> BTreeMap<&'static str, u64> {
     callbacks::take_calls()
 }
 
+/// Forgets what filters of this process have shared.
+pub fn forget() {
+    portcullis_native::forget_zones();
+}
+
 fn load() {
     static LOADED: Once = Once::new();
     LOADED.call_once(|| {

@@ -3,6 +3,7 @@
 //! seed says. Nothing here is global, nothing sleeps, and every run can be repeated.
 
 mod clock;
+mod contract;
 mod entropy;
 mod interleave;
 mod schedules;
@@ -12,6 +13,7 @@ mod worker;
 mod zone;
 
 pub use clock::VirtualClock;
+pub use contract::check_store;
 pub use entropy::SeededEntropy;
 pub use interleave::{Turns, interleave};
 pub use schedules::{Draw, Part, check_shares, schedules_or, telling};

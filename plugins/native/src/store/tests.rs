@@ -7,27 +7,10 @@ fn view(zone: &Arc<Zone>) -> View {
 }
 
 #[test]
-fn a_value_is_created_once_and_changed_by_whoever_has_seen_it_last() {
+fn the_store_is_what_policies_rely_on() {
     model(|| {
         let zone = Arc::default();
-        let (one, other) = (view(&zone), view(&zone));
-        assert_eq!(one.get("a"), Ok(None));
-        assert_eq!(one.set("a", b"1", Expected::Absent), Ok(()));
-        assert_eq!(
-            other.set("a", b"2", Expected::Absent),
-            Err(StoreError::Conflict)
-        );
-        let seen = other.get("a").unwrap().unwrap();
-        assert_eq!(seen.bytes, b"1");
-        assert_eq!(
-            one.set("a", b"longer", Expected::Version(seen.version)),
-            Ok(())
-        );
-        assert_eq!(
-            other.set("a", b"3", Expected::Version(seen.version)),
-            Err(StoreError::Conflict)
-        );
-        assert_eq!(other.get("a").unwrap().unwrap().bytes, b"longer");
+        portcullis_sim::check_store(&view(&zone), &view(&zone));
     });
 }
 

@@ -48,7 +48,7 @@ impl Exchange for Envoy {
         }
     }
 
-    fn change_request(&self, _: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed> {
+    fn change_request(&self, _: Option<&Headers>, edits: &RequestEdits<'_>) -> Result<(), Failed> {
         let target = edits.target();
         let target = target.map(|target| abi::replace_header(Map::Request, ":path", target));
         Ok(apply(Map::Request, edits.headers()).and(target.unwrap_or(Ok(())))?)

@@ -76,7 +76,7 @@ impl Exchange for Kong {
     }
 
     /// Kong has settled by now which path the upstream gets, and ends the request where a query is to be set.
-    fn change_request(&self, _: &Headers, edits: &RequestEdits<'_>) -> Result<(), Failed> {
+    fn change_request(&self, _: Option<&Headers>, edits: &RequestEdits<'_>) -> Result<(), Failed> {
         let outcome = apply(Map::Request, edits.headers());
         match edits.target() {
             Some(_) => Err(Failed),

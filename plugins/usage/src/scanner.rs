@@ -1,0 +1,392 @@
+//! JSON (RFC 8259), byte by byte.
+
+use crate::number::Number;
+use crate::paths::{Paths, numbers};
+use crate::text::{Taken, Text};
+
+/// Reads one JSON document in chunks, and says what stands at [`Paths`].
+///
+/// It takes what RFC 8259 calls JSON and nothing else: what two parsers could read differently is [`Broken`]. Of a name that stands
+/// twice in an object both values are told.
+#[derive(Clone, Debug)]
+pub struct Scanner {
+    expect: Expect,
+    /// How many objects and lists are open.
+    depth: usize,
+    /// Of the open ones, which are objects: the innermost is the lowest bit.
+    objects: u128,
+    /// Of the open ones, from outside on: which paths lead to them or on from them.
+    leading: [u64; Paths::DEEPEST + 1],
+    /// The paths of the value that comes.
+    here: u64,
+    /// How many elements the lists among them have.
+    elements: [u64; Paths::DEEPEST + 1],
+    /// Whether the elements of a list that is the document are documents themselves.
+    opens_lists: bool,
+    /// 1 within such a list: paths begin at its elements.
+    base: usize,
+}
+
+#[derive(Clone, Debug)]
+enum Expect {
+    Value,
+    /// The first element of a list, or its end.
+    Element,
+    /// The first name of an object, or its end.
+    NameOrEnd,
+    Name,
+    Colon,
+    /// What is behind a value.
+    Next,
+    /// A string: a name, or a value.
+    Text {
+        is_name: bool,
+        text: Text,
+    },
+    Number(Number),
+    /// The rest of `true`, `false` or `null`.
+    Word(&'static [u8], Word),
+    /// Nothing but white space.
+    Nothing,
+    Broken,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Word {
+    True,
+    False,
+    Null,
+}
+
+/// What stands at a path.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Found<'t> {
+    /// A number; an infinite one is too large, or too long, to be told.
+    Number(f64),
+    /// A string: its first bytes, 128 at most, and its length in bytes of UTF-8.
+    Text(&'t [u8], u64),
+    /// `true` or `false`.
+    Truth(bool),
+    /// `null`.
+    Null,
+    /// A list of so many elements, told at its end.
+    List(u64),
+    /// An object, told at its end.
+    Object,
+}
+
+/// It is no JSON, or too deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Broken;
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self {
+            expect: Expect::Value,
+            depth: 0,
+            objects: 0,
+            leading: [0; Paths::DEEPEST + 1],
+            here: u64::MAX,
+            elements: [0; Paths::DEEPEST + 1],
+            opens_lists: false,
+            base: 0,
+        }
+    }
+}
+
+impl Scanner {
+    /// So deep lists and objects may lie in each other.
+    pub const DEEPEST: usize = 128;
+
+    /// One to which the elements of a list that is the document are documents.
+    #[must_use]
+    pub fn opening_lists() -> Self {
+        Self {
+            opens_lists: true,
+            ..Self::default()
+        }
+    }
+
+    /// Takes the next bytes of the document. `tell` hears of each value at one of the paths, by the path's number.
+    ///
+    /// # Errors
+    /// [`Broken`], from then on always.
+    pub fn feed(
+        &mut self,
+        paths: &Paths,
+        bytes: &[u8],
+        tell: &mut impl FnMut(usize, Found<'_>),
+    ) -> Result<(), Broken> {
+        let mut rest = bytes;
+        while let Some((byte, behind)) = rest.split_first() {
+            if let Expect::Text { text, .. } = &mut self.expect
+                && text.is_plain()
+            {
+                let plain = Text::plain(rest);
+                if let Some((ordinary, special)) = rest.split_at_checked(plain)
+                    && plain > 0
+                {
+                    text.take_plain(ordinary);
+                    rest = special;
+                    continue;
+                }
+            }
+            if !self.take(paths, *byte, tell) {
+                self.expect = Expect::Broken;
+                return Err(Broken);
+            }
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    /// The document has ended, and another may begin.
+    ///
+    /// # Errors
+    /// [`Broken`]: it was not whole.
+    pub fn end(
+        &mut self,
+        paths: &Paths,
+        tell: &mut impl FnMut(usize, Found<'_>),
+    ) -> Result<(), Broken> {
+        // A number ends with what is no part of it; one that was broken off may be a part of another.
+        let whole = self.depth == 0
+            && self.take(paths, b' ', tell)
+            && matches!(self.expect, Expect::Nothing);
+        *self = Self {
+            opens_lists: self.opens_lists,
+            ..Self::default()
+        };
+        match whole {
+            true => Ok(()),
+            false => Err(Broken),
+        }
+    }
+
+    /// Whether nothing of a document has come.
+    #[must_use]
+    pub const fn is_at_begin(&self) -> bool {
+        matches!(self.expect, Expect::Value) && self.depth == 0
+    }
+
+    /// Takes a byte; `false` where it may not stand there.
+    fn take(&mut self, paths: &Paths, byte: u8, tell: &mut impl FnMut(usize, Found<'_>)) -> bool {
+        let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        match &mut self.expect {
+            Expect::Text { is_name, text } => match text.take(byte) {
+                Taken::More => true,
+                Taken::Wrong => false,
+                Taken::End => {
+                    let is_name = *is_name;
+                    let text = std::mem::replace(text, Text::begin());
+                    self.end_text(paths, is_name, &text, tell);
+                    true
+                }
+            },
+            Expect::Number(number) => {
+                if number.take(byte) {
+                    return true;
+                }
+                let Some(number) = number.end() else {
+                    return false;
+                };
+                self.end_value(paths, Found::Number(number), tell);
+                self.take(paths, byte, tell)
+            }
+            Expect::Word(rest, word) => match rest.split_first() {
+                Some((next, rest)) if *next == byte => {
+                    let word = *word;
+                    if rest.is_empty() {
+                        let found = match word {
+                            Word::True => Found::Truth(true),
+                            Word::False => Found::Truth(false),
+                            Word::Null => Found::Null,
+                        };
+                        self.end_value(paths, found, tell);
+                    } else {
+                        self.expect = Expect::Word(rest, word);
+                    }
+                    true
+                }
+                Some(_) | None => false,
+            },
+            Expect::Broken => false,
+            _ if is_space => true,
+            Expect::Nothing => false,
+            Expect::Value => self.begin_value(paths, byte),
+            Expect::Element if byte == b']' => self.close(paths, false, tell),
+            Expect::Element => self.begin_value(paths, byte),
+            Expect::NameOrEnd if byte == b'}' => self.close(paths, true, tell),
+            Expect::NameOrEnd | Expect::Name => {
+                self.expect = Expect::Text {
+                    is_name: true,
+                    text: Text::begin(),
+                };
+                byte == b'"'
+            }
+            Expect::Colon => {
+                self.expect = Expect::Value;
+                byte == b':'
+            }
+            Expect::Next => match (byte, self.is_in_object()) {
+                (b',', true) => {
+                    self.expect = Expect::Name;
+                    true
+                }
+                (b',', false) => {
+                    self.expect = Expect::Value;
+                    self.begin_element(paths);
+                    true
+                }
+                (b'}', true) => self.close(paths, true, tell),
+                (b']', false) => self.close(paths, false, tell),
+                _ => false,
+            },
+        }
+    }
+
+    const fn is_in_object(&self) -> bool {
+        self.objects & 1 == 1
+    }
+
+    /// How many steps of a path lead to what comes next.
+    const fn steps(&self) -> usize {
+        self.depth.saturating_sub(self.base)
+    }
+
+    /// The paths that lead into what is innermost.
+    fn leading(&self) -> u64 {
+        let innermost = self.steps().checked_sub(1);
+        innermost
+            .and_then(|at| self.leading.get(at).copied())
+            .unwrap_or(0)
+    }
+
+    fn begin_value(&mut self, paths: &Paths, byte: u8) -> bool {
+        if self.depth == 0 {
+            self.here = paths.all();
+        }
+        self.expect = match byte {
+            b'{' => return self.open(true),
+            b'[' => {
+                let opened = self.open(false);
+                self.begin_element(paths);
+                return opened;
+            }
+            b'"' => Expect::Text {
+                is_name: false,
+                text: Text::begin(),
+            },
+            b't' => Expect::Word(b"rue", Word::True),
+            b'f' => Expect::Word(b"alse", Word::False),
+            b'n' => Expect::Word(b"ull", Word::Null),
+            _ => match Number::begin(byte) {
+                Some(number) => Expect::Number(number),
+                None => return false,
+            },
+        };
+        self.count_element();
+        true
+    }
+
+    /// An element of a list comes next, if the list does not end.
+    fn begin_element(&mut self, paths: &Paths) {
+        self.here = match self.steps() {
+            0 => paths.all(),
+            steps => paths.each(self.leading(), steps.saturating_sub(1)),
+        };
+    }
+
+    /// The value that begins is one more element, where it is in a list.
+    fn count_element(&mut self) {
+        if !self.is_in_object()
+            && let Some(list) = self.steps().checked_sub(1)
+            && let Some(elements) = self.elements.get_mut(list)
+        {
+            *elements = elements.saturating_add(1);
+        }
+    }
+
+    fn open(&mut self, is_object: bool) -> bool {
+        if self.depth >= Self::DEEPEST {
+            return false;
+        }
+        self.count_element();
+        if self.depth == 0 && self.opens_lists && !is_object {
+            self.base = 1;
+        } else {
+            let steps = self.steps();
+            if let Some(leading) = self.leading.get_mut(steps) {
+                *leading = self.here;
+            }
+            if let Some(elements) = self.elements.get_mut(steps) {
+                *elements = 0;
+            }
+        }
+        self.here = 0;
+        self.depth = self.depth.saturating_add(1);
+        self.objects = self.objects.wrapping_shl(1) | u128::from(is_object);
+        self.expect = match is_object {
+            true => Expect::NameOrEnd,
+            false => Expect::Element,
+        };
+        true
+    }
+
+    fn close(
+        &mut self,
+        paths: &Paths,
+        is_object: bool,
+        tell: &mut impl FnMut(usize, Found<'_>),
+    ) -> bool {
+        if self.depth == 0 || self.is_in_object() != is_object {
+            return false;
+        }
+        self.here = self.leading();
+        self.depth = self.depth.saturating_sub(1);
+        self.objects = self.objects.wrapping_shr(1);
+        let found = match is_object {
+            true => Found::Object,
+            false => Found::List(self.elements.get(self.steps()).copied().unwrap_or(0)),
+        };
+        self.end_value(paths, found, tell);
+        true
+    }
+
+    fn end_text(
+        &mut self,
+        paths: &Paths,
+        is_name: bool,
+        text: &Text,
+        tell: &mut impl FnMut(usize, Found<'_>),
+    ) {
+        if !is_name {
+            return self.end_value(paths, Found::Text(text.start(), text.length()), tell);
+        }
+        let leading = self.leading();
+        let is_whole = text.length() <= u64::try_from(Text::KEPT).unwrap_or(0);
+        self.here = match leading != 0 && is_whole {
+            true => paths.named(leading, self.steps().saturating_sub(1), text.start()),
+            false => 0,
+        };
+        self.expect = Expect::Colon;
+    }
+
+    fn end_value(
+        &mut self,
+        paths: &Paths,
+        found: Found<'_>,
+        tell: &mut impl FnMut(usize, Found<'_>),
+    ) {
+        for path in numbers(paths.ending(self.here, self.steps())) {
+            tell(path, found);
+        }
+        self.expect = match self.depth {
+            0 => Expect::Nothing,
+            _ => Expect::Next,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests;
