@@ -74,9 +74,9 @@ fn reached(package: &str, dependencies: &BTreeMap<String, BTreeSet<String>>) -> 
 fn plugins_know_no_host() {
     let dependencies = dependencies();
     let packages = Packages::read(&Workspace::here()).unwrap();
+    assert!(reached(ADAPTER, &dependencies).contains(HOST));
     for package in packages.product().filter(|name| *name != ADAPTER) {
         let reached = reached(package, &dependencies);
-        assert!(reached.len() > 3, "{package}: {reached:?}");
         assert!(
             !reached.contains(HOST),
             "{package} depends on {HOST}; only {ADAPTER} may"
