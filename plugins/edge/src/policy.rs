@@ -344,6 +344,10 @@ impl Policy for Edge {
         self.circuit_breaker
             .as_ref()
             .is_some_and(CircuitBreaker::observes_ends)
+            || self
+                .rate_limit
+                .as_ref()
+                .is_some_and(RateLimit::observes_ends)
     }
 
     fn writes_response_headers(&self) -> bool {
@@ -371,6 +375,9 @@ impl Policy for Edge {
     fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
         if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
             breaker.on_end(flow, ending, ports);
+        }
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.end(&mut flow.rate_limit, ports);
         }
     }
 

@@ -240,6 +240,40 @@ impl<'a> Bucket<'a> {
         self.entries().filter_map(undo).collect()
     }
 
+    /// Changes what a key has used, if anything is known of it. Where that leaves nothing, the entry makes room.
+    pub(crate) fn changed(&self, ask: &Ask<'_>, change: impl FnOnce(&mut Used)) -> Option<Change> {
+        let (index, before) = self.find(ask.key)?;
+        let mut used = before.used;
+        change(&mut used);
+        let after = match ask.quota.is_unused(&used, ask.now) {
+            true => Entry::default(),
+            false => Entry { used, ..before },
+        };
+        (after != before).then_some(Change {
+            index,
+            before,
+            after,
+        })
+    }
+
+    /// Writes what a key has used, whether anything is known of it or not.
+    pub(crate) fn put(&self, ask: &Ask<'_>, put: impl FnOnce(&mut Used)) -> Change {
+        let (index, before) = self
+            .find(ask.key)
+            .unwrap_or_else(|| self.weakest(ask.key, ask));
+        let mut used = match before.key == ask.key {
+            true => before.used,
+            false => Used::default(),
+        };
+        put(&mut used);
+        let after = Entry { key: ask.key, used };
+        Change {
+            index,
+            before,
+            after,
+        }
+    }
+
     /// What a key has used; `None` where it has used nothing.
     pub(crate) fn used(&self, key: Fingerprint) -> Option<Used> {
         let (_, entry) = self.find(key)?;

@@ -62,12 +62,13 @@ pub struct LimitConfig {
     /// What tells clients apart: all parts together.
     pub key: NonEmpty<KeyPart>,
     /// Requests in a window.
-    pub quota: Bounded<1, 1_000_000_000, u32>,
+    pub quota: Option<Bounded<1, 1_000_000_000, u32>>,
     /// The window, at least a second.
-    pub window: Duration,
-    /// How requests are counted.
-    #[serde(default)]
-    pub algorithm: Algorithm,
+    pub window: Option<Duration>,
+    /// In place of `quota` and `window`: requests at a time.
+    pub in_flight: Option<Bounded<1, 1_000_000, u32>>,
+    /// How requests are counted in a window. Default: `sliding_window`.
+    pub algorithm: Option<Algorithm>,
     /// `token_bucket`: requests that may come at once. Default: as many as `quota`.
     pub burst: Option<Bounded<1, 1_000_000_000, u32>>,
     /// What a request takes of the quota. One that takes nothing passes, and is told where it
@@ -84,9 +85,8 @@ pub struct LimitConfig {
     #[serde(default)]
     pub when_key_missing: WhenKeyMissing,
     /// What becomes of what a request was charged that the gateway answered with 503 in the upstream's
-    /// stead, such as one that an open breaker refused.
-    #[serde(default)]
-    pub when_unserved: WhenUnserved,
+    /// stead, such as one that an open breaker refused. Default: `give_back`.
+    pub when_unserved: Option<WhenUnserved>,
     /// What is done with this limit's decisions.
     #[serde(default)]
     pub mode: Mode,
@@ -164,9 +164,40 @@ const MOST_LIMITS: usize = 32;
 
 impl LimitConfig {
     /// How much may be used, and how that is counted.
-    pub(crate) fn to_quota(&self) -> Quota {
+    ///
+    /// # Errors
+    /// What is missing, or does not belong there.
+    pub(crate) fn to_quota(&self) -> Result<Quota, ConfigError> {
+        if let Some(most) = self.in_flight {
+            let others = [
+                ("quota", self.quota.is_some()),
+                ("window", self.window.is_some()),
+                ("algorithm", self.algorithm.is_some()),
+                ("burst", self.burst.is_some()),
+                ("when_unserved", self.when_unserved.is_some()),
+            ];
+            return match others.iter().find(|(_, is_there)| *is_there) {
+                None => Ok(Quota::in_flight(most.get())),
+                Some((name, _)) => {
+                    let rule =
+                        "it is for a quota in a window; `in_flight` counts requests at a time";
+                    Err(ConfigError::at(*name, rule))
+                }
+            };
+        }
+        let missing = |name: &str| {
+            let rule =
+                format!("missing field `{name}`; expected `quota` and `window`, or `in_flight`");
+            ConfigError::at("", rule)
+        };
+        let quota = self.quota.ok_or_else(|| missing("quota"))?;
+        let window = self.window.as_ref().ok_or_else(|| missing("window"))?;
+        if window.span().as_nanos() < SHORTEST_WINDOW_NANOS {
+            return Err(ConfigError::at("window", "shorter than 1s"));
+        }
+        let algorithm = self.algorithm.unwrap_or_default();
         let burst = self.burst.map(Bounded::get);
-        Quota::new(self.algorithm, self.quota.get(), self.window.span(), burst)
+        Ok(Quota::new(algorithm, quota.get(), window.span(), burst))
     }
 }
 
@@ -222,10 +253,10 @@ impl Config {
         let own: Vec<_> = limits.iter().map(own).collect();
         let slots = shares(self.capacity.get(), &own)?;
         let placed = limits.iter().zip(slots).map(|(limit, slots)| {
-            let form = limit.to_quota().counting().form();
-            (limit.name.as_str(), slots, form)
+            let form = limit.to_quota()?.counting().form();
+            Ok((limit.name.as_str(), slots, form))
         });
-        Ok(ranges(&placed.collect::<Vec<_>>()))
+        Ok(ranges(&placed.collect::<Result<Vec<_>, _>>()?))
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
@@ -248,9 +279,8 @@ impl Config {
                     format!("{:?} is there twice", limit.name.as_str()),
                 ));
             }
-            if limit.window.span().as_nanos() < SHORTEST_WINDOW_NANOS {
-                return Err(ConfigError::at(at("window"), "shorter than 1s"));
-            }
+            let quota = limit.to_quota();
+            quota.map_err(|error| error.within(&format!("limits[{index}]")))?;
         }
         for (index, name) in self.before_auth.0.iter().enumerate() {
             if !limits.iter().any(|limit| limit.name == *name) {

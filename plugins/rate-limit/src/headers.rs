@@ -13,9 +13,9 @@ use crate::config::HeaderStyle;
 pub(crate) struct Allowance<'a> {
     /// The limit's name: `a-z`, `0-9`, `_`.
     pub(crate) name: &'a str,
-    /// Requests in a window.
+    /// Requests in a window, or at a time.
     pub(crate) quota: u32,
-    /// Seconds in a window.
+    /// Seconds in a window; 0 where requests at a time are counted.
     pub(crate) window: u64,
     /// Requests left.
     pub(crate) remaining: u32,
@@ -26,6 +26,11 @@ pub(crate) struct Allowance<'a> {
 }
 
 impl Allowance<'_> {
+    /// Whether it is of requests at a time.
+    const fn is_at_a_time(&self) -> bool {
+        self.window == 0
+    }
+
     /// What is shown as the reset. Where a request was refused it is when such a one is admitted:
     /// `Retry-After` is the longest of these, and so not earlier than any.
     const fn shown_reset(&self) -> u64 {
@@ -67,8 +72,13 @@ impl Shown {
         self.values.push_str(itoa::Buffer::new().format(number));
     }
 
-    /// A list member: the limit's name, and two parameters.
-    fn member(&mut self, is_first: bool, name: &str, parameters: [(&str, u64); 2]) {
+    /// A list member: the limit's name, and parameters.
+    fn member<'p>(
+        &mut self,
+        is_first: bool,
+        name: &str,
+        parameters: impl IntoIterator<Item = (&'p str, u64)>,
+    ) {
         self.values.push_str(if is_first { "\"" } else { ", \"" });
         self.values.push_str(name);
         self.values.push('"');
@@ -99,27 +109,39 @@ impl Shown {
 
 /// The headers for all limits that a request was counted by.
 pub(crate) fn headers(style: HeaderStyle, allowances: &[Allowance<'_>]) -> Shown {
-    let mut shown = Shown::default();
-    let nearest = allowances
-        .iter()
-        .min_by_key(|allowance| allowance.distance());
-    let (Some(nearest), true) = (nearest, style != HeaderStyle::None) else {
-        return shown;
-    };
-    shown = Shown::with_capacity();
+    if allowances.is_empty() || style == HeaderStyle::None {
+        return Shown::default();
+    }
+    let mut shown = Shown::with_capacity();
     if matches!(style, HeaderStyle::Ietf | HeaderStyle::Both) {
         for (index, allowance) in allowances.iter().enumerate() {
-            let parameters = [(";q=", allowance.quota.into()), (";w=", allowance.window)];
-            shown.member(index == 0, allowance.name, parameters);
+            let quota = (";q=", allowance.quota.into());
+            match allowance.is_at_a_time() {
+                false => {
+                    let parameters = [quota, (";w=", allowance.window)];
+                    shown.member(index == 0, allowance.name, parameters);
+                }
+                true => {
+                    shown.member(index == 0, allowance.name, [quota]);
+                    shown.values.push_str(";qu=\"concurrent-requests\"");
+                }
+            }
         }
         shown.end("ratelimit-policy");
         for (index, allowance) in allowances.iter().enumerate() {
-            let (left, reset) = (allowance.remaining.into(), allowance.shown_reset());
-            shown.member(index == 0, allowance.name, [(";r=", left), (";t=", reset)]);
+            let left = (";r=", allowance.remaining.into());
+            // Nobody knows when one of those ends that are under way.
+            let reset = (";t=", allowance.shown_reset());
+            let reset = (!allowance.is_at_a_time() || allowance.wait > 0).then_some(reset);
+            shown.member(index == 0, allowance.name, [left].into_iter().chain(reset));
         }
         shown.end("ratelimit");
     }
-    if matches!(style, HeaderStyle::Legacy | HeaderStyle::Both) {
+    let in_windows = allowances
+        .iter()
+        .filter(|allowance| !allowance.is_at_a_time());
+    let nearest = in_windows.min_by_key(|allowance| allowance.distance());
+    if let (HeaderStyle::Legacy | HeaderStyle::Both, Some(nearest)) = (style, nearest) {
         shown.number(nearest.quota);
         shown.end("x-ratelimit-limit");
         shown.number(nearest.remaining);

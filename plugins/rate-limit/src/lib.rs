@@ -20,6 +20,7 @@ mod hash_key;
 mod headers;
 mod key;
 mod limit;
+mod permits;
 mod policy;
 mod quota;
 #[cfg(test)]

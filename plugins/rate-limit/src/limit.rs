@@ -1,11 +1,12 @@
 //! One limit as it is configured: whom it counts, and what it charges.
 
 use std::cell::Cell;
+use std::rc::Rc;
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
     ClientAddress, Counter, Failure, LogLine, MetricRegistry, Ports, Problem, Request, SlotError,
-    Timestamp,
+    Span, Timestamp,
 };
 use serde_json::{Map, Value};
 
@@ -16,6 +17,7 @@ use crate::config::{CostConfig, LimitConfig, WhenUnserved};
 use crate::failure::ADDRESS;
 use crate::headers::Allowance;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
+use crate::permits::{Permit, Permits};
 use crate::quota::{Decision, Quota, Rate};
 use crate::range::Range;
 use crate::table::{Asked, Plan, Table};
@@ -38,6 +40,8 @@ pub(crate) struct Limit {
     /// Kept where there is somebody who can ask for it.
     pub(crate) busiest: Option<Busiest>,
     metrics: Metrics,
+    /// Of requests at a time: those of this worker.
+    permits: Option<Permits>,
     /// Whether the log has said that requests are skipped.
     reported_skipped: Cell<bool>,
 }
@@ -56,8 +60,10 @@ struct Metrics {
 pub(crate) struct Charge {
     asked: Asked,
     charged: Charged,
-    /// Whether it was given back, since the request was not served.
+    /// Whether it was given back: since the request was not served, or has ended.
     returned: bool,
+    /// What it holds while it lives, where requests at a time are counted.
+    permit: Option<Rc<Permit>>,
 }
 
 /// A request as a limit looked at it, not charged yet.
@@ -125,6 +131,7 @@ impl Look {
             asked: self.asked,
             charged: self.plan.charged.clone(),
             returned: false,
+            permit: None,
         }
     }
 }
@@ -139,7 +146,7 @@ impl Limit {
         keeps_busiest: bool,
         metrics: &mut MetricRegistry,
     ) -> Result<Self, ConfigError> {
-        let quota = config.to_quota();
+        let quota = config.to_quota()?;
         let key = config.key.into_vec();
         if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
             return Err(ConfigError::at("key", "a claim is not known before_auth"));
@@ -148,7 +155,7 @@ impl Limit {
             let rule = "it is for `algorithm: token_bucket`";
             return Err(ConfigError::at("burst", rule));
         }
-        let window = config.window.span();
+        let window = quota.counting().rate().window;
         let largest_cost = quota.counting().largest_cost();
         let cost = check_cost(config.cost, largest_cost).map_err(|e| e.within("cost"))?;
         let mut costs: Vec<(Match, u32)> = Vec::new();
@@ -177,12 +184,16 @@ impl Limit {
             matches: config.matches,
             key,
             busiest: keeps_busiest.then(|| Busiest::new(config.name.as_str(), window)),
+            permits: quota.permits().map(|_| Permits::default()),
             table: Table::new(quota, range),
             costs,
             cost,
-            window_secs: window.as_secs_ceil(),
+            window_secs: match quota.permits() {
+                None => window.as_secs_ceil(),
+                Some(_) => 0,
+            },
             when_key_missing: config.when_key_missing,
-            when_unserved: config.when_unserved,
+            when_unserved: config.when_unserved.unwrap_or_default(),
             reported_skipped: Cell::new(false),
         })
     }
@@ -242,7 +253,9 @@ impl Limit {
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look { asked, plan } = look;
         let charged = self.table.commit(ports.store, asked, plan)?;
+        let permits = self.permits.as_ref().zip(charged.decision.charged);
         Ok(Charge {
+            permit: permits.map(|(permits, span)| permits.give(asked, span)),
             asked,
             charged,
             returned: false,
@@ -264,7 +277,58 @@ impl Limit {
     /// Gives back what a request was charged.
     pub(crate) fn give_back(&self, charge: &Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
         let Charge { asked, charged, .. } = charge;
-        self.table.give_back(ports.store, *asked, charged)
+        match &charge.permit {
+            None => self.table.give_back(ports.store, *asked, charged),
+            // It may have been renewed meanwhile.
+            Some(permit) => self.table.release(ports.store, *asked, permit.span.get()),
+        }
+    }
+
+    /// Whether a request that ends, or that takes long, is to be heard of.
+    pub(crate) const fn counts_at_a_time(&self) -> bool {
+        self.permits.is_some()
+    }
+
+    /// A request has ended: what it held others may have. Once, however often this is called.
+    pub(crate) fn end(&self, charge: &mut Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
+        let (Some(permits), false) = (&self.permits, charge.returned) else {
+            return Ok(());
+        };
+        charge.returned = true;
+        if let Ok(now) = ports.clock.now() {
+            permits.took(now.since(charge.asked.now));
+        }
+        let released = self.give_back(charge, ports);
+        charge.permit = None;
+        released
+    }
+
+    /// Renews what this worker's requests hold, where that is due. One that can't be renewed now may be with the next tick.
+    pub(crate) fn renew(&self, ports: &Ports<'_>) -> Result<(), SlotError> {
+        let (Some(permits), Ok(now)) = (&self.permits, ports.clock.now()) else {
+            return Ok(());
+        };
+        let mut outcome = Ok(());
+        for permit in permits.due(now) {
+            let asked = Asked {
+                now,
+                ..permit.asked
+            };
+            match self.table.renew(ports.store, asked, permit.span.get()) {
+                Ok(span) => permit.span.set(span),
+                Err(error) => outcome = Err(error),
+            }
+        }
+        outcome
+    }
+
+    /// When a request that is refused may come again. Of requests at a time that is when one ends: after about as long as most
+    /// have taken lately.
+    fn retry_after(&self, decision: &Decision) -> Span {
+        match (&self.permits, decision.retry_after) {
+            (Some(permits), wait) if wait > Span::ZERO => permits.usual(),
+            (Some(_) | None, wait) => wait,
+        }
     }
 
     /// Gives back what a request was charged that was not served, once, where that is configured.
@@ -346,6 +410,10 @@ impl Limit {
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("mode", self.mode.as_str().into());
         show("key", self.parts().into());
+        if self.permits.is_some() {
+            show("in_flight", self.rate().quota.into());
+            return shown;
+        }
         show("quota", self.rate().quota.into());
         show("window", self.window_secs.into());
         if let Quota::TokenBucket(bucket) = &self.table.quota {
@@ -388,7 +456,7 @@ impl Limit {
         Ok(Found {
             is_counted: used.is_some_and(|used| counting.idle_at(&used) > now),
             left: Decision {
-                retry_after: charged(self.cost).retry_after,
+                retry_after: self.retry_after(&charged(self.cost)),
                 ..charged(0)
             },
         })
@@ -403,7 +471,8 @@ impl Limit {
     /// not, or in shadow, which refuses nobody.
     pub(crate) fn wait(&self, charge: &Charge) -> Option<u64> {
         let refuses = self.mode == Mode::Enforce && !charge.is_admitted();
-        refuses.then(|| charge.charged.decision.retry_after.as_secs_ceil().max(1))
+        let decision = &charge.charged.decision;
+        refuses.then(|| self.retry_after(decision).as_secs_ceil().max(1))
     }
 
     fn rate(&self) -> &Rate {

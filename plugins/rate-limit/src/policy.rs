@@ -4,9 +4,10 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
-    ClientAddress, Control, CountedConflicts, Counter, Failure, FailureLines, FailureSettings,
-    Failures, FoundAddress, GrpcStatus, HostFailure, LocalReply, Origin, Policy, Ports, Request,
-    RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict, colliding,
+    ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
+    FailureSettings, Failures, FoundAddress, GrpcStatus, HostFailure, LocalReply, Origin, Policy,
+    Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict,
+    colliding,
 };
 
 use crate::NAME;
@@ -186,6 +187,18 @@ impl RateLimit {
         }
     }
 
+    /// A request has ended: what it held of limits on requests at a time others may have. Once, however often this is called.
+    pub fn end(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        for (index, charge) in &mut flow.charges {
+            if let Some(limit) = self.limits.get(*index)
+                && let Err(error) = limit.end(charge, ports)
+            {
+                // What can't be given back is void after a while.
+                self.errors.count(error, ports);
+            }
+        }
+    }
+
     /// Whether the gateway says that it could not serve this request, in the upstream's stead.
     fn is_unserved(&self, flow: &Flow, response: &dyn Response) -> bool {
         let returns = |(index, _): &(usize, Charge)| {
@@ -277,10 +290,15 @@ impl Policy for RateLimit {
         }
     }
 
-    /// Reports to other workers which keys are the busiest, once a second.
+    /// Renews what requests hold, and reports to other workers which keys are the busiest, once a second.
     fn on_tick(&self, ports: &Ports<'_>) {
+        for limit in &self.limits {
+            if let Err(error) = limit.renew(ports) {
+                self.errors.count(error, ports);
+            }
+        }
         // Without a control path there are none, and a tick asks the host for nothing.
-        if !self.tells_with_ticks() {
+        if self.busiest().next().is_none() {
             return;
         }
         let Ok(now) = ports.clock.now() else {
@@ -294,7 +312,15 @@ impl Policy for RateLimit {
     }
 
     fn tells_with_ticks(&self) -> bool {
-        self.busiest().next().is_some()
+        self.observes_ends() || self.busiest().next().is_some()
+    }
+
+    fn observes_ends(&self) -> bool {
+        self.limits.iter().any(Limit::counts_at_a_time)
+    }
+
+    fn on_end(&self, flow: &mut Flow, _: &dyn Ending, ports: &Ports<'_>) {
+        self.end(flow, ports);
     }
 
     fn on_idle(&self, ports: &Ports<'_>) {

@@ -7,6 +7,8 @@
 //! So all limits can be looked at before one is charged, and a request that is refused leaves
 //! nothing behind.
 
+use std::cell::Cell;
+
 use portcullis_policy::{SeenBytes, SharedStore, SlotError, SlotInPlace, Span, Step, Timestamp};
 
 use crate::bucket::{Ask, Bucket, Change, Charged, write};
@@ -100,6 +102,41 @@ impl Table {
         }
         let ask = self.ask(asked);
         self.change(store, asked.key, |bucket| bucket.give_back(charged, &ask))
+    }
+
+    /// Releases permits that were given or renewed in that span.
+    pub(crate) fn release(
+        &self,
+        store: &dyn SharedStore,
+        asked: Asked,
+        span: u64,
+    ) -> Result<(), SlotError> {
+        let ask = self.ask(asked);
+        self.change(store, asked.key, |bucket| {
+            let take = |used: &mut Used| ask.quota.give_back(used, span, ask.cost, ask.now);
+            bucket.changed(&ask, take).into_iter().collect()
+        })
+    }
+
+    /// Renews permits that were given or renewed in that span; the one in which they count from now on.
+    pub(crate) fn renew(
+        &self,
+        store: &dyn SharedStore,
+        asked: Asked,
+        span: u64,
+    ) -> Result<u64, SlotError> {
+        let Some(permits) = self.quota.permits() else {
+            return Ok(span);
+        };
+        let ask = self.ask(asked);
+        let renewed = Cell::new(span);
+        self.change(store, asked.key, |bucket| {
+            let renew = |used: &mut Used| {
+                renewed.set(permits.renew(used, span, ask.cost, ask.now));
+            };
+            vec![bucket.put(&ask, renew)]
+        })?;
+        Ok(renewed.get())
     }
 
     /// What a request would have left of the quota that was charged so, had it cost nothing.

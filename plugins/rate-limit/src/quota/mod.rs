@@ -1,6 +1,6 @@
 //! Quotas: how much is used, how much is left, and when to come again.
 //!
-//! Each algorithm keeps something else: fixed windows two counts, a token bucket one point in time,
+//! Each algorithm keeps something else: fixed windows and permits two counts, a token bucket one point in time,
 //! sliding windows when requests came. Workers read the clock at slightly different times and clocks
 //! are set back, so a request may come from before what is counted:
 //!
@@ -13,6 +13,7 @@
 
 mod algorithm;
 mod counting;
+mod in_flight;
 mod log;
 mod token_bucket;
 mod used;
@@ -22,6 +23,7 @@ use portcullis_policy::Span;
 
 pub use algorithm::Algorithm;
 pub(crate) use counting::{Counting, Decision, Rate};
+pub(crate) use in_flight::InFlight;
 pub(crate) use token_bucket::TokenBucket;
 pub(crate) use used::{Form, Used};
 pub(crate) use windows::{FixedWindow, SlidingWindow};
@@ -32,6 +34,7 @@ pub(crate) enum Quota {
     FixedWindow(FixedWindow),
     SlidingWindow(SlidingWindow),
     TokenBucket(TokenBucket),
+    InFlight(InFlight),
 }
 
 impl Quota {
@@ -48,12 +51,26 @@ impl Quota {
         }
     }
 
+    /// So many at a time.
+    pub(crate) const fn in_flight(most: u32) -> Self {
+        Self::InFlight(InFlight::new(most))
+    }
+
+    /// The permits, where requests at a time are counted.
+    pub(crate) const fn permits(&self) -> Option<InFlight> {
+        match self {
+            Self::InFlight(permits) => Some(*permits),
+            Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::TokenBucket(_) => None,
+        }
+    }
+
     /// The algorithm, whichever it is.
     pub(crate) const fn counting(&self) -> &dyn Counting {
         match self {
             Self::FixedWindow(windows) => windows,
             Self::SlidingWindow(window) => window,
             Self::TokenBucket(bucket) => bucket,
+            Self::InFlight(permits) => permits,
         }
     }
 }

@@ -355,6 +355,10 @@ fn shadow_counts_and_logs_and_lets_pass() {
     assert!(worker.telemetry.lines()[0].contains("event=shadow_refused"));
 }
 
+fn of_one(limit: &str) -> String {
+    format!(r#"{{"limits":[{{"name":"a","key":["constant"],{limit}}}]}}"#)
+}
+
 #[test]
 fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
     let world = World::new(Dialect::Envoy, 1);
@@ -391,6 +395,42 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
         (
             r#"{"capacity":16,"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
             "limits[1].name: \"a\" is there twice",
+        ),
+        (
+            &*of_one(r#""quota":1"#),
+            "limits[0]: missing field `window`; expected `quota` and `window`, or `in_flight`",
+        ),
+        (
+            &*of_one(r#""window":"1m""#),
+            "limits[0]: missing field `quota`; expected",
+        ),
+        (
+            &*of_one(r#""in_flight":0"#),
+            "limits[0].in_flight: 0 is out of range",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"quota":5"#),
+            "limits[0].quota: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"window":"1m""#),
+            "limits[0].window: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"algorithm":"sliding_window""#),
+            "limits[0].algorithm: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"burst":3"#),
+            "limits[0].burst: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"when_unserved":"charge""#),
+            "limits[0].when_unserved: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"cost":3"#),
+            "limits[0].cost: 3 is more than the 2 that are ever left",
         ),
     ] {
         let error = world.worker::<RateLimit>(config).err().unwrap().to_string();

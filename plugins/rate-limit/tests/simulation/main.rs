@@ -24,6 +24,8 @@ mod generate;
 #[cfg(test)]
 mod hot_key;
 #[cfg(test)]
+mod in_flight;
+#[cfg(test)]
 mod reference;
 #[cfg(test)]
 mod schedules;

@@ -3,7 +3,7 @@
 use portcullis_sim::{Part, check_shares};
 
 /// One worker after the other, against the reference.
-pub(crate) const SEQUENTIAL: Part = part("every_answer_is_the_one_of_the_reference", 420);
+pub(crate) const SEQUENTIAL: Part = part("every_answer_is_the_one_of_the_reference", 370);
 /// Workers that interleave, without faults.
 pub(crate) const INTERLEAVED: Part = part(
     "interleaved_workers_admit_the_quota_and_leave_no_charge_behind",
@@ -38,9 +38,14 @@ pub(crate) const STEPS: Part = part(
 );
 /// Clocks that are set, and for how long a key is refused.
 pub(crate) const LOCKOUT: Part = part("a_clock_that_is_set_shuts_nobody_out_for_long", 100);
+/// Requests at a time.
+pub(crate) const IN_FLIGHT: Part = part(
+    "in_whatever_order_workers_run_there_are_never_more_at_a_time",
+    50,
+);
 
 /// All of them.
-pub(crate) const ALL: [Part; 10] = [
+pub(crate) const ALL: [Part; 11] = [
     SEQUENTIAL,
     INTERLEAVED,
     LATE,
@@ -51,6 +56,7 @@ pub(crate) const ALL: [Part; 10] = [
     FLOODED_AT_ONCE,
     STEPS,
     LOCKOUT,
+    IN_FLIGHT,
 ];
 
 const fn part(test: &'static str, share: u64) -> Part {
