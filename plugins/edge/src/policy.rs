@@ -113,8 +113,11 @@ impl Edge {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
             Verdict::Refuse(reply) => {
-                if let (Some(limits), UNAVAILABLE) = (&self.rate_limit, reply.status) {
-                    limits.return_unserved(&mut flow.rate_limit, ports);
+                if let Some(limits) = &self.rate_limit {
+                    if reply.status == UNAVAILABLE {
+                        limits.return_unserved(&mut flow.rate_limit, ports);
+                    }
+                    limits.answered(&mut flow.rate_limit, reply.status, ports);
                 }
                 Err(self.shown(reply, flow))
             }

@@ -1,10 +1,16 @@
 //! What a user writes.
 
+mod cost;
+
 use portcullis_policy::config::{
     Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
     HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
 };
 use serde::Deserialize;
+
+pub use cost::{AnsweredConfig, Cost};
+
+use cost::Amount;
 
 use crate::KeyPart;
 use crate::key::WhenKeyMissing;
@@ -71,10 +77,10 @@ pub struct LimitConfig {
     pub algorithm: Option<Algorithm>,
     /// `token_bucket`: requests that may come at once. Default: as many as `quota`.
     pub burst: Option<Bounded<1, 1_000_000_000, u32>>,
-    /// What a request takes of the quota. One that takes nothing passes, and is told where it
-    /// stands.
-    #[serde(default = "one")]
-    pub cost: Bounded<0, 1_000_000_000, u32>,
+    /// What a request takes of the quota: a number, of which 0 passes and is told where it stands; or `when`, with `status`, a
+    /// list: 1 where it is answered with one of these, and nothing else. Default: 1.
+    #[serde(default)]
+    pub cost: Cost,
     /// Requests that take something else; the first that matches counts.
     #[serde(default)]
     pub costs: List<CostConfig>,
@@ -100,7 +106,7 @@ pub struct CostConfig {
     /// Which.
     pub r#match: Match,
     /// How much.
-    pub cost: Bounded<0, 1_000_000_000, u32>,
+    pub cost: Amount,
 }
 
 /// What becomes of what a request was charged that never reached the upstream, for no fault of its
@@ -148,10 +154,6 @@ const fn default_capacity() -> Bounded<1, 1_000_000, u32> {
     Bounded::new(65_536)
 }
 
-const fn one() -> Bounded<0, 1_000_000_000, u32> {
-    Bounded::new(1)
-}
-
 const fn default_on_error() -> OnError {
     OnError::Allow
 }
@@ -175,6 +177,7 @@ impl LimitConfig {
                 ("algorithm", self.algorithm.is_some()),
                 ("burst", self.burst.is_some()),
                 ("when_unserved", self.when_unserved.is_some()),
+                ("cost.when", self.cost.statuses().is_some()),
             ];
             return match others.iter().find(|(_, is_there)| *is_there) {
                 None => Ok(Quota::in_flight(most.get())),

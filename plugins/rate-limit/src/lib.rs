@@ -32,7 +32,9 @@ mod value;
 /// The plugin's name, in its metrics, its lines and its answers.
 pub(crate) const NAME: &str = "rate_limit";
 
-pub use config::{Config, CorsPreflight, HeaderStyle, LimitConfig, WhenUnserved};
+pub use config::{
+    AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, LimitConfig, WhenUnserved,
+};
 pub use key::{KeyPart, WhenKeyMissing};
 pub use policy::{Beside, Flow, RateLimit, Stage, UNAVAILABLE};
 pub use quota::Algorithm;

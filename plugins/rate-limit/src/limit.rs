@@ -33,6 +33,8 @@ pub(crate) struct Limit {
     /// The first that matches says what a request costs.
     costs: Vec<(Match, u32)>,
     cost: u32,
+    /// The statuses of answers that leave a request charged; `None`: whatever becomes of it.
+    when_answered: Option<Vec<u16>>,
     window_secs: u64,
     when_key_missing: WhenKeyMissing,
     pub(crate) when_unserved: WhenUnserved,
@@ -157,7 +159,8 @@ impl Limit {
         }
         let window = quota.counting().rate().window;
         let largest_cost = quota.counting().largest_cost();
-        let cost = check_cost(config.cost, largest_cost).map_err(|e| e.within("cost"))?;
+        let when_answered = config.cost.statuses();
+        let cost = check_cost(config.cost.amount(), largest_cost).map_err(|e| e.within("cost"))?;
         let mut costs: Vec<(Match, u32)> = Vec::new();
         for (index, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
             let before = costs.iter().map(|(before, _)| before);
@@ -188,6 +191,7 @@ impl Limit {
             table: Table::new(quota, range),
             costs,
             cost,
+            when_answered,
             window_secs: match quota.permits() {
                 None => window.as_secs_ceil(),
                 Some(_) => 0,
@@ -342,6 +346,27 @@ impl Limit {
         }
         charge.returned = true;
         self.give_back(charge, ports)
+    }
+
+    /// Whether the answer says what a request is charged.
+    pub(crate) const fn charges_by_answer(&self) -> bool {
+        self.when_answered.is_some()
+    }
+
+    /// A request is answered with this status: gives back what it was charged, once, where that is charged for others.
+    pub(crate) fn answered(
+        &self,
+        charge: &mut Charge,
+        status: u16,
+        ports: &Ports<'_>,
+    ) -> Result<(), SlotError> {
+        match &self.when_answered {
+            Some(statuses) if !charge.returned && !statuses.contains(&status) => {
+                charge.returned = true;
+                self.give_back(charge, ports)
+            }
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Counts a request that passes.

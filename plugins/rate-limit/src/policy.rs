@@ -187,6 +187,17 @@ impl RateLimit {
         }
     }
 
+    /// A request is answered with this status, by whomever: what that does not cost is given back.
+    pub fn answered(&self, flow: &mut Flow, status: u16, ports: &Ports<'_>) {
+        for (index, charge) in &mut flow.charges {
+            if let Some(limit) = self.limits.get(*index)
+                && let Err(error) = limit.answered(charge, status, ports)
+            {
+                self.errors.count(error, ports);
+            }
+        }
+    }
+
     /// A request has ended: what it held of limits on requests at a time others may have. Once, however often this is called.
     pub fn end(&self, flow: &mut Flow, ports: &Ports<'_>) {
         for (index, charge) in &mut flow.charges {
@@ -361,6 +372,11 @@ impl Policy for RateLimit {
     ) -> ResponseEdits<'a> {
         if self.is_unserved(flow, response) {
             self.return_unserved(flow, ports);
+        }
+        if self.limits.iter().any(Limit::charges_by_answer)
+            && let Some(status) = response.status()
+        {
+            self.answered(flow, status, ports);
         }
         if !self.writes_response_headers() {
             return ResponseEdits::none();

@@ -429,6 +429,30 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
             "limits[0].when_unserved: it is for a quota in a window",
         ),
         (
+            &*of_one(r#""in_flight":2,"cost":{"when":{"status":[401]}}"#),
+            "limits[0].cost.when: it is for a quota in a window",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"when":{"status":[]}}"#),
+            "limits[0].cost.when.status: the list is empty",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"when":{"status":[401,99]}}"#),
+            "limits[0].cost.when.status[1]: 99 is out of range; expected 200 to 599",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"status":[401]}"#),
+            "limits[0].cost.status: unknown field `status`, expected `when`",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":"many""#),
+            "limits[0].cost: invalid type: string, expected a number, or an object with `when`",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":-1"#),
+            "limits[0].cost: ",
+        ),
+        (
             &*of_one(r#""in_flight":2,"cost":3"#),
             "limits[0].cost: 3 is more than the 2 that are ever left",
         ),
