@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use portcullis_e2e::{Answer, Gateway};
+use portcullis_e2e::{Answer, Gateway, until};
 use reqwest::Client;
 use serde_json::json;
 
@@ -78,4 +78,58 @@ async fn however_a_request_ends_another_is_admitted_at_once() -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// What a configuration has admitted that is replaced meanwhile is counted for as long as it lives.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_outlives_its_configuration_and_is_counted_all_the_while() -> Result<()> {
+    /// Longer than two leases.
+    const LONG: Duration = Duration::from_secs(25);
+    let gateway = Gateway::with("rate_limit").workers(2).edit(|bootstrap| {
+        let limit = json!({ "name": "gpu", "key": ["constant"], "in_flight": 1 });
+        bootstrap.filter("rate_limit")?["limits"] = json!([limit]);
+        Ok(())
+    });
+    let gateway = gateway
+        .reloadable()
+        .drain(Duration::from_secs(300))
+        .event_delay(Duration::from_secs(4));
+    let mut gateway = gateway.start().await?;
+    let client = Client::builder().no_proxy().build()?;
+    let mut stream = client
+        .get(gateway.url("/api/v1/rag/query?q=load"))
+        .send()
+        .await?;
+    assert!(stream.chunk().await?.is_some());
+    let begun = Instant::now();
+    gateway
+        .reload(|bootstrap| {
+            let limits = &mut bootstrap.filter("rate_limit")?["limits"];
+            let other =
+                json!({ "name": "other", "key": ["constant"], "quota": 1000, "window": "1h" });
+            *limits = json!([limits[0], other]);
+            Ok(())
+        })
+        .await?;
+    until("the new configuration to be in force", async || {
+        let answer = gateway.get(SEARCH).await?;
+        let policy = answer.header("ratelimit-policy").unwrap_or_default();
+        Ok(policy.contains("other"))
+    })
+    .await?;
+    while begun.elapsed() < LONG {
+        assert_eq!(
+            gateway.get(SEARCH).await?.status,
+            429,
+            "{:?}",
+            begun.elapsed()
+        );
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    assert!(stream.chunk().await?.is_some(), "it still lives");
+    drop(stream);
+    until("the stream's place to be free", async || {
+        Ok(gateway.get(SEARCH).await?.status == 200)
+    })
+    .await
 }
