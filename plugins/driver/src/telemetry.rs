@@ -20,12 +20,19 @@ pub(crate) struct BatchedTelemetry<H: Host> {
 impl<H: Host> BatchedTelemetry<H> {
     pub(crate) fn define(host: H, registry: &MetricRegistry) -> Self {
         let mut ids = Vec::with_capacity(registry.metrics().len());
+        let mut undefined = Vec::new();
         for (kind, name) in registry.metrics() {
             let id = host.define_metric(*kind, name);
             if id.is_none() {
-                log::warn!("metric {name} could not be defined");
+                undefined.push(name.as_ref());
             }
             ids.push(id);
+        }
+        if !undefined.is_empty() {
+            log::warn!(
+                "metrics that could not be defined, and are not counted: {}",
+                undefined.join(", ")
+            );
         }
         Self {
             host,

@@ -5,8 +5,8 @@ use std::cell::{Cell, OnceCell};
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
     ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
-    FailureSettings, Failures, FoundAddress, GrpcStatus, HostFailure, LocalReply, Origin, Policy,
-    Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict,
+    FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, Origin,
+    Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict,
     colliding,
 };
 
@@ -268,6 +268,19 @@ impl RateLimit {
     }
 }
 
+/// Whether another filter of this gateway has refused the request and says by which limit: a client wants to hear of that one.
+fn is_of_another_limiter(response: &dyn Response) -> bool {
+    let says = |headers: &Headers| {
+        let mut names = headers
+            .iter()
+            .filter_map(|(name, _)| std::str::from_utf8(name).ok());
+        names.any(is_of_a_limit)
+    };
+    response.headers().is_some_and(says)
+        && response.status() == Some(429)
+        && response.origin() == Origin::Gateway
+}
+
 impl Policy for RateLimit {
     const NAME: &'static str = NAME;
     type Config = Config;
@@ -378,7 +391,7 @@ impl Policy for RateLimit {
         {
             self.answered(flow, status, ports);
         }
-        if !self.writes_response_headers() {
+        if !self.writes_response_headers() || is_of_another_limiter(response) {
             return ResponseEdits::none();
         }
         flow.shown = headers(self.headers, &self.allowances(flow));

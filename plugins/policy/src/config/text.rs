@@ -148,7 +148,7 @@ impl HeaderName {
 
 impl WritableHeader {
     /// Headers that decide where a request ends, where it goes or how it is forwarded.
-    const FRAMING: [&'static str; 9] = [
+    const FRAMING: [&'static str; 10] = [
         "host",
         "connection",
         "content-length",
@@ -158,14 +158,17 @@ impl WritableHeader {
         "trailer",
         "transfer-encoding",
         "upgrade",
+        "x-forwarded-proto",
     ];
+    /// What those begin with that a gateway takes for itself: its router obeys them, and takes them away.
+    const GATEWAYS: &'static str = "x-envoy-";
 
     fn parse(text: &str) -> Result<Self, String> {
         let HeaderName(name) = HeaderName::parse(text)?;
-        if Self::FRAMING
-            .iter()
-            .any(|framing| spelled_like(framing.as_bytes(), &name))
-        {
+        let begin = name.get(..Self::GATEWAYS.len()).unwrap_or_default();
+        let is_the_gateways = spelled_like(begin.as_bytes(), Self::GATEWAYS);
+        let mut framing = Self::FRAMING.iter();
+        if is_the_gateways || framing.any(|framing| spelled_like(framing.as_bytes(), &name)) {
             return Err(format!(
                 "{text:?} frames or routes the request and can't be written"
             ));
@@ -271,7 +274,18 @@ mod tests {
         for wrong in ["", ":path", "a b", "a\r\n", "ä"] {
             assert!(HeaderName::parse(wrong).is_err(), "{wrong}");
         }
-        assert!(WritableHeader::parse("Content-Length").is_err());
+        for taken in [
+            "Content-Length",
+            "x-forwarded-proto",
+            "X_Forwarded.Proto",
+            "x-envoy-upstream-rq-timeout-ms",
+            "x-envoy_retry-on",
+        ] {
+            assert!(WritableHeader::parse(taken).is_err(), "{taken}");
+        }
+        for free in ["x-envoy", "x-envoys-user", "x-user-id", "x-forwarded-user"] {
+            assert!(WritableHeader::parse(free).is_ok(), "{free}");
+        }
     }
 
     #[test]

@@ -49,6 +49,31 @@ async fn all_four_work_together() -> Result<()> {
     Ok(())
 }
 
+/// A client that is refused hears of the limit that refused it, and not of one of a filter before it that had enough left.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refusal_shows_the_limit_that_refused_whichever_filter_has_it() -> Result<()> {
+    let gateway = Gateway::with("rate_limit").edit(|bootstrap| {
+        let mut inner = limit(2)?;
+        inner["name"] = json!("inner");
+        let value = inner.pointer_mut("/typed_config/config/configuration/value/limits/0/name");
+        *value.context("no limit")? = json!("inner");
+        bootstrap.put(Placement::After, "rate_limit", inner)
+    });
+    let gateway = gateway.start().await?;
+    for left in [1, 0] {
+        let answer = gateway.get(SEARCH).await?;
+        assert_eq!(answer.status, 200, "{answer:?}, {left} left");
+        assert_eq!(answer.number("x-ratelimit-limit"), Some(100));
+    }
+    let refused = gateway.get(SEARCH).await?;
+    assert_problem(&refused, 429, "quota-exceeded");
+    assert_eq!(refused.number("x-ratelimit-limit"), Some(2), "{refused:?}");
+    assert_eq!(refused.number("x-ratelimit-remaining"), Some(0));
+    let state = refused.header("ratelimit").unwrap_or_default();
+    assert!(state.starts_with(r#""inner";r=0;"#), "{state}");
+    Ok(())
+}
+
 /// What another Wasm filter answers has no response code details, by which the breaker could
 /// know who answered.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
