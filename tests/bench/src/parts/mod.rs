@@ -376,7 +376,7 @@ mod tests {
                 .collect()
         };
         assert_eq!(names(chains), ["bare", "native", "native_uncached", "edge"]);
-        assert_eq!(workers.gateways.len(), 6);
+        assert_eq!(workers.gateways.len(), 8);
         let error = only(all(&inputs), &["egde".to_owned()])
             .unwrap_err()
             .to_string();
