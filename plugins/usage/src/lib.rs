@@ -1,12 +1,14 @@
 //! What an answer used, and what a request asks for: read out of bodies as they pass, chunk by chunk, in constant memory.
 //!
 //! ```text
-//! bytes ─> Reader: server-sent events, lines or one document ─> Scanner: JSON, byte by byte ─> values at Paths ─> Meter
+//! an answer  ─> Reader: server-sent events, lines or one document ─> Scanner: JSON, byte by byte ─> values at Paths ─> Meter
+//! a request  ────────────────────────────────────────────────────> Scanner                      ─> values at Paths ─> Fields
 //! ```
 //!
 //! Chunks may be cut anywhere. Nothing is kept of a body but where its reader is and what was found: no tree, no line, no copy.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+mod fields;
 mod meter;
 mod number;
 mod paths;
@@ -14,6 +16,7 @@ mod reader;
 mod scanner;
 mod text;
 
+pub use fields::{Body, Fields, Value};
 pub use meter::{Counts, Kind, Meter, Vendors};
 pub use paths::{InvalidPath, Paths};
 pub use reader::{Framing, Reader};
