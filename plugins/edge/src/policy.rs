@@ -117,7 +117,7 @@ impl Edge {
                     if reply.status == UNAVAILABLE {
                         limits.return_unserved(&mut flow.rate_limit, ports);
                     }
-                    limits.answered(&mut flow.rate_limit, reply.status, ports);
+                    limits.answered(&mut flow.rate_limit, reply.status, None, ports);
                 }
                 Err(self.shown(reply, flow))
             }

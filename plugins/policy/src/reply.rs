@@ -51,7 +51,9 @@ impl GrpcStatus {
         }
     }
 
-    const fn of_http(status: u16) -> Self {
+    /// That of a refusal with this status.
+    #[must_use]
+    pub const fn of_http(status: u16) -> Self {
         match status {
             400 => Self::InvalidArgument,
             401 => Self::Unauthenticated,

@@ -218,9 +218,9 @@ impl RateLimit {
 
     /// After a clock was set back a refusal is written, too: from then on the counts of that time run.
     fn write_refusal(&self, limit: &Limit, look: Look, ports: &Ports<'_>) {
-        let written = limit.charge(look, ports).and_then(|charge| {
+        let written = limit.charge(look, ports).and_then(|mut charge| {
             // Another worker was faster, and it is admitted now.
-            limit.give_back(&charge, ports)
+            limit.give_back(&mut charge, ports)
         });
         if let Err(error) = written {
             self.errors.count(error, ports);

@@ -256,22 +256,23 @@ impl<'a> Bucket<'a> {
         })
     }
 
-    /// Writes what a key has used, whether anything is known of it or not.
-    pub(crate) fn put(&self, ask: &Ask<'_>, put: impl FnOnce(&mut Used)) -> Change {
+    /// Writes what a key has used, whether anything is known of it or not; and whether a key that still limited someone makes room.
+    pub(crate) fn put(&self, ask: &Ask<'_>, put: impl FnOnce(&mut Used)) -> (Change, bool) {
         let (index, before) = self
             .find(ask.key)
             .unwrap_or_else(|| self.weakest(ask.key, ask));
-        let mut used = match before.key == ask.key {
-            true => before.used,
-            false => Used::default(),
+        let is_new = before.key != ask.key;
+        let mut used = match is_new {
+            true => Used::default(),
+            false => before.used,
         };
         put(&mut used);
-        let after = Entry { key: ask.key, used };
-        Change {
+        let change = Change {
             index,
             before,
-            after,
-        }
+            after: Entry { key: ask.key, used },
+        };
+        (change, is_new && ask.quota.idle_at(&before.used) > ask.now)
     }
 
     /// What a key has used; `None` where it has used nothing.

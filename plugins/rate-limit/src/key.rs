@@ -316,7 +316,11 @@ fn hasher_of(limit: &str, quota: &Quota, hash_key: &HashKey) -> SipHasher24 {
     let mut hasher = SipHasher24::new_with_key(hash_key);
     field(&mut hasher, limit.as_bytes());
     hasher.write_u64(quota.counting().rate().window.as_nanos());
-    hasher.write_u8(u8::from(matches!(quota, Quota::TokenBucket(_))));
+    hasher.write_u8(match quota {
+        Quota::FixedWindow(_) | Quota::SlidingWindow(_) => 0,
+        Quota::TokenBucket(_) => 1,
+        Quota::InFlight(_) => 2,
+    });
     hasher
 }
 

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
-    ClientAddress, Counter, Failure, LogLine, MetricRegistry, Ports, Problem, Request, SlotError,
-    Span, Timestamp,
+    ClientAddress, Counter, Failure, GrpcStatus, LogLine, MetricRegistry, Ports, Problem, Request,
+    SlotError, Span, Timestamp,
 };
 use serde_json::{Map, Value};
 
@@ -257,7 +257,9 @@ impl Limit {
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look { asked, plan } = look;
         let charged = self.table.commit(ports.store, asked, plan)?;
-        let permits = self.permits.as_ref().zip(charged.decision.charged);
+        // What takes no place is not to be renewed.
+        let permits = self.permits.as_ref().filter(|_| asked.cost > 0);
+        let permits = permits.zip(charged.decision.charged);
         Ok(Charge {
             permit: permits.map(|(permits, span)| permits.give(asked, span)),
             asked,
@@ -279,11 +281,15 @@ impl Limit {
     }
 
     /// Gives back what a request was charged.
-    pub(crate) fn give_back(&self, charge: &Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
+    pub(crate) fn give_back(
+        &self,
+        charge: &mut Charge,
+        ports: &Ports<'_>,
+    ) -> Result<(), SlotError> {
         let Charge { asked, charged, .. } = charge;
-        match &charge.permit {
+        match charge.permit.take() {
             None => self.table.give_back(ports.store, *asked, charged),
-            // It may have been renewed meanwhile.
+            // It may have been renewed meanwhile, and is not any more.
             Some(permit) => self.table.release(ports.store, *asked, permit.span.get()),
         }
     }
@@ -295,16 +301,14 @@ impl Limit {
 
     /// A request has ended: what it held others may have. Once, however often this is called.
     pub(crate) fn end(&self, charge: &mut Charge, ports: &Ports<'_>) -> Result<(), SlotError> {
-        let (Some(permits), false) = (&self.permits, charge.returned) else {
+        let (Some(permits), Some(_)) = (&self.permits, &charge.permit) else {
             return Ok(());
         };
         charge.returned = true;
         if let Ok(now) = ports.clock.now() {
             permits.took(now.since(charge.asked.now));
         }
-        let released = self.give_back(charge, ports);
-        charge.permit = None;
-        released
+        self.give_back(charge, ports)
     }
 
     /// Renews what this worker's requests hold, where that is due. One that can't be renewed now may be with the next tick.
@@ -319,7 +323,12 @@ impl Limit {
                 ..permit.asked
             };
             match self.table.renew(ports.store, asked, permit.span.get()) {
-                Ok(span) => permit.span.set(span),
+                Ok(renewed) => {
+                    permit.span.set(renewed.span);
+                    if renewed.evicted {
+                        ports.telemetry.count(self.metrics.evictions);
+                    }
+                }
                 Err(error) => outcome = Err(error),
             }
         }
@@ -353,15 +362,19 @@ impl Limit {
         self.when_answered.is_some()
     }
 
-    /// A request is answered with this status: gives back what it was charged, once, where that is charged for others.
+    /// A request is answered with this status: gives back what it was charged, once, where that is charged for others. `grpc`:
+    /// the status of gRPC, which a refusal of a gRPC client's has in place of its own.
     pub(crate) fn answered(
         &self,
         charge: &mut Charge,
         status: u16,
+        grpc: Option<u8>,
         ports: &Ports<'_>,
     ) -> Result<(), SlotError> {
+        let is_it =
+            |listed: &u16| *listed == status || grpc == Some(GrpcStatus::of_http(*listed).code());
         match &self.when_answered {
-            Some(statuses) if !charge.returned && !statuses.contains(&status) => {
+            Some(statuses) if !charge.returned && !statuses.iter().any(is_it) => {
                 charge.returned = true;
                 self.give_back(charge, ports)
             }

@@ -187,11 +187,11 @@ impl RateLimit {
         }
     }
 
-    /// A request is answered with this status, by whomever: what that does not cost is given back.
-    pub fn answered(&self, flow: &mut Flow, status: u16, ports: &Ports<'_>) {
+    /// A request is answered with this status, and this one of gRPC, by whomever: what that does not cost is given back.
+    pub fn answered(&self, flow: &mut Flow, status: u16, grpc: Option<u8>, ports: &Ports<'_>) {
         for (index, charge) in &mut flow.charges {
             if let Some(limit) = self.limits.get(*index)
-                && let Err(error) = limit.answered(charge, status, ports)
+                && let Err(error) = limit.answered(charge, status, grpc, ports)
             {
                 self.errors.count(error, ports);
             }
@@ -240,11 +240,11 @@ impl RateLimit {
 
     /// Gives back all that a request was charged.
     pub(crate) fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (index, charge) in flow.charges.drain(..).rev() {
+        for (index, mut charge) in flow.charges.drain(..).rev() {
             let Some(limit) = self.limits.get(index) else {
                 continue;
             };
-            if let Err(error) = limit.give_back(&charge, ports) {
+            if let Err(error) = limit.give_back(&mut charge, ports) {
                 // Nothing more can be done: the client stays charged for a request that was refused.
                 self.errors.count(error, ports);
             }
@@ -276,9 +276,12 @@ fn is_of_another_limiter(response: &dyn Response) -> bool {
             .filter_map(|(name, _)| std::str::from_utf8(name).ok());
         names.any(is_of_a_limit)
     };
-    response.headers().is_some_and(says)
-        && response.status() == Some(429)
-        && response.origin() == Origin::Gateway
+    let refuses = || match response.status() {
+        Some(429) => true,
+        Some(200) => response.grpc_status() == Some(GrpcStatus::ResourceExhausted.code()),
+        _ => false,
+    };
+    response.headers().is_some_and(says) && refuses() && response.origin() == Origin::Gateway
 }
 
 impl Policy for RateLimit {
@@ -389,7 +392,8 @@ impl Policy for RateLimit {
         if self.limits.iter().any(Limit::charges_by_answer)
             && let Some(status) = response.status()
         {
-            self.answered(flow, status, ports);
+            let grpc = response.grpc_status().filter(|_| status == 200);
+            self.answered(flow, status, grpc, ports);
         }
         if !self.writes_response_headers() || is_of_another_limiter(response) {
             return ResponseEdits::none();

@@ -33,6 +33,15 @@ pub(crate) struct Plan {
     pub(crate) charged: Charged,
 }
 
+/// Permits that were renewed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Renewed {
+    /// The span in which they count from now on.
+    pub(crate) span: u64,
+    /// A key that still limited someone was forgotten.
+    pub(crate) evicted: bool,
+}
+
 impl Plan {
     /// Whether it has something to write.
     pub(crate) const fn writes(&self) -> bool {
@@ -118,23 +127,27 @@ impl Table {
         })
     }
 
-    /// Renews permits that were given or renewed in that span; the one in which they count from now on.
+    /// Renews permits that were given or renewed in that span.
     pub(crate) fn renew(
         &self,
         store: &dyn SharedStore,
         asked: Asked,
         span: u64,
-    ) -> Result<u64, SlotError> {
+    ) -> Result<Renewed, SlotError> {
+        let renewed = Cell::new(Renewed {
+            span,
+            evicted: false,
+        });
         let Some(permits) = self.quota.permits() else {
-            return Ok(span);
+            return Ok(renewed.get());
         };
         let ask = self.ask(asked);
-        let renewed = Cell::new(span);
         self.change(store, asked.key, |bucket| {
-            let renew = |used: &mut Used| {
-                renewed.set(permits.renew(used, span, ask.cost, ask.now));
-            };
-            vec![bucket.put(&ask, renew)]
+            let mut span = span;
+            let renew = |used: &mut Used| span = permits.renew(used, span, ask.cost, ask.now);
+            let (change, evicted) = bucket.put(&ask, renew);
+            renewed.set(Renewed { span, evicted });
+            vec![change]
         })?;
         Ok(renewed.get())
     }

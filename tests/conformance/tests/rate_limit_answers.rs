@@ -42,6 +42,23 @@ fn what_another_filter_answers_counts_as_well_and_what_the_gateway_could_not_ser
     });
 }
 
+/// A gRPC client's refusal is a 200 with a status of its own.
+#[test]
+fn a_refusal_that_speaks_grpc_counts_as_the_status_that_it_stands_for() {
+    everywhere::<RateLimit>(FAILED, |subject| {
+        let grpc =
+            || Sent::new("POST", "/rag.Search/Find").with("content-type", "application/grpc");
+        for _ in 0..5 {
+            assert_eq!(subject.exchange(grpc(), Then::Grpc(0)).refused, None);
+            assert_eq!(subject.exchange(grpc(), Then::Grpc(13)).refused, None);
+        }
+        for status in [16, 7, 16] {
+            assert_eq!(subject.exchange(grpc(), Then::Grpc(status)).refused, None);
+        }
+        assert!(subject.exchange(grpc(), Then::Grpc(0)).refused.is_some());
+    });
+}
+
 #[test]
 fn who_leaves_before_the_answer_has_tried() {
     everywhere::<RateLimit>(FAILED, |subject| {

@@ -157,6 +157,59 @@ fn a_request_that_another_limit_refuses_holds_nothing() {
     }
 }
 
+/// What was given back since the gateway could not serve it is not renewed while its answer is on its way.
+#[test]
+fn what_was_given_back_early_is_not_taken_again() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 6);
+        let worker = worker(&world, 1);
+        let mut slow = ask(&worker).unwrap();
+        worker.respond(&mut slow, 503, Origin::Gateway);
+        for _ in 0..30 {
+            world.clock.advance(Span::from_secs(1));
+            worker.tick();
+            let next = ask(&worker).expect("it is free");
+            worker.end(next, Origin::Upstream);
+        }
+        worker.end(slow, Origin::Gateway);
+    }
+}
+
+#[test]
+fn what_takes_no_place_is_not_renewed() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 7);
+        let config = r#"{"capacity":8,"limits":[{"name":"gpu","key":["constant"],"in_flight":1,
+            "costs":[{"match":{"methods":["HEAD"]},"cost":0}]}]}"#;
+        let worker: Worker<RateLimit> = world.worker(config).unwrap();
+        let (answer, flow) = worker.request(PEER, &[(":method", "HEAD"), (":path", "/")]);
+        assert_eq!(answer.status(), 200);
+        let writes = || worker.store.0.writes();
+        let before = writes();
+        for _ in 0..30 {
+            world.clock.advance(Span::from_secs(1));
+            worker.tick();
+        }
+        worker.end(flow, Origin::Upstream);
+        assert_eq!(writes(), before);
+    }
+}
+
+/// Ten seconds are a lease, too: a limit that becomes one on requests at a time begins with nothing.
+#[test]
+fn what_was_counted_in_windows_is_no_permit() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 8);
+        let windows = r#"{"capacity":16,"limits":[{"name":"gpu","key":["constant"],"quota":100,"window":"10s","algorithm":"fixed_window"}]}"#;
+        let before: Worker<RateLimit> = world.worker(windows).unwrap();
+        for _ in 0..50 {
+            let flow = ask(&before).unwrap();
+            before.end(flow, Origin::Upstream);
+        }
+        assert!(ask(&worker(&world, 1)).is_some());
+    }
+}
+
 #[test]
 fn where_requests_at_a_time_are_not_counted_no_end_is_heard_of() {
     let world = World::new(Dialect::Envoy, 5);
