@@ -8,11 +8,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
-use portcullis_driver::{Filter, Host};
+use portcullis_driver::{Filter, Host, number};
 use portcullis_policy::{BodyError, CallReply, Policy};
 
 use crate::abi::{self, Map};
-use portcullis_driver::number;
 
 /// Who may have made a call.
 trait Caller {

@@ -6,8 +6,8 @@ use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
     ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
     FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, Origin,
-    Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span, Timestamp, Verdict,
-    colliding,
+    Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, SlotError, Span,
+    Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
@@ -178,33 +178,34 @@ impl RateLimit {
     /// Gives back what a request was charged that the gateway did not serve, for no fault of its
     /// client's: an open breaker refused it, say. Only what `when_unserved` does not keep.
     pub fn return_unserved(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (index, charge) in &mut flow.charges {
-            if let Some(limit) = self.limits.get(*index)
-                && let Err(error) = limit.return_unserved(charge, ports)
-            {
-                self.errors.count(error, ports);
-            }
-        }
+        self.settle(flow, ports, |limit, charge| {
+            limit.return_unserved(charge, ports)
+        });
     }
 
     /// A request is answered with this status, and this one of gRPC, by whomever: what that does not cost is given back.
     pub fn answered(&self, flow: &mut Flow, status: u16, grpc: Option<u8>, ports: &Ports<'_>) {
-        for (index, charge) in &mut flow.charges {
-            if let Some(limit) = self.limits.get(*index)
-                && let Err(error) = limit.answered(charge, status, grpc, ports)
-            {
-                self.errors.count(error, ports);
-            }
-        }
+        self.settle(flow, ports, |limit, charge| {
+            limit.answered(charge, status, grpc, ports)
+        });
     }
 
     /// A request has ended: what it held of limits on requests at a time others may have. Once, however often this is called.
     pub fn end(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        self.settle(flow, ports, |limit, charge| limit.end(charge, ports));
+    }
+
+    /// Settles what a request was charged, with each limit. Where that fails it stays charged; a permit is void after a while.
+    fn settle(
+        &self,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+        settle: impl Fn(&Limit, &mut Charge) -> Result<(), SlotError>,
+    ) {
         for (index, charge) in &mut flow.charges {
             if let Some(limit) = self.limits.get(*index)
-                && let Err(error) = limit.end(charge, ports)
+                && let Err(error) = settle(limit, charge)
             {
-                // What can't be given back is void after a while.
                 self.errors.count(error, ports);
             }
         }

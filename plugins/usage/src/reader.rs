@@ -156,9 +156,7 @@ impl Reader {
             }
             match self.line {
                 Line::Data => {
-                    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-                    let end = rest.iter().position(is_end).unwrap_or(rest.len());
-                    let (data, from_end) = rest.split_at_checked(end).unwrap_or((rest, &[]));
+                    let (data, from_end) = to_line_end(rest);
                     self.read(paths, data, tell);
                     rest = from_end;
                     continue;
@@ -197,9 +195,7 @@ impl Reader {
                     };
                 }
                 Line::Other => {
-                    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-                    let end = rest.iter().position(is_end).unwrap_or(rest.len());
-                    rest = rest.get(end..).unwrap_or_default();
+                    (_, rest) = to_line_end(rest);
                     continue;
                 }
             }
@@ -247,6 +243,13 @@ impl Reader {
         };
         *count = count.saturating_add(1);
     }
+}
+
+/// What of it belongs to the line at hand, and the rest, from the line's end on.
+fn to_line_end(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
+    let end = bytes.iter().position(is_end).unwrap_or(bytes.len());
+    bytes.split_at_checked(end).unwrap_or((bytes, &[]))
 }
 
 #[cfg(test)]

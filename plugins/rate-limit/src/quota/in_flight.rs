@@ -73,17 +73,16 @@ impl Permits {
         };
     }
 
-    /// Takes off permits of a span; `false` where they are void.
-    fn take(&mut self, span: u64, permits: u32) -> bool {
+    /// Takes off permits of a span, unless they are void.
+    fn take(&mut self, span: u64, permits: u32) {
         let of_span = if span == self.span {
             &mut self.current
         } else if span.saturating_add(1) == self.span {
             &mut self.previous
         } else {
-            return false;
+            return;
         };
         *of_span = of_span.saturating_sub(permits);
-        true
     }
 }
 
