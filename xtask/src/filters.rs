@@ -62,6 +62,20 @@ pub const FOR_KONG: &[&str] = &[
     "proxy_on_response_trailers",
 ];
 
+/// How a filter knows whether responses' bodies are shown to it.
+pub struct ShownResponses {
+    /// What has to be exported for it.
+    pub export: &'static str,
+    /// What the byte that says so stands behind (`plugins/adapter/src/build.rs`).
+    pub mark: &'static [u8],
+}
+
+/// How a filter knows whether responses' bodies are shown to it.
+pub const SHOWN_RESPONSES: ShownResponses = ShownResponses {
+    export: "proxy_on_response_body",
+    mark: b"portcullis:shows-responses",
+};
+
 /// Exports of the adapter that stand in for one of the SDK's, and which: the SDK's own panics on
 /// answers that it does not expect.
 pub const REPLACED: &[(&str, &str)] = &[(

@@ -29,6 +29,13 @@ pub(crate) enum MetricType {
     Gauge = 1,
 }
 
+/// A body that is at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    Request = 0,
+    Response = 1,
+}
+
 const CALL_RESPONSE_BODY: u32 = 4;
 const REQUEST_STREAM: u32 = 0;
 const PLUGIN_CONFIGURATION: u32 = 7;
@@ -117,6 +124,30 @@ pub(crate) fn call_response_body(size: usize) -> Result<Vec<u8>, Status> {
     returned(|data, length| unsafe {
         imports::proxy_get_buffer_bytes(CALL_RESPONSE_BODY, 0, size, data, length)
     })
+}
+
+/// Hands over the bytes of a body from `from` on, of `size` in all, piece by piece: however long it is, no more than a piece is
+/// kept here.
+pub(crate) fn body(
+    body: Body,
+    from: usize,
+    size: usize,
+    take: &mut dyn FnMut(&[u8]),
+) -> Result<(), Status> {
+    const PIECE: usize = 64 * 1024;
+    let mut at = from;
+    while at < size {
+        let length = size.saturating_sub(at).min(PIECE);
+        let piece = returned(|data, returned| unsafe {
+            imports::proxy_get_buffer_bytes(body as u32, at, length, data, returned)
+        })?;
+        if piece.is_empty() {
+            return Err(Status::NOT_FOUND);
+        }
+        take(&piece);
+        at = at.saturating_add(piece.len());
+    }
+    Ok(())
 }
 
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {

@@ -76,7 +76,7 @@ impl<P: Policy, X: Nature> HttpContext for Stream<P, X> {
     }
 
     fn on_http_request_trailers(&mut self, _: usize) -> Action {
-        action(self.driven.on_request_trailers())
+        action(self.driven.on_request_trailers(&self.exchange))
     }
 
     fn on_http_response_headers(&mut self, _: usize, ends: bool) -> Action {
@@ -84,8 +84,8 @@ impl<P: Policy, X: Nature> HttpContext for Stream<P, X> {
         Action::Continue
     }
 
-    fn on_http_response_body(&mut self, _: usize, ends: bool) -> Action {
-        self.driven.on_response_body(ends);
+    fn on_http_response_body(&mut self, size: usize, ends: bool) -> Action {
+        self.driven.on_response_body(&self.exchange, size, ends);
         Action::Continue
     }
 

@@ -9,6 +9,7 @@
 
 mod abi;
 mod answers;
+mod build;
 mod configuration;
 mod context;
 mod headers;

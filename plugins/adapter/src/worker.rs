@@ -19,6 +19,11 @@ pub(crate) trait Nature: Exchange + Copy + 'static {
     const CALLS_FROM_ANSWERS: bool;
     /// [`Host::HOLDS_REQUESTS`]
     const HOLDS_REQUESTS: bool;
+    /// [`Host::READS_REQUESTS`]
+    const READS_REQUESTS: bool;
+
+    /// [`Host::reads_responses`]
+    fn reads_responses() -> bool;
 }
 
 /// The worker, and whatever stream is at hand in it.
@@ -33,6 +38,7 @@ impl<X: Nature> Host for Worker<X> {
     const SHARES_BEFORE_REQUESTS: bool = X::SHARES_BEFORE_REQUESTS;
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
     const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
+    const READS_REQUESTS: bool = X::READS_REQUESTS;
     const TAKES_METADATA: bool = false;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = true;
@@ -48,6 +54,10 @@ impl<X: Nature> Host for Worker<X> {
             true => Ok(()),
             false => Err(EntropyUnavailable),
         }
+    }
+
+    fn reads_responses(&self) -> bool {
+        X::reads_responses()
     }
 
     fn store(&self) -> Self::Store {

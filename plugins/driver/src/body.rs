@@ -12,3 +12,23 @@ pub struct RequestBody {
     /// Whether a body that comes all the same is one that its head denied, where the head decided.
     pub is_denied: bool,
 }
+
+/// How much of a body may pass.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bound {
+    most: Option<u64>,
+    passed: u64,
+}
+
+impl Bound {
+    pub(crate) const fn of(most: Option<u64>) -> Self {
+        Self { most, passed: 0 }
+    }
+
+    /// So many more bytes are to pass. Whether they may.
+    pub(crate) fn admits(&mut self, more: usize) -> bool {
+        let more = u64::try_from(more).unwrap_or(u64::MAX);
+        self.passed = self.passed.saturating_add(more);
+        self.most.is_none_or(|most| self.passed <= most)
+    }
+}

@@ -4,14 +4,14 @@ use std::cell::Cell;
 use std::rc::{Rc, Weak};
 
 use portcullis_policy::{
-    CallId, CallReply, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, HostFailure,
-    MOST_CALLS, MetricRegistry, NoReply, Origin, Policy, Ports, Problem, Span, Timestamp, Verdict,
+    CallId, CallReply, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Headers,
+    HostFailure, MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Problem, Span, Timestamp, Verdict,
 };
 
+use crate::body::Bound;
 use crate::calls::UnderWay;
-use crate::ending::Told;
 use crate::host::{Exchange, Host, StreamId};
-use crate::phase::{Decided, Head, Held, Holding, Passed, Phase, Step};
+use crate::phase::{Decided, Head, Held, Holding, Passed, Phase, Reading, Step};
 use crate::telemetry::BatchedTelemetry;
 
 /// A policy in force in one worker.
@@ -25,6 +25,17 @@ pub struct Filter<P: Policy, H: Host> {
     leaves_calls: bool,
     calls: UnderWay,
     pub(crate) holding: Holding<P::Flow>,
+    /// Those that wait for their bodies.
+    pub(crate) reading: Holding<P::Flow>,
+    /// Whether the log has said that a body did not come.
+    pub(crate) told_of_no_body: Cell<bool>,
+}
+
+/// What a policy made of a request.
+pub(crate) enum Ruling<F> {
+    Decided(Decided<F>),
+    /// Its body decides.
+    Read(Reading<F>),
 }
 
 impl<P: Policy, H: Host> Filter<P, H> {
@@ -37,6 +48,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
             prepared: Cell::new(false),
             calls: UnderWay::default(),
             holding: Holding::default(),
+            reading: Holding::default(),
+            told_of_no_body: Cell::new(false),
         };
         if H::SHARES_BEFORE_REQUESTS {
             filter.prepare();
@@ -62,6 +75,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
             self.end_call(call, &NoReply::Unanswered);
         }
         self.call_next();
+        self.time_readings_out(1);
         self.telemetry.flush();
         self.wake(1);
     }
@@ -138,24 +152,66 @@ impl<P: Policy, H: Host> Filter<P, H> {
         exchange: &X,
         head: &Head,
         held: bool,
-    ) -> Decided<P::Flow> {
+    ) -> Ruling<P::Flow> {
         let request = head.request(exchange);
         let body = exchange.body(&request, head.ends, self.policy.observes_ends());
         let request = request.with_sent(body.sent);
         let (verdict, flow) = self.with_ports(|ports| self.policy.on_request(&request, ports));
         self.hand_over_wants();
-        let phase = Phase::Requested(Passed { flow, body });
+        let passed = Passed {
+            flow,
+            body,
+            bound: Bound::default(),
+        };
         let sent = (!held).then_some(&head.headers);
-        match verdict {
-            Verdict::Refuse(reply) => phase.answer(exchange, &reply, P::NAME),
-            Verdict::Continue(edits) => match exchange.change_request(sent, &edits) {
-                Ok(()) => Decided {
-                    phase,
-                    step: Step::Continue,
-                },
-                Err(_) => self.fail(exchange, phase, HostFailure::Edit),
-            },
+        match self.carry_out(exchange, passed, sent, verdict) {
+            Ruling::Read(reading) if !H::READS_REQUESTS => {
+                Ruling::Decided(self.unreadable(exchange, reading))
+            }
+            ruling => ruling,
         }
+    }
+
+    /// Does what the policy says of a request. `sent`: its headers as they are, where they were read in this callback.
+    pub(crate) fn carry_out<X: Exchange>(
+        &self,
+        exchange: &X,
+        mut passed: Passed<P::Flow>,
+        sent: Option<&Headers>,
+        verdict: Verdict<'_>,
+    ) -> Ruling<P::Flow> {
+        Ruling::Decided(match verdict {
+            Verdict::Read { most } => {
+                return Ruling::Read(Reading {
+                    passed,
+                    most,
+                    read: 0,
+                });
+            }
+            Verdict::Refuse(reply) => Phase::Requested(passed).answer(exchange, &reply, P::NAME),
+            Verdict::Continue(edits) => {
+                passed.bound = Bound::of(edits.most_body());
+                let phase = Phase::Requested(passed);
+                match exchange.change_request(sent, &edits) {
+                    Ok(()) => Decided {
+                        phase,
+                        step: Step::Continue,
+                    },
+                    Err(_) => self.fail(exchange, phase, HostFailure::Edit),
+                }
+            }
+        })
+    }
+
+    /// Refuses a request whose body would have to be read, and can't be.
+    pub(crate) fn unreadable<X: Exchange>(
+        &self,
+        exchange: &X,
+        reading: Reading<P::Flow>,
+    ) -> Decided<P::Flow> {
+        let reply = Problem::UNAVAILABLE.reply_blind();
+        let reply = reply.because(P::NAME, "body_unreadable");
+        Phase::Requested(reading.passed).answer(exchange, &reply, P::NAME)
     }
 
     /// Says what requests lack, where another instance makes the calls.
@@ -215,19 +271,25 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 continue;
             }
             decided = decided.saturating_add(1);
-            let Decided { mut phase, step } = self.decide(&exchange, &held.head, true);
-            if let (Phase::Requested(passed), true) = (&mut phase, held.body_ended.get()) {
-                self.with_ports(|ports| self.policy.on_request_sent(&mut passed.flow, ports));
-            }
+            let decided = match self.decide(&exchange, &held.head, true) {
+                Ruling::Decided(mut decided) => {
+                    if let (Phase::Requested(passed), true) =
+                        (&mut decided.phase, held.body_ended.get())
+                    {
+                        self.with_ports(|ports| {
+                            self.policy.on_request_sent(&mut passed.flow, ports);
+                        });
+                    }
+                    Some(decided)
+                }
+                Ruling::Read(reading) => {
+                    self.keep_reading(stream, &held, reading);
+                    self.read(&exchange, &held)
+                }
+            };
             waking.done();
-            if Rc::strong_count(&held) == 1 {
-                // Its stream has ended with the answer.
-                self.end(&mut phase, &Told(Origin::Gateway));
-                continue;
-            }
-            held.put(phase);
-            if step == Step::Continue && self.host.resume(stream).is_err() {
-                log::error!("{}: a request that was held does not go on", P::NAME);
+            if let Some(decided) = decided {
+                self.put_decided(stream, &held, decided);
             }
         }
         drop(waking);

@@ -24,6 +24,8 @@ pub trait Host: Clone + 'static {
     const CALLS_FROM_ANSWERS: bool;
     /// Whether a request can be held, and be gone on with in another callback than one of its own.
     const HOLDS_REQUESTS: bool;
+    /// Whether a request's body can be read before the request goes on.
+    const READS_REQUESTS: bool;
     /// Whether it takes what a policy tells the gateway of a request: [`RequestEdits::metadata`].
     const TAKES_METADATA: bool;
     /// Whether its policy's calls are its own to make. Where they are not, another instance of the same policy makes them, and
@@ -74,6 +76,9 @@ pub trait Host: Clone + 'static {
     /// There will be no answer.
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply>;
 
+    /// Whether responses' bodies can be read as they pass.
+    fn reads_responses(&self) -> bool;
+
     /// Has what makes the calls know that a request lacks what this one would bring.
     fn want(&self, _: CallId) {}
 
@@ -122,6 +127,23 @@ pub trait Exchange: PeerAddress {
             is_denied: false,
         }
     }
+
+    /// Hands over what has come of the request's body, which goes no further yet: the bytes from `from` on, of `size` in all.
+    ///
+    /// # Errors
+    /// [`Failed`]: it did not show all of it.
+    fn request_body(
+        &self,
+        from: usize,
+        size: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failed>;
+
+    /// Hands over the part of the response's body that is at hand, `size` bytes.
+    ///
+    /// # Errors
+    /// [`Failed`]: it did not show all of it.
+    fn response_body(&self, size: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed>;
 
     /// Changes the request. All changes are tried, also those behind one that fails: if the request passes all the same,
     /// nothing that was to be taken away passes with it. `sent`: its headers as they

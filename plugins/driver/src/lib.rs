@@ -10,6 +10,7 @@ mod host;
 mod logger;
 mod number;
 mod phase;
+mod reading;
 mod root;
 mod stream;
 mod telemetry;

@@ -5,7 +5,7 @@ use std::rc::{Rc, Weak};
 
 use portcullis_policy::{Headers, LocalReply, Request, Span};
 
-use crate::body::RequestBody;
+use crate::body::{Bound, RequestBody};
 use crate::host::{Exchange, StreamId};
 
 /// What becomes of a request for now.
@@ -21,7 +21,7 @@ pub enum Step {
 pub(crate) enum Phase<F> {
     /// The policy has seen no request: a neighbour answered it, or the host did not show it.
     Unseen,
-    /// The request waits, undecided, for what it needs.
+    /// The request waits, undecided, for what it needs: a call's answer, or its own body.
     Held(Rc<Held<F>>),
     /// The request goes on, or waits for its body.
     Requested(Passed<F>),
@@ -35,6 +35,7 @@ pub(crate) enum Phase<F> {
 pub(crate) struct Passed<F> {
     pub(crate) flow: F,
     pub(crate) body: RequestBody,
+    pub(crate) bound: Bound,
 }
 
 /// What was seen of a response, as far as it tells how the stream ends.
@@ -48,6 +49,16 @@ pub(crate) struct Seen {
 pub(crate) struct Decided<F> {
     pub(crate) phase: Phase<F>,
     pub(crate) step: Step,
+}
+
+impl<F> Decided<F> {
+    /// So many bytes of the request's body are to pass. Whether they may.
+    pub(crate) fn admits(&mut self, bytes: usize) -> bool {
+        match &mut self.phase {
+            Phase::Requested(passed) => passed.bound.admits(bytes),
+            Phase::Unseen | Phase::Held(_) | Phase::Responded(..) | Phase::Answered(_) => true,
+        }
+    }
 }
 
 impl<F> Phase<F> {
@@ -99,13 +110,57 @@ pub(crate) struct Held<F> {
     pub(crate) head: Head,
     /// How many ticks it is held for yet. Not a date: the clock may be set.
     ticks_left: Cell<u64>,
-    /// Whether all of its body has come meanwhile, on a host that goes on reading.
+    /// How many bytes of its body have come meanwhile, on a host that goes on reading.
+    pub(crate) body_size: Cell<usize>,
+    /// Whether that is all of it.
     pub(crate) body_ended: Cell<bool>,
+    /// Who reads its body, once that is what it waits for.
+    reading: RefCell<Option<Reading<F>>>,
     /// What has become of it.
     phase: RefCell<Option<Phase<F>>>,
 }
 
+/// A request that its body decides on.
+pub(crate) struct Reading<F> {
+    pub(crate) passed: Passed<F>,
+    /// Of so many bytes it may be.
+    pub(crate) most: usize,
+    /// So many were read.
+    pub(crate) read: usize,
+}
+
 impl<F> Held<F> {
+    /// For how long at most a request waits for its body.
+    pub(crate) const LONGEST_READING: Span = Span::from_secs(30);
+
+    /// From now on it waits for its body.
+    pub(crate) fn begin_reading(&self, reading: Reading<F>, tick: Span) {
+        self.ticks_left.set(ticks_in(Self::LONGEST_READING, tick));
+        self.put_reading(Some(reading));
+    }
+
+    /// Who reads its body, if anybody does; it is put back unless that has ended.
+    pub(crate) fn take_reading(&self) -> Option<Reading<F>> {
+        self.reading.try_borrow_mut().ok()?.take()
+    }
+
+    pub(crate) fn put_reading(&self, reading: Option<Reading<F>>) {
+        if let Ok(mut known) = self.reading.try_borrow_mut() {
+            *known = reading;
+        }
+    }
+
+    pub(crate) fn new(head: Head, ticks: u64) -> Self {
+        Self {
+            head,
+            ticks_left: Cell::new(ticks),
+            body_size: Cell::new(0),
+            body_ended: Cell::new(false),
+            reading: RefCell::new(None),
+            phase: RefCell::new(None),
+        }
+    }
+
     /// So many ticks have passed. Whether it is held for longer.
     pub(crate) fn passes(&self, ticks: u64) -> bool {
         let left = self.ticks_left.get().saturating_sub(ticks);
@@ -133,6 +188,11 @@ impl<F> Held<F> {
     }
 }
 
+/// How many ticks pass in a span, one at least.
+fn ticks_in(span: Span, tick: Span) -> u64 {
+    span.as_nanos().div_ceil(tick.as_nanos().max(1)).max(1)
+}
+
 /// All requests that a worker holds.
 pub(crate) struct Holding<F>(RefCell<Vec<(StreamId, Weak<Held<F>>)>>);
 
@@ -144,7 +204,10 @@ impl<F> Default for Holding<F> {
 
 impl<F> Holding<F> {
     /// How many a worker holds at a time, since each keeps its headers. Others are decided on at once.
-    const MOST: usize = 256;
+    pub(crate) const MOST: usize = 256;
+
+    /// How many may wait for their bodies: they are their clients' to hurry.
+    pub(crate) const MOST_READING: usize = 4_096;
 
     /// Holds a request, for so long at most; gives its head back where there is no room. `tick`: how often time passes here.
     pub(crate) fn hold(
@@ -154,23 +217,22 @@ impl<F> Holding<F> {
         longest: Span,
         tick: Span,
     ) -> Result<Rc<Held<F>>, Head> {
-        let mut all = match self.0.try_borrow_mut() {
-            Ok(all) => all,
-            Err(_) => return Err(head),
-        };
-        all.retain(|(_, held)| held.strong_count() > 0);
-        if all.len() >= Self::MOST {
+        if !self.has_room(Self::MOST) {
             return Err(head);
         }
-        let ticks = longest.as_nanos().div_ceil(tick.as_nanos().max(1));
-        let held = Rc::new(Held {
-            head,
-            ticks_left: Cell::new(ticks.max(1)),
-            body_ended: Cell::new(false),
-            phase: RefCell::new(None),
-        });
-        all.push((stream, Rc::downgrade(&held)));
+        let held = Rc::new(Held::new(head, ticks_in(longest, tick)));
+        self.keep(stream, Rc::downgrade(&held));
         Ok(held)
+    }
+
+    /// Whether one more may be held, of so many.
+    pub(crate) fn has_room(&self, most: usize) -> bool {
+        self.0.try_borrow_mut().is_ok_and(|mut all| {
+            if all.len() >= most {
+                all.retain(|(_, held)| held.strong_count() > 0);
+            }
+            all.len() < most
+        })
     }
 
     /// All; they are no longer held, but for those that are kept.

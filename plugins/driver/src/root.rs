@@ -92,6 +92,8 @@ impl<P: Policy, H: Host> Root<P, H> {
             environment,
             metrics: &mut metrics,
             holds_requests: H::HOLDS_REQUESTS,
+            reads_requests: H::READS_REQUESTS,
+            reads_responses: self.host.reads_responses(),
             takes_metadata: H::TAKES_METADATA,
         };
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;

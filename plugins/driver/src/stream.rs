@@ -6,9 +6,9 @@ use std::rc::Rc;
 use portcullis_policy::{Ending, LocalReply, LogLine, Origin, Policy, Problem, Sent};
 
 use crate::ending::{Logged, Told};
-use crate::filter::Filter;
+use crate::filter::{Filter, Ruling};
 use crate::host::{Exchange, Host, StreamId};
-use crate::phase::{Decided, Head, Phase, Seen, Step};
+use crate::phase::{Decided, Head, Held, Phase, Seen, Step};
 
 /// One request and its response. Dropping it ends it, if nothing else has.
 pub struct Stream<P: Policy, H: Host> {
@@ -60,8 +60,23 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 Err(unheld) => head = unheld,
             }
         }
-        let decided = filter.decide(exchange, &head, false);
-        self.take(decided)
+        let reading = match filter.decide(exchange, &head, false) {
+            Ruling::Decided(decided) => return self.take(decided),
+            Ruling::Read(reading) => reading,
+        };
+        match filter.begin_reading(exchange, self.id, head, reading) {
+            Ok(held) => {
+                self.phase = Phase::Held(held);
+                Step::Stop
+            }
+            Err(decided) => self.take(decided),
+        }
+    }
+
+    /// Whether its request's body may be read before it goes on.
+    pub fn reads_request(&self) -> bool {
+        let filter = self.filter.as_ref();
+        filter.is_some_and(|filter| filter.policy.reads_requests())
     }
 
     /// Whether its request waits, undecided.
@@ -83,12 +98,15 @@ impl<P: Policy, H: Host> Stream<P, H> {
         }
     }
 
-    /// A part of the request's body, so many bytes of it. `ends`: whether it is the last.
+    /// A part of the request's body. `size`: bytes of it, with those that were kept since the request is held. `ends`: whether it
+    /// is the last.
     pub fn on_request_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) -> Step {
         self.catch_up();
         if let Phase::Held(held) = &self.phase {
+            let held = Rc::clone(held);
+            held.body_size.set(size);
             held.body_ended.set(ends);
-            return Step::Stop;
+            return self.read(exchange, &held);
         }
         let (Some(filter), Phase::Requested(passed) | Phase::Responded(passed, _)) =
             (self.filter.clone(), &mut self.phase)
@@ -103,19 +121,36 @@ impl<P: Policy, H: Host> Stream<P, H> {
             let reply = Problem::LENGTH_REQUIRED.reply_blind();
             return self.answer(exchange, &reply.because(P::NAME, REASON));
         }
+        if !passed.bound.admits(size) {
+            const REASON: &str = "body_too_long";
+            let line = LogLine::new(P::NAME, "refused").with("reason", REASON);
+            filter.with_ports(|ports| ports.telemetry.log(line));
+            let reply = Problem::CONTENT_TOO_LARGE.reply_blind();
+            return self.answer(exchange, &reply.because(P::NAME, REASON));
+        }
         if ends {
             self.on_request_whole();
         }
         Step::Continue
     }
 
+    /// Reads what has come of the body of a request that waits for it, if it does.
+    fn read<X: Exchange>(&mut self, exchange: &X, held: &Held<P::Flow>) -> Step {
+        let filter = self.filter.clone();
+        match filter.and_then(|filter| filter.read(exchange, held)) {
+            Some(decided) => self.take(decided),
+            None => Step::Stop,
+        }
+    }
+
     /// The request's trailers.
-    pub fn on_request_trailers(&mut self) -> Step {
+    pub fn on_request_trailers<X: Exchange>(&mut self, exchange: &X) -> Step {
         self.catch_up();
         match &self.phase {
             Phase::Held(held) => {
+                let held = Rc::clone(held);
                 held.body_ended.set(true);
-                Step::Stop
+                self.read(exchange, &held)
             }
             Phase::Unseen | Phase::Answered(_) => Step::Continue,
             Phase::Requested(_) | Phase::Responded(..) => {
@@ -137,9 +172,10 @@ impl<P: Policy, H: Host> Stream<P, H> {
     /// The response's head. `ends`: whether it is the whole of it.
     pub fn on_response<X: Exchange>(&mut self, exchange: &X, ends: bool) {
         self.catch_up();
-        if let Phase::Held(_) = &self.phase {
+        if let Phase::Held(held) = &self.phase {
             // The gateway has answered it meanwhile: it is not to be decided on any more.
-            self.phase = Phase::Answered(None);
+            let reading = held.take_reading();
+            self.phase = Phase::Answered(reading.map(|reading| reading.passed.flow));
         }
         let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
             return;
@@ -169,18 +205,33 @@ impl<P: Policy, H: Host> Stream<P, H> {
         self.phase = Phase::Responded(passed, seen);
     }
 
-    /// A part of the response's body. `ends`: whether it is the last of the response.
-    pub const fn on_response_body(&mut self, ends: bool) {
-        if let Phase::Responded(_, seen) = &mut self.phase {
-            seen.is_whole = seen.is_whole || ends;
+    /// A part of the response's body, so many bytes of it. `ends`: whether it is the last of the response.
+    pub fn on_response_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) {
+        let (Some(filter), Phase::Responded(passed, seen)) = (&self.filter, &mut self.phase) else {
+            return;
+        };
+        seen.is_whole = seen.is_whole || ends;
+        if size == 0 || !filter.policy.reads_response(&passed.flow) {
+            return;
         }
+        let flow = &mut passed.flow;
+        filter.with_ports(|ports| {
+            let policy = &filter.policy;
+            let shown = exchange.response_body(size, &mut |bytes| {
+                policy.on_response_bytes(flow, Some(bytes), ports);
+            });
+            if shown.is_err() {
+                policy.on_response_bytes(flow, None, ports);
+            }
+        });
     }
 
     /// The stream has ended, and the host can be asked how.
     pub fn on_log<X: Exchange>(&mut self, exchange: &X) {
         self.catch_up();
         match &self.phase {
-            Phase::Unseen | Phase::Held(_) => {}
+            Phase::Unseen => {}
+            Phase::Held(_) => self.end_held(),
             Phase::Answered(_) => self.end(&Told(Origin::Gateway)),
             Phase::Requested(_) => self.end(&Logged {
                 exchange,
@@ -190,6 +241,16 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 exchange,
                 seen: Some(*seen),
             }),
+        }
+    }
+
+    /// It has ended before it was decided on: of one whose body was waited for, something is known.
+    fn end_held(&mut self) {
+        if let Phase::Held(held) = &self.phase
+            && let Some(reading) = held.take_reading()
+        {
+            self.phase = Phase::Requested(reading.passed);
+            self.end(&Told(Origin::ClientGone));
         }
     }
 
@@ -209,7 +270,8 @@ impl<P: Policy, H: Host> Drop for Stream<P, H> {
     fn drop(&mut self) {
         self.catch_up();
         let origin = match &self.phase {
-            Phase::Unseen | Phase::Held(_) => return,
+            Phase::Unseen => return,
+            Phase::Held(_) => return self.end_held(),
             Phase::Answered(_) => Origin::Gateway,
             Phase::Requested(passed) | Phase::Responded(passed, _) => {
                 match passed.body.sent_at_deletion {

@@ -72,17 +72,17 @@ impl<H: Host> Drop for BatchedTelemetry<H> {
 }
 
 impl<H: Host> Telemetry for BatchedTelemetry<H> {
-    fn count(&self, counter: Counter) {
+    fn add(&self, counter: Counter, by: u32) {
         if !H::ADDS_COUNTERS_UP
             && let Some(Some(id)) = self.ids.get(counter.index())
-            && self.host.add(*id, 1).is_ok()
+            && self.host.add(*id, by).is_ok()
         {
             return;
         }
         if let Ok(mut pending) = self.pending.try_borrow_mut()
             && let Some(count) = pending.get_mut(counter.index())
         {
-            *count = count.saturating_add(1);
+            *count = count.saturating_add(by);
         }
     }
 

@@ -6,11 +6,11 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    Answer, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HostFailure, HttpCall,
-    LocalReply, Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, Span,
+    Answer, BodyEnd, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HostFailure, HttpCall,
+    LocalReply, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Setup, Span,
     Verdict, colliding,
 };
-use portcullis_rate_limit::{Beside, RateLimit, Stage, UNAVAILABLE};
+use portcullis_rate_limit::{Asked, Beside, RateLimit, Stage, UNAVAILABLE};
 use portcullis_service_token::ServiceToken;
 
 use crate::Config;
@@ -30,6 +30,15 @@ pub struct Edge {
 pub struct Flow {
     rate_limit: portcullis_rate_limit::Flow,
     circuit_breaker: Option<<CircuitBreaker as Policy>::Flow>,
+    /// What is known of it while its body is waited for.
+    waiting: Option<Box<Waiting>>,
+}
+
+/// What is known of a request before the limits are asked that its caller has.
+struct Waiting {
+    caller: Option<<JwtAuth as Policy>::Flow>,
+    edits: RequestEdits<'static>,
+    bound: Option<u64>,
 }
 
 impl Edge {
@@ -40,9 +49,9 @@ impl Edge {
         claims: Option<&dyn Claims>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
+    ) -> Result<Asked, LocalReply> {
         match &self.rate_limit {
-            None => Ok(()),
+            None => Ok(Asked::Admitted),
             Some(limits) => limits.ask(stage, request, claims, &mut flow.rate_limit, ports),
         }
     }
@@ -73,8 +82,12 @@ impl Edge {
         request: &'a Request<'a>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<RequestEdits<'a>, LocalReply> {
+    ) -> Result<Verdict<'a>, LocalReply> {
         let mut edits = RequestEdits::none();
+        let bound = match &self.rate_limit {
+            None => None,
+            Some(limits) => limits.bound(request, ports)?,
+        };
         self.ask_limits(Stage::BeforeAuth, request, None, flow, ports)?;
         let caller = match &self.jwt_auth {
             None => None,
@@ -85,7 +98,56 @@ impl Edge {
             }
         };
         let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
-        self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)?;
+        match self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)? {
+            Asked::Admitted => self.decide_admitted(request, claims, edits, bound, flow, ports),
+            Asked::Read { most } => {
+                flow.waiting = Some(Box::new(Waiting {
+                    caller,
+                    edits: edits.into_owned(),
+                    bound,
+                }));
+                Ok(Verdict::Read { most })
+            }
+        }
+    }
+
+    /// Decides on a request whose body was waited for.
+    fn decide_read<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        end: BodyEnd,
+        ports: &Ports<'_>,
+    ) -> Result<Verdict<'a>, LocalReply> {
+        let (Some(limits), Some(waiting)) = (&self.rate_limit, flow.waiting.take()) else {
+            return Err(Problem::UNAVAILABLE.reply(request));
+        };
+        let Waiting {
+            caller,
+            edits,
+            bound,
+        } = *waiting;
+        limits.end_reading(&mut flow.rate_limit, end, request, ports)?;
+        let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
+        match self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)? {
+            Asked::Admitted => self.decide_admitted(request, claims, edits, bound, flow, ports),
+            Asked::Read { .. } => Err(Problem::UNAVAILABLE.reply(request)),
+        }
+    }
+
+    /// Decides on a request that all limits have admitted. `edits`: what is to be changed so far.
+    fn decide_admitted<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        claims: Option<&dyn Claims>,
+        mut edits: RequestEdits<'a>,
+        bound: Option<u64>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Verdict<'a>, LocalReply> {
+        if let Some(limits) = &self.rate_limit {
+            edits.extend(limits.edits(&flow.rate_limit, bound));
+        }
         let mut injected = None;
         if let Some(service_token) = &self.service_token {
             let (verdict, counter) = service_token.decide(request, claims, &edits, ports);
@@ -100,7 +162,7 @@ impl Edge {
         if let Some(injected) = injected {
             ports.telemetry.count(injected);
         }
-        Ok(edits)
+        Ok(Verdict::Continue(edits))
     }
 
     /// A request that another plugin refuses since the gateway can't serve it is not its client's fault.
@@ -112,11 +174,14 @@ impl Edge {
     ) -> Result<RequestEdits<'a>, LocalReply> {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
+            // None of the others reads bodies.
+            Verdict::Read { .. } => Err(Problem::UNAVAILABLE.reply_blind()),
             Verdict::Refuse(reply) => {
                 if let Some(limits) = &self.rate_limit {
                     if reply.status == UNAVAILABLE {
                         limits.return_unserved(&mut flow.rate_limit, ports);
                     }
+                    limits.unsent(&mut flow.rate_limit, ports);
                     limits.answered(&mut flow.rate_limit, reply.status, None, ports);
                 }
                 Err(self.shown(reply, flow))
@@ -330,11 +395,41 @@ impl Policy for Edge {
         {
             return (Verdict::Refuse(reply), flow);
         }
-        let verdict = match self.decide(request, &mut flow, ports) {
-            Ok(edits) => Verdict::Continue(edits),
-            Err(reply) => Verdict::Refuse(reply),
-        };
-        (verdict, flow)
+        let verdict = self.decide(request, &mut flow, ports);
+        (verdict.unwrap_or_else(Verdict::Refuse), flow)
+    }
+
+    fn reads_requests(&self) -> bool {
+        self.rate_limit
+            .as_ref()
+            .is_some_and(RateLimit::reads_requests)
+    }
+
+    fn on_request_bytes(&self, flow: &mut Flow, bytes: &[u8]) {
+        if let Some(limits) = &self.rate_limit {
+            limits.take_bytes(&mut flow.rate_limit, bytes);
+        }
+    }
+
+    fn on_request_read<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        end: BodyEnd,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        let verdict = self.decide_read(request, flow, end, ports);
+        verdict.unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn reads_response(&self, flow: &Flow) -> bool {
+        RateLimit::reads_answer(&flow.rate_limit)
+    }
+
+    fn on_response_bytes(&self, flow: &mut Flow, bytes: Option<&[u8]>, _: &Ports<'_>) {
+        if let Some(limits) = &self.rate_limit {
+            limits.take_answer(&mut flow.rate_limit, bytes);
+        }
     }
 
     fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {
@@ -380,7 +475,7 @@ impl Policy for Edge {
             breaker.on_end(flow, ending, ports);
         }
         if let Some(rate_limit) = &self.rate_limit {
-            rate_limit.end(&mut flow.rate_limit, ports);
+            rate_limit.end(&mut flow.rate_limit, ending, ports);
         }
     }
 

@@ -60,6 +60,16 @@ pub enum Map {
     ResponseTrailers = 3,
 }
 
+/// `envoy_dynamic_module_type_http_body_type`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "they are documented in `abi.h`")]
+#[repr(u32)]
+pub enum Body {
+    ReceivedRequest = 0,
+    BufferedRequest = 1,
+    ReceivedResponse = 2,
+}
+
 /// `envoy_dynamic_module_type_attribute_id`
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "they are documented in `abi.h`")]
@@ -88,6 +98,7 @@ pub enum HeadStep {
 #[repr(u32)]
 pub enum BodyStep {
     Continue = 0,
+    StopAndBuffer = 1,
     StopAndWatermark = 2,
     StopNoBuffer = 3,
 }
@@ -154,6 +165,9 @@ callbacks! {
     http_get_header: fn(FilterPtr, u32, Buffer, *mut Buffer, usize, *mut usize) -> bool;
     http_set_header: fn(FilterPtr, u32, Buffer, Buffer) -> bool;
     http_add_header: fn(FilterPtr, u32, Buffer, Buffer) -> bool;
+    http_get_body_size: fn(FilterPtr, u32) -> usize;
+    http_get_body_chunks_size: fn(FilterPtr, u32) -> usize;
+    http_get_body_chunks: fn(FilterPtr, u32, *mut Buffer) -> bool;
     http_send_response: fn(FilterPtr, u32, *const HeaderLine, usize, Buffer, Buffer);
     http_set_dynamic_metadata_string: fn(FilterPtr, Buffer, Buffer, Buffer) -> bool;
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
@@ -417,6 +431,38 @@ impl FilterPtr {
         };
         // SAFETY: within an event of this stream.
         unsafe { (envoy.http_get_headers_size)(self, map as u32) }
+    }
+
+    /// How many bytes of a body there are.
+    pub(crate) fn body_size(self, body: Body) -> usize {
+        let Some(envoy) = CALLBACKS.get() else {
+            return 0;
+        };
+        // SAFETY: within an event of this stream.
+        unsafe { (envoy.http_get_body_size)(self, body as u32) }
+    }
+
+    /// Hands over a body, without copying it. Whether Envoy has shown all of it.
+    pub(crate) fn body(self, body: Body, take: &mut dyn FnMut(&[u8])) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        // SAFETY: within an event of this stream.
+        let count = unsafe { (envoy.http_get_body_chunks_size)(self, body as u32) };
+        if count == 0 {
+            return true;
+        }
+        let mut chunks = vec![Buffer::NULL; count];
+        // SAFETY: room for as many as Envoy says there are; nothing happens between the two calls.
+        let shown =
+            unsafe { (envoy.http_get_body_chunks)(self, body as u32, chunks.as_mut_ptr()) };
+        if shown {
+            for chunk in chunks {
+                // SAFETY: Envoy's, and there until this event ends; nothing is called meanwhile that would change the body.
+                take(unsafe { chunk.bytes() });
+            }
+        }
+        shown
     }
 
     /// All headers.

@@ -8,7 +8,7 @@ use portcullis_policy::{
     parse_peer,
 };
 
-use crate::abi::{Attribute, FilterPtr, Map};
+use crate::abi::{Attribute, Body, FilterPtr, Map};
 use crate::response::{Head, origin};
 
 /// Under which others find what is told of a request: `%DYNAMIC_METADATA(portcullis:x-user-id)%`.
@@ -37,6 +37,35 @@ impl Exchange for Entered {
         match headers.len() < count {
             true => Err(HostFailure::HeadersCut),
             false => Ok(headers),
+        }
+    }
+
+    /// What was kept, and behind it what has come with the event at hand.
+    fn request_body(
+        &self,
+        from: usize,
+        _: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failed> {
+        let mut known = from;
+        let mut take_new = |bytes: &[u8]| {
+            let (_, new) = bytes.split_at_checked(known).unwrap_or((bytes, &[]));
+            known = known.saturating_sub(bytes.len());
+            if !new.is_empty() {
+                take(new);
+            }
+        };
+        let kept = self.0.body(Body::BufferedRequest, &mut take_new);
+        match kept & self.0.body(Body::ReceivedRequest, &mut take_new) {
+            true => Ok(()),
+            false => Err(Failed),
+        }
+    }
+
+    fn response_body(&self, _: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {
+        match self.0.body(Body::ReceivedResponse, take) {
+            true => Ok(()),
+            false => Err(Failed),
         }
     }
 

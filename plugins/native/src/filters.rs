@@ -80,12 +80,14 @@ pub(crate) trait OnMain {
 pub(crate) trait OnStream {
     fn on_request(&mut self, exchange: Entered, count: usize, ends: bool) -> Step;
     fn on_request_body(&mut self, exchange: Entered, size: usize, ends: bool) -> Step;
-    fn on_request_trailers(&mut self) -> Step;
+    fn on_request_trailers(&mut self, exchange: Entered) -> Step;
     fn on_response(&mut self, exchange: Entered, ends: bool);
-    fn on_response_body(&mut self, ends: bool);
+    fn on_response_body(&mut self, exchange: Entered, size: usize, ends: bool);
     fn on_log(&mut self, exchange: Entered);
     /// Whether its request is held.
     fn is_held(&self) -> bool;
+    /// Whether its request's body may be read before it goes on.
+    fn reads_request(&self) -> bool;
 }
 
 const fn kind<P: Policy + 'static>() -> Kind {
@@ -105,6 +107,8 @@ const fn kind<P: Policy + 'static>() -> Kind {
                 environment,
                 metrics: &mut MetricRegistry::default(),
                 holds_requests: Worker::HOLDS_REQUESTS,
+                reads_requests: Worker::READS_REQUESTS,
+                reads_responses: true,
                 takes_metadata: Worker::TAKES_METADATA,
             };
             P::from_config(parse_text(whole(text))?, &mut setup).map(drop)
@@ -193,16 +197,16 @@ impl<P: Policy> OnStream for Stream<P, Worker> {
         Self::on_request_body(self, &exchange, size, ends)
     }
 
-    fn on_request_trailers(&mut self) -> Step {
-        Self::on_request_trailers(self)
+    fn on_request_trailers(&mut self, exchange: Entered) -> Step {
+        Self::on_request_trailers(self, &exchange)
     }
 
     fn on_response(&mut self, exchange: Entered, ends: bool) {
         Self::on_response(self, &exchange, ends);
     }
 
-    fn on_response_body(&mut self, ends: bool) {
-        Self::on_response_body(self, ends);
+    fn on_response_body(&mut self, exchange: Entered, size: usize, ends: bool) {
+        Self::on_response_body(self, &exchange, size, ends);
     }
 
     fn on_log(&mut self, exchange: Entered) {
@@ -211,5 +215,9 @@ impl<P: Policy> OnStream for Stream<P, Worker> {
 
     fn is_held(&self) -> bool {
         Self::is_held(self)
+    }
+
+    fn reads_request(&self) -> bool {
+        Self::reads_request(self)
     }
 }

@@ -139,6 +139,7 @@ impl<R: Role> Host for Surrounded<R> {
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
+    const READS_REQUESTS: bool = true;
     const TAKES_METADATA: bool = true;
     const MAKES_CALLS: bool = R::MAKES_CALLS;
     const ADDS_COUNTERS_UP: bool = false;
@@ -149,6 +150,10 @@ impl<R: Role> Host for Surrounded<R> {
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
+    }
+
+    fn reads_responses(&self) -> bool {
+        true
     }
 
     fn store(&self) -> Shared {

@@ -72,6 +72,10 @@ impl Response for Head {
         self.first("grpc-status", number)?
     }
 
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        self.first(name, <[u8]>::to_vec)
+    }
+
     fn headers(&self) -> Option<&Headers> {
         if !self.fetch_all {
             return None;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use portcullis_driver::Step;
 use portcullis_policy::Problem;
 
-use crate::abi::{BodyStep, FilterPtr, HeadStep, Map, TrailersStep};
+use crate::abi::{Body, BodyStep, FilterPtr, HeadStep, Map, TrailersStep};
 use crate::config::Config;
 use crate::exchange::Entered;
 use crate::filters::OnStream;
@@ -61,9 +61,9 @@ impl Stream {
                 place.began(self.filter, held);
                 match (step, held) {
                     (Step::Continue, _) => HeadStep::Continue,
-                    // None of its body comes while it is held.
-                    (Step::Stop, true) => HeadStep::StopAllAndWatermark,
-                    (Step::Stop, false) => HeadStep::StopIteration,
+                    // None of its body comes while it is held, unless that is to be read.
+                    (Step::Stop, true) if !driven.reads_request() => HeadStep::StopAllAndWatermark,
+                    (Step::Stop, _) => HeadStep::StopIteration,
                 }
             })
         });
@@ -92,18 +92,23 @@ impl Stream {
 
     pub(crate) fn on_request_body(&self, ends: bool) -> BodyStep {
         let step = self.within("a request's body", |driven, _| {
-            // How long it is nobody asks here: the head told whether there is one.
-            driven.on_request_body(Entered(self.filter), 0, ends)
+            let come = self.filter.body_size(Body::ReceivedRequest);
+            let kept = match driven.is_held() {
+                true => self.filter.body_size(Body::BufferedRequest),
+                false => 0,
+            };
+            driven.on_request_body(Entered(self.filter), kept.saturating_add(come), ends)
         });
         match step {
             Some(Step::Continue) | None => BodyStep::Continue,
-            Some(Step::Stop) => BodyStep::StopAndWatermark,
+            // Envoy answers by itself what is longer than it keeps.
+            Some(Step::Stop) => BodyStep::StopAndBuffer,
         }
     }
 
     pub(crate) fn on_request_trailers(&self) -> TrailersStep {
         match self.within("a request's trailers", |driven, _| {
-            driven.on_request_trailers()
+            driven.on_request_trailers(Entered(self.filter))
         }) {
             Some(Step::Continue) | None => TrailersStep::Continue,
             Some(Step::Stop) => TrailersStep::Stop,
@@ -117,11 +122,10 @@ impl Stream {
     }
 
     pub(crate) fn on_response_body(&self, ends: bool) {
-        if ends {
-            self.within("a response's body", |driven, _| {
-                driven.on_response_body(true)
-            });
-        }
+        self.within("a response's body", |driven, _| {
+            let size = self.filter.body_size(Body::ReceivedResponse);
+            driven.on_response_body(Entered(self.filter), size, ends);
+        });
     }
 
     pub(crate) fn on_complete(&self) {

@@ -30,6 +30,18 @@ impl<'a> HeaderEdit<'a> {
         }
     }
 
+    fn into_owned(self) -> HeaderEdit<'static> {
+        match self {
+            Self::Set { name, value } => HeaderEdit::Set {
+                name: name.into_owned().into(),
+                value: value.into_owned().into(),
+            },
+            Self::Clear { name } => HeaderEdit::Clear {
+                name: name.into_owned().into(),
+            },
+        }
+    }
+
     fn set(name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, [u8]>>) -> Self {
         Self::Set {
             name: name.into(),
@@ -43,7 +55,8 @@ impl<'a> HeaderEdit<'a> {
 pub struct RequestEdits<'a> {
     headers: Vec<HeaderEdit<'a>>,
     target: Option<Vec<u8>>,
-    metadata: Vec<(&'a str, Cow<'a, str>)>,
+    metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
+    most_body: Option<u64>,
 }
 
 impl<'a> RequestEdits<'a> {
@@ -54,18 +67,44 @@ impl<'a> RequestEdits<'a> {
             headers: Vec::new(),
             target: None,
             metadata: Vec::new(),
+            most_body: None,
         }
     }
 
     /// Lets the gateway's log and other filters read this, where the gateway takes it. Nothing passes on with the request.
-    pub fn tell(&mut self, name: &'a str, value: impl Into<Cow<'a, str>>) {
-        self.metadata.push((name, value.into()));
+    pub fn tell(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
+        self.metadata.push((name.into(), value.into()));
     }
 
     /// What the gateway's log and other filters may read.
     #[must_use]
-    pub fn metadata(&self) -> &[(&'a str, Cow<'a, str>)] {
+    pub fn metadata(&self) -> &[(Cow<'a, str>, Cow<'a, str>)] {
         &self.metadata
+    }
+
+    /// Lets no more than so many bytes of its body pass: who sends more is answered with 413.
+    pub fn limit_body(&mut self, most: u64) {
+        self.most_body = Some(self.most_body.map_or(most, |known| known.min(most)));
+    }
+
+    /// How many bytes of its body may pass, where that is limited.
+    #[must_use]
+    pub const fn most_body(&self) -> Option<u64> {
+        self.most_body
+    }
+
+    /// The same changes, of which nothing is anybody else's.
+    #[must_use]
+    pub fn into_owned(self) -> RequestEdits<'static> {
+        let metadata = self.metadata.into_iter();
+        RequestEdits {
+            headers: self.headers.into_iter().map(HeaderEdit::into_owned).collect(),
+            target: self.target,
+            metadata: metadata
+                .map(|(name, value)| (name.into_owned().into(), value.into_owned().into()))
+                .collect(),
+            most_body: self.most_body,
+        }
     }
 
     /// Sets a header.
@@ -92,6 +131,9 @@ impl<'a> RequestEdits<'a> {
         }
         self.target = other.target.or(self.target.take());
         self.metadata.extend(other.metadata);
+        if let Some(most) = other.most_body {
+            self.limit_body(most);
+        }
     }
 
     /// The changes of headers, in order.

@@ -51,7 +51,7 @@ pub use parameters::{
 };
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{
-    Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
+    BodyEnd, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
     Ports, Setup, Verdict,
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};

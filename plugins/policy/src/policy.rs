@@ -82,6 +82,25 @@ pub trait Policy: Sized {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Self::Flow);
 
+    /// Whether it may answer with [`Verdict::Read`].
+    fn reads_requests(&self) -> bool {
+        false
+    }
+
+    /// Takes the next bytes of a body that it wanted to read.
+    fn on_request_bytes(&self, _flow: &mut Self::Flow, _bytes: &[u8]) {}
+
+    /// Decides on a request whose body it wanted to read. It does not go on before.
+    fn on_request_read<'a>(
+        &'a self,
+        _request: &'a Request<'a>,
+        _flow: &mut Self::Flow,
+        _end: BodyEnd,
+        _ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        Verdict::Refuse(Problem::UNAVAILABLE.reply_blind())
+    }
+
     /// Sees the end of a request's body, if it has one: only now can the upstream answer.
     fn on_request_sent(&self, _flow: &mut Self::Flow, _ports: &Ports<'_>) {}
 
@@ -98,6 +117,20 @@ pub trait Policy: Sized {
         _ports: &Ports<'_>,
     ) -> ResponseEdits<'a> {
         ResponseEdits::none()
+    }
+
+    /// Whether it reads the rest of this response's body.
+    fn reads_response(&self, _flow: &Self::Flow) -> bool {
+        false
+    }
+
+    /// Takes the next bytes of a response's body, which passes on meanwhile; `None`: the gateway did not show some.
+    fn on_response_bytes(
+        &self,
+        _flow: &mut Self::Flow,
+        _bytes: Option<&[u8]>,
+        _ports: &Ports<'_>,
+    ) {
     }
 
     /// Whether it has something to fetch before a request comes, so that its ticks share data from the start.
@@ -125,6 +158,25 @@ pub enum Verdict<'a> {
     Continue(RequestEdits<'a>),
     /// It is answered here.
     Refuse(LocalReply),
+    /// Its body decides, of which no more than so many bytes are read. Where a gateway can't show it before the request goes on
+    /// ([`Setup::reads_requests`]), it is refused.
+    Read {
+        /// Bytes.
+        most: usize,
+    },
+}
+
+/// How the reading of a request's body ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyEnd {
+    /// It has come whole.
+    Whole,
+    /// It is longer than what may be read.
+    TooLong,
+    /// Its client took too long.
+    TimedOut,
+    /// The gateway did not show it, or has no room for one more.
+    Failed,
 }
 
 /// How a stream ended.
@@ -233,6 +285,10 @@ pub struct Setup<'a> {
     pub metrics: &'a mut MetricRegistry,
     /// Whether the gateway can hold a request until a call has ended: [`Policy::hold`].
     pub holds_requests: bool,
+    /// Whether the gateway can show a request's body before the request goes on: [`Verdict::Read`].
+    pub reads_requests: bool,
+    /// Whether the gateway shows responses' bodies: [`Policy::reads_response`].
+    pub reads_responses: bool,
     /// Whether the gateway takes what a policy has found out of a request for others to read: [`RequestEdits::tell`].
     pub takes_metadata: bool,
 }

@@ -98,6 +98,13 @@ impl Problem {
         title: "Length required",
     };
 
+    /// A body is longer than what may pass (RFC 9110 section 15.5.14).
+    pub const CONTENT_TOO_LARGE: Self = Self {
+        status: 413,
+        kind: "content-too-large",
+        title: "Content too large",
+    };
+
     /// The problem as an answer to `request`: `application/problem+json`, or a gRPC status when
     /// the client speaks gRPC. It says no more than status, type, title and the request's id.
     #[must_use]

@@ -74,6 +74,10 @@ pub trait Response {
     fn headers(&self) -> Option<&Headers> {
         None
     }
+    /// The first value of a header; `None` where there is none.
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        self.headers()?.get(name).map(<[u8]>::to_vec)
+    }
 }
 
 impl<'a> Request<'a> {

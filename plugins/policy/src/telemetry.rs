@@ -7,7 +7,11 @@ use crate::Request;
 /// Where a policy's figures and log lines go.
 pub trait Telemetry {
     /// Adds one to a counter.
-    fn count(&self, counter: Counter);
+    fn count(&self, counter: Counter) {
+        self.add(counter, 1);
+    }
+    /// Adds so much to a counter.
+    fn add(&self, counter: Counter, by: u32);
     /// Sets a gauge.
     fn set(&self, gauge: Gauge, value: u64);
     /// Writes a line, at `info`.

@@ -39,8 +39,9 @@ pub(crate) struct Recorded {
 }
 
 impl Telemetry for Recorded {
-    fn count(&self, counter: Counter) {
-        self.counted.borrow_mut().push(counter.index());
+    fn add(&self, counter: Counter, by: u32) {
+        let counted = std::iter::repeat_n(counter.index(), by as usize);
+        self.counted.borrow_mut().extend(counted);
     }
     fn set(&self, _: Gauge, _: u64) {}
     fn log(&self, line: LogLine) {

@@ -12,8 +12,9 @@ use portcullis_policy::config::{Claims, Mode};
 use portcullis_policy::{Failure, LocalReply, Ports, Problem, Request};
 
 use crate::NAME;
+use crate::body::Said;
 use crate::key::{Fingerprint, NoKey, Source};
-use crate::limit::{Charge, Demand, Keyed, Limit, Look};
+use crate::limit::{Charge, Demand, Keyed, Limit, Look, Unasked};
 use crate::policy::{Flow, RateLimit, Stage};
 
 const QUOTA_EXCEEDED: Problem = Problem {
@@ -30,6 +31,17 @@ const KEY_AMBIGUOUS: Problem = Problem {
     status: 400,
     kind: "rate-limit-key-ambiguous",
     title: "The request says in several ways what it is counted by",
+};
+
+const BODY_UNREADABLE: Problem = Problem {
+    status: 400,
+    kind: "body-unreadable",
+    title: "The request's body can't be read as JSON",
+};
+const COST_EXCEEDS_QUOTA: Problem = Problem {
+    status: 400,
+    kind: "cost-exceeds-quota",
+    title: "The request asks for more than its limit ever allows",
 };
 
 /// Something that stands for a limit, by its index.
@@ -79,6 +91,7 @@ impl RateLimit {
             claim_headers: &self.claim_headers,
             address: &flow.address,
         };
+        let said = flow.said.as_ref().unwrap_or(&Said::Nothing);
         let mut demands = Vec::new();
         let mut refusal = None;
         for (index, limit) in self.limits.iter().enumerate() {
@@ -87,15 +100,19 @@ impl RateLimit {
             }
             let key = self
                 .hash_key(ports)
-                .and_then(|hash_key| limit.key(&source, &hash_key, ports));
+                .and_then(|hash_key| limit.key(&source, said, &hash_key, ports));
             match key {
                 Ok(Keyed::Skipped) => {}
                 Ok(Keyed::Under(demand)) => demands.push((index, limit, demand)),
                 Ok(Keyed::Refused(why)) => {
                     limit.count_refused(None, ports);
                     let (reason, problem) = match why {
-                        NoKey::Several(_) => ("key_ambiguous", KEY_AMBIGUOUS),
-                        NoKey::Missing(_) | NoKey::AddressUnknown => ("key_missing", KEY_MISSING),
+                        Unasked::NoKey(NoKey::Several(_)) => ("key_ambiguous", KEY_AMBIGUOUS),
+                        Unasked::NoKey(NoKey::Missing(_) | NoKey::AddressUnknown) => {
+                            ("key_missing", KEY_MISSING)
+                        }
+                        Unasked::NotReadable => ("body_unreadable", BODY_UNREADABLE),
+                        Unasked::TooDear => ("cost_exceeds_quota", COST_EXCEEDS_QUOTA),
                     };
                     let enforced = limit.mode == Mode::Enforce;
                     if !enforced || refusal.is_none() {

@@ -54,7 +54,7 @@ pub(crate) struct Charged {
     /// A key that still limited someone was forgotten.
     pub(crate) evicted: bool,
     /// Under what it is counted: the key itself, or [`Fingerprint::in_the_past`].
-    counted: Fingerprint,
+    pub(crate) counted: Fingerprint,
     /// What is to be written; nothing where the slot stays as it is.
     pub(crate) changes: Vec<Change>,
 }

@@ -1,6 +1,8 @@
 //! What a user writes.
 
 mod cost;
+mod usage;
+mod words;
 
 use portcullis_policy::config::{
     Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
@@ -9,6 +11,11 @@ use portcullis_policy::config::{
 use serde::Deserialize;
 
 pub use cost::{AnsweredConfig, Cost};
+pub(crate) use cost::{
+    FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, Weight, WeightsConfig,
+};
+pub use usage::{AcceptEncoding, Log, MaxBody, UsageConfig};
+pub(crate) use words::JsonPath;
 
 use cost::Amount;
 
@@ -41,6 +48,13 @@ pub struct Config {
     /// Whether CORS preflights are counted.
     #[serde(default)]
     pub cors_preflight: CorsPreflight,
+    /// How long requests' bodies may be: 413 for longer ones; the first that matches counts.
+    #[serde(default)]
+    pub max_body: List<MaxBody>,
+    /// How answers say what they used, where a limit has `cost.tokens`.
+    pub usage: Option<UsageConfig>,
+    /// What is logged besides refusals: `usage`, a line for each request that a limit with `cost.tokens` counts.
+    pub log: Option<Log>,
     /// What is done with decisions.
     #[serde(default)]
     pub mode: Mode,
@@ -77,8 +91,9 @@ pub struct LimitConfig {
     pub algorithm: Option<Algorithm>,
     /// `token_bucket`: requests that may come at once. Default: as many as `quota`.
     pub burst: Option<Bounded<1, 1_000_000_000, u32>>,
-    /// What a request takes of the quota: a number, of which 0 passes and is told where it stands; or `when`, with `status`, a
-    /// list: 1 where it is answered with one of these, and nothing else. Default: 1.
+    /// What a request takes of the quota: a number, of which 0 passes and is told where it stands; `when`, with `status`, a
+    /// list: 1 where it is answered with one of these, and nothing else; `field`: as much as it asks for; or `tokens`, with
+    /// `reserve`: what a model uses for it. Default: 1.
     #[serde(default)]
     pub cost: Cost,
     /// Requests that take something else; the first that matches counts.
@@ -178,6 +193,7 @@ impl LimitConfig {
                 ("burst", self.burst.is_some()),
                 ("when_unserved", self.when_unserved.is_some()),
                 ("cost.when", self.cost.statuses().is_some()),
+                ("cost.tokens", matches!(self.cost, Cost::Tokens(_))),
             ];
             return match others.iter().find(|(_, is_there)| *is_there) {
                 None => Ok(Quota::in_flight(most.get())),
@@ -200,7 +216,11 @@ impl LimitConfig {
         }
         let algorithm = self.algorithm.unwrap_or_default();
         let burst = self.burst.map(Bounded::get);
-        Ok(Quota::new(algorithm, quota.get(), window.span(), burst))
+        let quota = Quota::new(algorithm, quota.get(), window.span(), burst);
+        Ok(match self.cost {
+            Cost::Tokens(_) => quota.with_debts(),
+            Cost::Always(_) | Cost::When(_) | Cost::Field(_) => quota,
+        })
     }
 }
 
@@ -284,6 +304,15 @@ impl Config {
             }
             let quota = limit.to_quota();
             quota.map_err(|error| error.within(&format!("limits[{index}]")))?;
+        }
+        let has_tokens = limits
+            .iter()
+            .any(|limit| matches!(limit.cost, Cost::Tokens(_)));
+        for (key, is_there) in [("usage", self.usage.is_some()), ("log", self.log.is_some())] {
+            if is_there && !has_tokens {
+                let rule = "no limit has `cost.tokens`, which it is for";
+                return Err(ConfigError::at(key, rule));
+            }
         }
         for (index, name) in self.before_auth.0.iter().enumerate() {
             if !limits.iter().any(|limit| limit.name == *name) {

@@ -2,6 +2,13 @@
 
 use portcullis_policy::{Failure, FailureBy, Problem, SpecialFailure};
 
+/// The gateway did not show a request's body.
+pub(crate) const BODY: Failure = Failure::Special(&SpecialFailure {
+    reason: "body_unreadable",
+    problem: Problem::UNAVAILABLE,
+    by: FailureBy::Gateway,
+});
+
 /// The gateway does not tell the client's address.
 pub(crate) const ADDRESS: Failure = Failure::Special(&SpecialFailure {
     reason: "client_address_unknown",

@@ -10,16 +10,20 @@
 #[macro_use]
 extern crate portcullis_sim;
 
+mod answer;
 mod ask;
+mod body;
 mod bucket;
 mod busiest;
 mod config;
 mod control;
+mod cost;
 mod failure;
 mod hash_key;
 mod headers;
 mod key;
 mod limit;
+mod max_body;
 mod permits;
 mod policy;
 mod quota;
@@ -33,8 +37,9 @@ mod value;
 pub(crate) const NAME: &str = "rate_limit";
 
 pub use config::{
-    AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, LimitConfig, WhenUnserved,
+    AcceptEncoding, AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, LimitConfig, Log,
+    MaxBody, UsageConfig, WhenUnserved,
 };
 pub use key::{KeyPart, WhenKeyMissing};
-pub use policy::{Beside, Flow, RateLimit, Stage, UNAVAILABLE};
+pub use policy::{Asked, Beside, Flow, RateLimit, Stage, UNAVAILABLE};
 pub use quota::Algorithm;

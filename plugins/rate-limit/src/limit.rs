@@ -3,17 +3,21 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use portcullis_policy::config::{Bounded, ConfigError, IfAmbiguous, Match, Mode, check_reached};
+use portcullis_policy::config::{ConfigError, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
-    ClientAddress, Counter, Failure, GrpcStatus, LogLine, MetricRegistry, Ports, Problem, Request,
+    ClientAddress, Counter, Failure, GrpcStatus, LogLine, Ports, Problem, Request, Setup,
     SlotError, Span, Timestamp,
 };
+use portcullis_usage::Counts;
 use serde_json::{Map, Value};
 
 use crate::NAME;
+use crate::answer::{How, Used};
+use crate::body::{Places, Said};
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, WhenUnserved};
+use crate::cost::{NotReadable, Price, Pricing, Reserved, check_cost};
 use crate::failure::ADDRESS;
 use crate::headers::Allowance;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
@@ -32,7 +36,7 @@ pub(crate) struct Limit {
     key: Vec<KeyPart>,
     /// The first that matches says what a request costs.
     costs: Vec<(Match, u32)>,
-    cost: u32,
+    cost: Pricing,
     /// The statuses of answers that leave a request charged; `None`: whatever becomes of it.
     when_answered: Option<Vec<u16>>,
     window_secs: u64,
@@ -55,6 +59,19 @@ struct Metrics {
     shadow_limited: Counter,
     skipped: Counter,
     evictions: Counter,
+    tokens: Option<TokenMetrics>,
+}
+
+/// Of a limit whose requests are settled by what they use.
+#[derive(Debug)]
+struct TokenMetrics {
+    input: Counter,
+    cached: Counter,
+    output: Counter,
+    /// Requests whose answers did not say all of it.
+    estimated: Counter,
+    /// Requests of whose answers nothing could be read: they stay charged as they were.
+    unreadable: Counter,
 }
 
 /// What a request was charged, or found exhausted.
@@ -66,6 +83,8 @@ pub(crate) struct Charge {
     returned: bool,
     /// What it holds while it lives, where requests at a time are counted.
     permit: Option<Rc<Permit>>,
+    /// What it was charged for, until it is known what it used.
+    reserved: Option<Reserved>,
 }
 
 /// A request as a limit looked at it, not charged yet.
@@ -73,6 +92,7 @@ pub(crate) struct Charge {
 pub(crate) struct Look {
     asked: Asked,
     plan: Plan,
+    reserved: Option<Reserved>,
 }
 
 /// Under what a limit counts a request.
@@ -81,15 +101,26 @@ pub(crate) enum Keyed {
     /// It does not count it.
     Skipped,
     /// It refuses it, for this reason.
-    Refused(NoKey),
+    Refused(Unasked),
     Under(Demand),
+}
+
+/// Why a request is refused before it is asked what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unasked {
+    /// It has no key.
+    NoKey(NoKey),
+    /// Its body can't be read, which says what it takes.
+    NotReadable,
+    /// It asks for more than is ever left.
+    TooDear,
 }
 
 /// What a request asks of a limit.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
     key: Fingerprint,
-    cost: u32,
+    price: Price,
 }
 
 /// What is counted under a key.
@@ -109,6 +140,11 @@ impl Charge {
 
     pub(crate) const fn is_admitted(&self) -> bool {
         self.charged.decision.charged.is_some()
+    }
+
+    /// Whether it is to be settled by what the request uses.
+    pub(crate) const fn is_reserved(&self) -> bool {
+        self.reserved.is_some() && !self.returned
     }
 }
 
@@ -134,6 +170,7 @@ impl Look {
             charged: self.plan.charged.clone(),
             returned: false,
             permit: None,
+            reserved: self.reserved,
         }
     }
 }
@@ -146,7 +183,9 @@ impl Limit {
         before_auth: bool,
         range: Range,
         keeps_busiest: bool,
-        metrics: &mut MetricRegistry,
+        bytes_per_token: u64,
+        places: &mut Places,
+        setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
         let quota = config.to_quota()?;
         let key = config.key.into_vec();
@@ -160,7 +199,10 @@ impl Limit {
         let window = quota.counting().rate().window;
         let largest_cost = quota.counting().largest_cost();
         let when_answered = config.cost.statuses();
-        let cost = check_cost(config.cost.amount(), largest_cost).map_err(|e| e.within("cost"))?;
+        let cost = Pricing::new(&config.cost, bytes_per_token, places);
+        check_cost(cost.largest(), largest_cost).map_err(|error| error.within("cost"))?;
+        check_bodies(&cost, before_auth, setup).map_err(|error| error.within("cost"))?;
+        let metrics = &mut *setup.metrics;
         let mut costs: Vec<(Match, u32)> = Vec::new();
         for (index, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
             let before = costs.iter().map(|(before, _)| before);
@@ -168,11 +210,18 @@ impl Limit {
             let at = format!("costs[{index}].cost");
             costs.push((
                 r#match,
-                check_cost(cost, largest_cost).map_err(|e| e.within(&at))?,
+                check_cost(cost.get(), largest_cost).map_err(|e| e.within(&at))?,
             ));
         }
         let name = config.name.as_str().to_owned();
         let mut counter = |what: &str| metrics.counter(format!("rate_limit_{what}.limit.{name}"));
+        let tokens = cost.tokens().map(|_| TokenMetrics {
+            input: counter("input_tokens"),
+            cached: counter("cached_input_tokens"),
+            output: counter("output_tokens"),
+            estimated: counter("estimated"),
+            unreadable: counter("unreadable"),
+        });
         Ok(Self {
             mode: plugin.weaker(config.mode),
             before_auth,
@@ -182,6 +231,7 @@ impl Limit {
                 shadow_limited: counter("shadow_limited"),
                 skipped: counter("skipped"),
                 evictions: counter("evictions"),
+                tokens,
             },
             name,
             matches: config.matches,
@@ -208,10 +258,28 @@ impl Limit {
         self.mode != Mode::Off && self.matches.matches(request, IfAmbiguous::Matches)
     }
 
-    /// Under what it counts a request.
+    /// Whether a request's body says what it takes.
+    pub(crate) fn reads_request(&self, request: &Request<'_>) -> bool {
+        self.reads_requests()
+            && self.counts(request)
+            && (request.path().is_err() || self.overriding(request).next().is_none())
+    }
+
+    /// Whether bodies of requests say what they take.
+    pub(crate) fn reads_requests(&self) -> bool {
+        self.mode != Mode::Off && self.cost.reads_requests()
+    }
+
+    /// Whether requests are settled by what they use.
+    pub(crate) fn has_tokens(&self) -> bool {
+        self.mode != Mode::Off && self.cost.tokens().is_some()
+    }
+
+    /// Under what it counts a request. `said`: what its body says.
     pub(crate) fn key(
         &self,
         source: &Source<'_, '_>,
+        said: &Said,
         hash_key: &HashKey,
         ports: &Ports<'_>,
     ) -> Result<Keyed, Failure> {
@@ -226,36 +294,53 @@ impl Limit {
         );
         match key {
             Ok(key) => {
-                let cost = self.cost_of(source.request);
-                if let (Some(busiest), Ok(now)) = (&self.busiest, ports.clock.now()) {
-                    busiest.asked(key, cost, now, || label(&self.key, source));
+                let Ok(price) = self.price_of(source.request, said) else {
+                    return Ok(Keyed::Refused(Unasked::NotReadable));
+                };
+                if price.cost > self.table.quota.counting().largest_cost() {
+                    return Ok(Keyed::Refused(Unasked::TooDear));
                 }
-                Ok(Keyed::Under(Demand { key, cost }))
+                if let (Some(busiest), Ok(now)) = (&self.busiest, ports.clock.now()) {
+                    busiest.asked(key, price.cost, now, || label(&self.key, source));
+                }
+                Ok(Keyed::Under(Demand { key, price }))
             }
             Err(NoKey::AddressUnknown) => Err(ADDRESS),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
                 self.report_skipped(part, source.request, ports);
                 Ok(Keyed::Skipped)
             }
-            Err(missing) => Ok(Keyed::Refused(missing)),
+            Err(missing) => Ok(Keyed::Refused(Unasked::NoKey(missing))),
         }
     }
 
     /// Looks at what a request would be charged.
     pub(crate) fn look(
         &self,
-        Demand { key, cost }: Demand,
+        Demand { key, price }: Demand,
         now: Timestamp,
         ports: &Ports<'_>,
     ) -> Result<Look, SlotError> {
-        let asked = Asked { key, cost, now };
+        let asked = Asked {
+            key,
+            cost: price.cost,
+            now,
+        };
         let plan = self.table.look(ports.store, asked)?;
-        Ok(Look { asked, plan })
+        Ok(Look {
+            asked,
+            plan,
+            reserved: price.reserved,
+        })
     }
 
     /// Charges a request that was looked at. If another worker was faster it may be refused.
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
-        let Look { asked, plan } = look;
+        let Look {
+            asked,
+            plan,
+            reserved,
+        } = look;
         let charged = self.table.commit(ports.store, asked, plan)?;
         // What takes no place is not to be renewed.
         let permits = self.permits.as_ref().filter(|_| asked.cost > 0);
@@ -265,19 +350,94 @@ impl Limit {
             asked,
             charged,
             returned: false,
+            reserved,
         })
     }
 
     /// A path with two readings costs as much as the dearest that it may be.
-    fn cost_of(&self, request: &Request<'_>) -> u32 {
-        let matching =
-            |(matches, _): &&(Match, u32)| matches.matches(request, IfAmbiguous::Matches);
+    fn price_of(&self, request: &Request<'_>, said: &Said) -> Result<Price, NotReadable> {
         if request.path().is_err() {
-            let all = self.costs.iter().filter(matching).map(|(_, cost)| *cost);
-            return all.max().unwrap_or(self.cost).max(self.cost);
+            let price = self.cost.of(request, said)?;
+            let dearest = self.overriding(request).fold(price.cost, u32::max);
+            return Ok(Price {
+                cost: dearest,
+                ..price
+            });
         }
-        let first = self.costs.iter().find(matching);
-        first.map_or(self.cost, |(_, cost)| *cost)
+        match self.overriding(request).next() {
+            Some(cost) => Ok(Price::of(cost)),
+            None => self.cost.of(request, said),
+        }
+    }
+
+    /// What the request takes in place of what others do, by each that matches it.
+    fn overriding(&self, request: &Request<'_>) -> impl Iterator<Item = u32> {
+        let matching = move |(matches, _): &&(Match, u32)| {
+            matches.matches(request, IfAmbiguous::Matches)
+        };
+        self.costs.iter().filter(matching).map(|(_, cost)| *cost)
+    }
+
+    /// Settles what a request was charged by what it used, once. What it used is not known of all: it stays charged then.
+    pub(crate) fn settle(
+        &self,
+        charge: &mut Charge,
+        used: &Used,
+        ports: &Ports<'_>,
+    ) -> Result<Option<Settled>, SlotError> {
+        let (Some(tokens), Some(reserved), false) =
+            (self.cost.tokens(), charge.reserved.take(), charge.returned)
+        else {
+            return Ok(None);
+        };
+        let found = used.of(tokens, reserved);
+        let mut settled = Settled {
+            key: charge.key(),
+            reserved: charge.asked.cost,
+            charged: charge.asked.cost,
+            used: found,
+        };
+        self.count_used(&settled, ports);
+        let Some((counts, _)) = found else {
+            return Ok(Some(settled));
+        };
+        settled.charged = tokens.cost(&counts);
+        charge.returned = settled.charged == 0;
+        let asked = Asked {
+            now: ports.clock.now().unwrap_or(charge.asked.now),
+            ..charge.asked
+        };
+        let store = ports.store;
+        let evicted = self
+            .table
+            .settle(store, asked, &charge.charged, settled.charged)?;
+        if evicted {
+            ports.telemetry.count(self.metrics.evictions);
+        }
+        Ok(Some(settled))
+    }
+
+    fn count_used(&self, settled: &Settled, ports: &Ports<'_>) {
+        let Some(metrics) = &self.metrics.tokens else {
+            return;
+        };
+        let Some((counts, how)) = &settled.used else {
+            ports.telemetry.count(metrics.unreadable);
+            return;
+        };
+        for (counter, tokens) in [
+            (metrics.input, counts.input.unwrap_or(0)),
+            (metrics.cached, counts.cached),
+            (metrics.output, counts.output.unwrap_or(0)),
+        ] {
+            let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+            if tokens > 0 {
+                ports.telemetry.add(counter, tokens);
+            }
+        }
+        if *how == How::Estimated {
+            ports.telemetry.count(metrics.estimated);
+        }
     }
 
     /// Gives back what a request was charged.
@@ -494,10 +654,11 @@ impl Limit {
         let used = self.table.used(ports.store, key)?;
         let counting = self.table.quota.counting();
         let charged = |cost| counting.charge(&mut used.unwrap_or_default(), cost, now);
+        let ordinary = self.cost.ordinary();
         Ok(Found {
             is_counted: used.is_some_and(|used| counting.idle_at(&used) > now),
             left: Decision {
-                retry_after: self.retry_after(&charged(self.cost)),
+                retry_after: self.retry_after(&charged(ordinary)),
                 ..charged(0)
             },
         })
@@ -553,11 +714,29 @@ impl Limit {
     }
 }
 
-fn check_cost(cost: Bounded<0, 1_000_000_000, u32>, most: u32) -> Result<u32, ConfigError> {
-    let cost = cost.get();
-    if cost <= most {
-        return Ok(cost);
-    }
-    let rule = format!("{cost} is more than the {most} that are ever left: nothing would pass");
+/// What is settled of a request, for the log.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Settled {
+    pub(crate) key: Fingerprint,
+    /// What it was charged first, of the quota.
+    pub(crate) reserved: u32,
+    /// What it is charged.
+    pub(crate) charged: u32,
+    /// Its tokens; `None` where nothing of them is known.
+    pub(crate) used: Option<(Counts, How)>,
+}
+
+/// A gateway has to show what a limit goes by.
+fn check_bodies(cost: &Pricing, before_auth: bool, setup: &Setup<'_>) -> Result<(), ConfigError> {
+    let rule = if cost.reads_requests() && !setup.reads_requests {
+        "this gateway can't show a request's body before the request goes on"
+    } else if cost.reads_requests() && before_auth {
+        "a body is not read before_auth"
+    } else if cost.tokens().is_some() && !setup.reads_responses {
+        "answers' bodies are not shown to this build of the filter, and say what was used; on Envoy load target/filters/<filter>.wasm in \
+         place of target/filters/envoy/<filter>.wasm"
+    } else {
+        return Ok(());
+    };
     Err(ConfigError::at("", rule))
 }

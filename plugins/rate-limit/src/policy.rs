@@ -4,24 +4,34 @@ use std::cell::{Cell, OnceCell};
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
-    ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
-    FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, Origin,
-    Policy, Ports, Request, RequestEdits, Response, ResponseEdits, Setup, SlotError, Span,
+    BodyEnd, ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
+    FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, LogLine,
+    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, SlotError, Span,
     Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
+use crate::answer::{Answer, Answers, How, Used};
+use crate::body::{Places, Reading, Said};
 use crate::busiest::Busiest;
-use crate::config::{Config, CorsPreflight, HeaderStyle, WhenUnserved};
-use crate::failure::ADDRESS;
+use crate::config::{Config, CorsPreflight, HeaderStyle, Log, WhenUnserved};
+use crate::failure::{ADDRESS, BODY};
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Allowance, Shown, headers, is_of_a_limit};
 use crate::key::HashKey;
-use crate::limit::{Charge, Limit};
+use crate::limit::{Charge, Limit, Settled};
+use crate::max_body::Bounds;
 use crate::range::{Range, lay_out, slot_names};
 
 /// The status of what the gateway can't serve, for no fault of the client's.
 pub const UNAVAILABLE: u16 = 503;
+
+/// A client takes too long to send what decides on its request (RFC 9110 section 15.5.9).
+const REQUEST_TIMEOUT: Problem = Problem {
+    status: 408,
+    kind: "request-timeout",
+    title: "The request's body has not come in time",
+};
 
 /// The `rate_limit` plugin.
 pub struct RateLimit {
@@ -38,6 +48,11 @@ pub struct RateLimit {
     control: Option<Control>,
     reported_busiest: Cell<Timestamp>,
     pub(crate) address_unreadable: Counter,
+    places: Places,
+    /// How answers are read, where that says what was used.
+    answers: Option<Answers>,
+    log: Option<Log>,
+    bounds: Bounds,
 }
 
 /// What stands beside the limits in one filter.
@@ -58,6 +73,18 @@ pub enum Stage {
     AfterAuth,
 }
 
+/// What the limits say of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It may go on.
+    Admitted,
+    /// Its body says what it takes, of which no more than so many bytes are to be read.
+    Read {
+        /// Bytes.
+        most: usize,
+    },
+}
+
 /// What one request was charged, each by its limit's index.
 #[derive(Debug, Default)]
 pub struct Flow {
@@ -68,6 +95,13 @@ pub struct Flow {
     shown: Shown,
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
+    /// Its body, as far as it has come.
+    reading: Option<Reading>,
+    /// What its body says, once that is known.
+    pub(crate) said: Option<Said>,
+    answer: Answer,
+    /// Its correlation id, where the log is to name it at the end.
+    id: Option<String>,
 }
 
 impl RateLimit {
@@ -89,6 +123,8 @@ impl RateLimit {
             .map(|control| Control::new(control, NAME, setup));
         let control = control.transpose()?;
         let is_controlled = beside.control || control.is_some();
+        let usage = config.usage.unwrap_or_default();
+        let mut places = Places::default();
         let mut limits = Vec::new();
         let placed = config.limits.into_vec().into_iter().zip(&ranges);
         for (index, (limit, range)) in placed.enumerate() {
@@ -99,10 +135,15 @@ impl RateLimit {
                 before_auth,
                 *range,
                 is_controlled,
-                setup.metrics,
+                usage.bytes_per_token.get(),
+                &mut places,
+                setup,
             );
             limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
+        places.complete()?;
+        let has_tokens = limits.iter().any(Limit::has_tokens);
+        let answers = has_tokens.then(|| Answers::new(&usage)).transpose()?;
         let claim_headers = config.claim_headers.into_vec().into_iter();
         let settings = FailureSettings {
             plugin: NAME,
@@ -111,7 +152,9 @@ impl RateLimit {
             on_error: config.on_error,
             lines: FailureLines::RefusedWithStatus,
         };
+        let of_bodies = limits.iter().any(Limit::reads_requests).then_some(BODY);
         let others = [Failure::Clock, ADDRESS].into_iter().chain(Failure::SLOT);
+        let others = others.chain(of_bodies);
         let errors = Failures::announce(settings, others, setup.metrics);
         Ok(Self {
             limits,
@@ -129,7 +172,42 @@ impl RateLimit {
             control,
             reported_busiest: Cell::default(),
             address_unreadable: setup.metrics.counter("rate_limit_address_unreadable"),
+            bounds: Bounds::new(config.max_body, config.mode, setup.metrics),
+            places,
+            answers,
+            log: config.log,
         })
+    }
+
+    /// How many bytes of a request's body may pass, where that is limited.
+    ///
+    /// # Errors
+    /// The refusal of a request that says that it is longer.
+    pub fn bound(
+        &self,
+        request: &Request<'_>,
+        ports: &Ports<'_>,
+    ) -> Result<Option<u64>, LocalReply> {
+        self.bounds.of(request, ports)
+    }
+
+    /// What is to be changed of a request that the limits have admitted. `bound`: how much of its body may pass.
+    #[must_use]
+    pub fn edits<'a>(&self, flow: &Flow, bound: Option<u64>) -> RequestEdits<'a> {
+        let mut edits = RequestEdits::none();
+        if let Some(most) = bound {
+            edits.limit_body(most);
+        }
+        let is_read = || flow.charges.iter().any(|(_, charge)| charge.is_reserved());
+        if self
+            .answers
+            .as_ref()
+            .is_some_and(|answers| answers.asks_for_identity)
+            && is_read()
+        {
+            edits.set("accept-encoding", &b"identity"[..]);
+        }
+        edits
     }
 
     /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
@@ -143,9 +221,18 @@ impl RateLimit {
         claims: Option<&dyn Claims>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
+    ) -> Result<Asked, LocalReply> {
         if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
-            return Ok(());
+            return Ok(Asked::Admitted);
+        }
+        if flow.said.is_none()
+            && let Some(is_enforced) = self.reads(stage, request)
+            && let Some(reading) = self.places.begin(is_enforced)
+        {
+            flow.reading = Some(reading);
+            return Ok(Asked::Read {
+                most: self.bounds.most_read(request),
+            });
         }
         let store = CountedConflicts::of(ports.store);
         let counted = Ports {
@@ -157,7 +244,162 @@ impl RateLimit {
         for _ in 0..store.count() {
             ports.telemetry.count(self.conflicts);
         }
-        answer
+        if self.log == Some(Log::Usage) && flow.id.is_none() {
+            flow.id = request.id().map(str::to_owned);
+        }
+        answer.map(|()| Asked::Admitted)
+    }
+
+    /// Whether the body of a request says what it takes: whether of a limit that refuses anybody.
+    fn reads(&self, stage: Stage, request: &Request<'_>) -> Option<bool> {
+        if request.sent() == Sent::Whole {
+            return None;
+        }
+        let asked = self
+            .limits
+            .iter()
+            .filter(|limit| limit.before_auth == (stage == Stage::BeforeAuth));
+        let reading = asked.filter(|limit| limit.reads_request(request));
+        let modes = reading.map(|limit| limit.mode == Mode::Enforce);
+        modes.reduce(|one, other| one || other)
+    }
+
+    /// Takes the next bytes of a request's body that is read.
+    pub fn take_bytes(&self, flow: &mut Flow, bytes: &[u8]) {
+        if let Some(reading) = &mut flow.reading {
+            self.places.feed(reading, bytes);
+        }
+    }
+
+    /// The reading of a request's body has ended: it can be asked for once more what it takes.
+    ///
+    /// # Errors
+    /// The refusal of a request whose body has not come as it should.
+    pub fn end_reading(
+        &self,
+        flow: &mut Flow,
+        end: BodyEnd,
+        request: &Request<'_>,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        let Some(reading) = flow.reading.take() else {
+            flow.said = Some(Said::Nothing);
+            return Ok(());
+        };
+        let is_enforced = reading.is_enforced;
+        let problem = match end {
+            BodyEnd::Whole => {
+                flow.said = Some(self.places.end(reading));
+                return Ok(());
+            }
+            BodyEnd::TooLong => Some(("body_too_long", Problem::CONTENT_TOO_LARGE)),
+            BodyEnd::TimedOut => Some(("body_timed_out", REQUEST_TIMEOUT)),
+            BodyEnd::Failed => None,
+        };
+        flow.said = Some(Said::Unreadable);
+        let mode = match is_enforced {
+            true => Mode::Enforce,
+            false => Mode::Shadow,
+        };
+        let refusal = match problem {
+            Some((reason, problem)) => {
+                let line = LogLine::new(
+                    NAME,
+                    match is_enforced {
+                        true => "refused",
+                        false => "shadow_refused",
+                    },
+                );
+                let line = line
+                    .with("reason", reason)
+                    .with("status", problem.status.to_string())
+                    .with("method", request.method())
+                    .with("path", request.target_without_query());
+                ports.telemetry.log(line.with_id_of(request));
+                is_enforced.then(|| problem.reply(request).because(NAME, reason))
+            }
+            None => self
+                .errors
+                .is_refused(BODY, mode, ports)
+                .then(|| self.errors.refuse(BODY, request, ports)),
+        };
+        // What it was charged before it stays charged: a client could send bodies for nothing that never end.
+        refusal.map_or(Ok(()), Err)
+    }
+
+    /// A request was refused by another plugin, behind the limits: it has used nothing.
+    pub fn unsent(&self, flow: &mut Flow, ports: &Ports<'_>) {
+        self.settle_used(flow, &Used::Nothing, ports);
+    }
+
+    /// Whether the rest of a request's answer says what it used.
+    #[must_use]
+    pub const fn reads_answer(flow: &Flow) -> bool {
+        matches!(flow.answer, Answer::Read(_))
+    }
+
+    /// Takes the next bytes of an answer; `None`: some were not shown.
+    pub fn take_answer(&self, flow: &mut Flow, bytes: Option<&[u8]>) {
+        if let Some(answers) = &self.answers {
+            answers.feed(&mut flow.answer, bytes);
+        }
+    }
+
+    /// An answer has begun.
+    fn begin_answer(&self, flow: &mut Flow, response: &dyn Response, ports: &Ports<'_>) {
+        /// From here on statuses say that a request was not served (RFC 9110 section 15.5).
+        const CLIENT_ERROR: u16 = 400;
+        let Some(answers) = &self.answers else {
+            return;
+        };
+        if !flow.charges.iter().any(|(_, charge)| charge.is_reserved()) {
+            return;
+        }
+        match response.status() {
+            Some(..CLIENT_ERROR) => flow.answer = answers.begin(response),
+            // What the gateway answers in the place of an upstream that has the request, when it has taken too long, say, is
+            // no answer of which it could be told what the upstream has done.
+            _ if response.origin() == Origin::Gateway && response.reached_upstream() => {}
+            _ => self.settle_used(flow, &Used::Nothing, ports),
+        }
+    }
+
+    /// Settles what a request was charged by what it used, where that is not known before. Once, however often this is called.
+    fn settle_used(&self, flow: &mut Flow, used: &Used, ports: &Ports<'_>) {
+        for (index, charge) in &mut flow.charges {
+            let Some(limit) = self.limits.get(*index) else {
+                continue;
+            };
+            match limit.settle(charge, used, ports) {
+                Ok(None) => {}
+                Ok(Some(settled)) => self.log_used(limit, &settled, flow.id.as_deref(), ports),
+                Err(error) => self.errors.count(error, ports),
+            }
+        }
+    }
+
+    fn log_used(&self, limit: &Limit, settled: &Settled, id: Option<&str>, ports: &Ports<'_>) {
+        if self.log != Some(Log::Usage) {
+            return;
+        }
+        let mut line = LogLine::new(NAME, "usage")
+            .with("limit", &limit.name)
+            .with("caller", settled.key.caller());
+        if let Some((counts, _)) = &settled.used {
+            line = line
+                .with("input", counts.input.unwrap_or(0).to_string())
+                .with("cached_input", counts.cached.to_string())
+                .with("output", counts.output.unwrap_or(0).to_string())
+                .with("reasoning", counts.reasoning.to_string());
+        }
+        line = line
+            .with("known", settled.used.map_or("unreadable", |(_, how)| How::as_str(how)))
+            .with("reserved", settled.reserved.to_string())
+            .with("charged", settled.charged.to_string());
+        ports.telemetry.log(match id {
+            Some(id) => line.with("request_id", id),
+            None => line,
+        });
     }
 
     /// The keys of shared data that this policy uses.
@@ -190,8 +432,16 @@ impl RateLimit {
         });
     }
 
-    /// A request has ended: what it held of limits on requests at a time others may have. Once, however often this is called.
-    pub fn end(&self, flow: &mut Flow, ports: &Ports<'_>) {
+    /// A request has ended: what it held of limits on requests at a time others may have, and what it was charged is settled by
+    /// what it used. Once, however often this is called.
+    pub fn end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
+        if let Some(answers) = &self.answers
+            && flow.charges.iter().any(|(_, charge)| charge.is_reserved())
+        {
+            let answer = std::mem::take(&mut flow.answer);
+            let used = answers.end(answer, || ending.origin());
+            self.settle_used(flow, &used, ports);
+        }
         self.settle(flow, ports, |limit, charge| limit.end(charge, ports));
     }
 
@@ -266,6 +516,23 @@ impl RateLimit {
         let allowance =
             |(index, charge): &(usize, Charge)| self.limits.get(*index)?.allowance(charge);
         flow.charges.iter().filter_map(allowance).collect()
+    }
+}
+
+impl RateLimit {
+    fn decide<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Verdict<'a>, LocalReply> {
+        let bound = self.bound(request, ports)?;
+        Ok(
+            match self.ask(Stage::AfterAuth, request, None, flow, ports)? {
+                Asked::Admitted => Verdict::Continue(self.edits(flow, bound)),
+                Asked::Read { most } => Verdict::Read { most },
+            },
+        )
     }
 }
 
@@ -344,11 +611,11 @@ impl Policy for RateLimit {
     }
 
     fn observes_ends(&self) -> bool {
-        self.limits.iter().any(Limit::counts_at_a_time)
+        self.answers.is_some() || self.limits.iter().any(Limit::counts_at_a_time)
     }
 
-    fn on_end(&self, flow: &mut Flow, _: &dyn Ending, ports: &Ports<'_>) {
-        self.end(flow, ports);
+    fn on_end(&self, flow: &mut Flow, ending: &dyn Ending, ports: &Ports<'_>) {
+        self.end(flow, ending, ports);
     }
 
     fn on_idle(&self, ports: &Ports<'_>) {
@@ -370,11 +637,36 @@ impl Policy for RateLimit {
         {
             return (Verdict::Refuse(reply), flow);
         }
-        let verdict = match self.ask(Stage::AfterAuth, request, None, &mut flow, ports) {
-            Ok(()) => Verdict::Continue(RequestEdits::none()),
-            Err(reply) => Verdict::Refuse(reply),
-        };
-        (verdict, flow)
+        let verdict = self.decide(request, &mut flow, ports);
+        (verdict.unwrap_or_else(Verdict::Refuse), flow)
+    }
+
+    fn reads_requests(&self) -> bool {
+        self.limits.iter().any(Limit::reads_requests)
+    }
+
+    fn on_request_bytes(&self, flow: &mut Flow, bytes: &[u8]) {
+        self.take_bytes(flow, bytes);
+    }
+
+    fn on_request_read<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        end: BodyEnd,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        let ended = self.end_reading(flow, end, request, ports);
+        let verdict = ended.and_then(|()| self.decide(request, flow, ports));
+        verdict.unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn reads_response(&self, flow: &Flow) -> bool {
+        Self::reads_answer(flow)
+    }
+
+    fn on_response_bytes(&self, flow: &mut Flow, bytes: Option<&[u8]>, _: &Ports<'_>) {
+        self.take_answer(flow, bytes);
     }
 
     fn writes_response_headers(&self) -> bool {
@@ -390,6 +682,7 @@ impl Policy for RateLimit {
         if self.is_unserved(flow, response) {
             self.return_unserved(flow, ports);
         }
+        self.begin_answer(flow, response, ports);
         if self.limits.iter().any(Limit::charges_by_answer)
             && let Some(status) = response.status()
         {

@@ -113,6 +113,43 @@ impl Table {
         self.change(store, asked.key, |bucket| bucket.give_back(charged, &ask))
     }
 
+    /// Settles what a request was charged by what it used in the end: gives the rest back, or keeps what is more as a debt. Whether
+    /// a key that still limited someone was forgotten.
+    pub(crate) fn settle(
+        &self,
+        store: &dyn SharedStore,
+        asked: Asked,
+        charged: &Charged,
+        used: u32,
+    ) -> Result<bool, SlotError> {
+        let evicted = Cell::new(false);
+        let Some(number) = charged.decision.charged else {
+            return Ok(false);
+        };
+        let (rest, more) = (
+            asked.cost.saturating_sub(used),
+            used.saturating_sub(asked.cost),
+        );
+        let ask = self.ask(Asked {
+            key: charged.counted,
+            ..asked
+        });
+        if more > 0 {
+            self.change(store, asked.key, |bucket| {
+                let owe = |used: &mut Used| ask.quota.owe(used, more, ask.now);
+                let (change, pushes_out) = bucket.put(&ask, owe);
+                evicted.set(pushes_out);
+                vec![change]
+            })?;
+        } else if rest > 0 {
+            self.change(store, asked.key, |bucket| {
+                let take = |used: &mut Used| ask.quota.give_back(used, number, rest, ask.now);
+                bucket.changed(&ask, take).into_iter().collect()
+            })?;
+        }
+        Ok(evicted.get())
+    }
+
     /// Releases permits that were given or renewed in that span.
     pub(crate) fn release(
         &self,

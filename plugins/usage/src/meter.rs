@@ -136,6 +136,16 @@ impl Vendors {
         Self::of(KNOWN)
     }
 
+    /// The same, and places of one's own: each path with what it means.
+    ///
+    /// # Errors
+    /// [`InvalidPath`].
+    pub fn known_and<'p>(
+        own: impl IntoIterator<Item = (&'p str, Kind)>,
+    ) -> Result<Self, InvalidPath> {
+        Self::of(KNOWN.into_iter().chain(own))
+    }
+
     /// A shape of one's own: each path with what it means.
     ///
     /// # Errors
@@ -174,6 +184,8 @@ pub struct Meter {
 /// What was told last, by kind. What a stream uses grows: the largest counts.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
+    /// Whether anything has stood where something of it does.
+    anything: bool,
     input: Option<u64>,
     more_input: u64,
     cached_within: u64,
@@ -223,6 +235,20 @@ impl Meter {
         }
     }
 
+    /// Whether it is one document, of which little is known before its end.
+    #[must_use]
+    pub fn is_one_document(&self) -> bool {
+        self.reader
+            .as_ref()
+            .is_some_and(|reader| reader.framing() == Framing::Whole)
+    }
+
+    /// Whether anything was found in it where answers of models say something.
+    #[must_use]
+    pub const fn is_known(&self) -> bool {
+        self.told.anything
+    }
+
     /// Whether any of the answer's text has come: comments, roles and empty parts are none.
     #[must_use]
     pub const fn has_content(&self) -> bool {
@@ -253,6 +279,7 @@ impl Told {
         let Some(kind) = vendors.kinds.get(path) else {
             return;
         };
+        self.anything |= matches!(found, Found::Text(..) | Found::Number(_));
         match (kind, found) {
             (Kind::Content, Found::Text(_, length)) => {
                 self.content = self.content.saturating_add(length);

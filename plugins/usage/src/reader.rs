@@ -100,6 +100,12 @@ impl Reader {
         }
     }
 
+    /// How documents lie in the body.
+    #[must_use]
+    pub const fn framing(&self) -> Framing {
+        self.framing
+    }
+
     /// How many documents have ended that were not broken.
     #[must_use]
     pub const fn documents(&self) -> u64 {

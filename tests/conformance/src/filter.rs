@@ -80,6 +80,31 @@ fn text(headers: &[(String, Vec<u8>)]) -> Vec<(String, String)> {
         .collect()
 }
 
+fn seen(outcome: &Outcome) -> Seen {
+    match outcome {
+        Outcome::Continue { headers } => Seen {
+            refused: None,
+            headers: text(headers),
+            body: String::new(),
+        },
+        Outcome::LocalReply {
+            status,
+            headers,
+            body,
+            ..
+        } => Seen {
+            refused: Some(u16::try_from(*status).expect("a status")),
+            headers: text(headers),
+            body: String::from_utf8_lossy(body).into_owned(),
+        },
+        Outcome::Paused => Seen {
+            refused: Some(Seen::WAITS),
+            headers: Vec::new(),
+            body: "paused".into(),
+        },
+    }
+}
+
 impl Subject for FilterSubject {
     fn begin(&mut self, sent: Sent) -> (Seen, Handle) {
         let request = Request::new(&sent.method, &sent.path)
@@ -91,28 +116,7 @@ impl Subject for FilterSubject {
         let mut request = request;
         request.end_of_stream = !sent.announces_a_body();
         let exchange = self.host.request(self.worker, request).expect("no trap");
-        let seen = match &exchange.outcome {
-            Outcome::Continue { headers } => Seen {
-                refused: None,
-                headers: text(headers),
-                body: String::new(),
-            },
-            Outcome::LocalReply {
-                status,
-                headers,
-                body,
-                ..
-            } => Seen {
-                refused: Some(u16::try_from(*status).expect("a status")),
-                headers: text(headers),
-                body: String::from_utf8_lossy(body).into_owned(),
-            },
-            Outcome::Paused => Seen {
-                refused: Some(u16::MAX),
-                headers: Vec::new(),
-                body: "paused".into(),
-            },
-        };
+        let seen = seen(&exchange.outcome);
         self.exchanges.push(Some(exchange));
         self.bodies.push(sent.announces_a_body());
         (seen, self.exchanges.len() - 1)
@@ -125,11 +129,44 @@ impl Subject for FilterSubject {
         self.bodies[handle] = false;
     }
 
-    fn head(&mut self, handle: Handle, status: u16) {
+    fn send_part(&mut self, handle: Handle, bytes: &[u8], ends: bool) -> Option<Seen> {
+        let exchange = self.exchanges[handle].as_mut();
+        let exchange = exchange.expect("a request under way");
+        let waited = exchange.outcome == Outcome::Paused;
+        self.host
+            .request_part(exchange, bytes, ends)
+            .expect("no trap");
+        self.bodies[handle] = !ends;
+        let is_decided = match waited {
+            true => exchange.outcome != Outcome::Paused,
+            false => !exchange.outcome.is_continue(),
+        };
+        is_decided.then(|| seen(&exchange.outcome))
+    }
+
+    fn head_with(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
         let exchange = self.exchanges[handle].as_mut();
         let exchange = exchange.expect("a request under way");
         let response = Response::upstream(status.into());
+        let response = headers
+            .iter()
+            .fold(response, |response, (name, value)| response.header(name, value));
         self.host.respond(exchange, response).expect("no trap");
+        let head = exchange.response.as_ref();
+        head.map_or(Vec::new(), |head| text(&head.headers))
+    }
+
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
+        let exchange = self.exchanges[handle].as_mut();
+        let exchange = exchange.expect("a request under way");
+        self.host
+            .response_part(exchange, bytes, false)
+            .expect("no trap");
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {

@@ -78,6 +78,25 @@ pub fn everywhere<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subje
     run("edge, as native code", Dialect::Envoy, &mut edge, &row);
 }
 
+/// Runs a row in every arrangement on hosts that show bodies: not on Kong, which refuses what goes by them.
+pub fn where_bodies_are_shown<P: Policy + 'static>(config: &str, row: impl Fn(&mut dyn Subject)) {
+    let mut policy = PolicySubject::<P>::new(Dialect::Envoy, config).unwrap_or_else(|error| {
+        panic!("{}: {error}", P::NAME);
+    });
+    run("policy", Dialect::Envoy, &mut policy, &row);
+    let within = match P::NAME {
+        "edge" => config.to_owned(),
+        name => within_edge(name, config),
+    };
+    for (name, config) in [(P::NAME, config), ("edge", within.as_str())] {
+        let mut filter = FilterSubject::new(name, Dialect::Envoy, config, 1);
+        run(name, Dialect::Envoy, &mut filter, &row);
+        let mut native = ModuleSubject::new(name, config);
+        let arrangement = format!("{name}, as native code");
+        run(&arrangement, Dialect::Envoy, &mut native, &row);
+    }
+}
+
 /// A plugin's configuration as `edge` has it: the control path stands beside the plugins there.
 fn within_edge(name: &str, config: &str) -> String {
     let Ok(serde_json::Value::Object(mut config)) = serde_json::from_str(config) else {

@@ -17,6 +17,8 @@ pub struct ModuleSubject {
 struct UnderWay {
     stream: Stream,
     refused: bool,
+    /// Whether it waits for its body.
+    waits: bool,
     /// Whether a body is announced and has not come.
     body: bool,
     /// Whether the response's head has come.
@@ -77,6 +79,31 @@ fn response(status: u16, more: &[(&str, String)], details: &str) -> (Vec<Header>
     (headers, details.to_owned(), upstream)
 }
 
+fn seen(outcome: Outcome, stream: &Stream) -> Seen {
+    match outcome {
+        Outcome::Continue => Seen {
+            refused: None,
+            headers: texts(stream.sent()),
+            body: String::new(),
+        },
+        Outcome::Replied(Reply {
+            status,
+            headers,
+            body,
+            ..
+        }) => Seen {
+            refused: Some(status),
+            headers: texts(&headers),
+            body: String::from_utf8_lossy(&body).into_owned(),
+        },
+        Outcome::Held => Seen {
+            refused: Some(Seen::WAITS),
+            headers: Vec::new(),
+            body: "held".into(),
+        },
+    }
+}
+
 impl Subject for ModuleSubject {
     fn begin(&mut self, sent: Sent) -> (Seen, Handle) {
         let mut headers: Vec<Header> = vec![
@@ -91,32 +118,12 @@ impl Subject for ModuleSubject {
         );
         let body = sent.announces_a_body();
         let (stream, outcome) = self.envoy.request(&with_port(&sent.peer), headers, !body);
-        let seen = match outcome {
-            Outcome::Continue => Seen {
-                refused: None,
-                headers: texts(stream.sent()),
-                body: String::new(),
-            },
-            Outcome::Replied(Reply {
-                status,
-                headers,
-                body,
-                ..
-            }) => Seen {
-                refused: Some(status),
-                headers: texts(&headers),
-                body: String::from_utf8_lossy(&body).into_owned(),
-            },
-            Outcome::Held => Seen {
-                refused: Some(u16::MAX),
-                headers: Vec::new(),
-                body: "held".into(),
-            },
-        };
+        let seen = seen(outcome, &stream);
         self.hear();
         self.streams.push(Some(UnderWay {
             stream,
             refused: seen.refused.is_some(),
+            waits: seen.status() == Seen::WAITS,
             body,
             responded: false,
         }));
@@ -130,11 +137,44 @@ impl Subject for ModuleSubject {
         self.hear();
     }
 
-    fn head(&mut self, handle: Handle, status: u16) {
+    fn send_part(&mut self, handle: Handle, bytes: &[u8], ends: bool) -> Option<Seen> {
         let under_way = self.under_way(handle);
-        let (headers, details, upstream) = response(status, &[], "via_upstream");
-        under_way.stream.respond(headers, &details, upstream);
+        let waited = under_way.waits;
+        let outcome = under_way.stream.send(bytes, ends);
+        under_way.body = !ends;
+        under_way.waits = waited && outcome == Outcome::Held;
+        let is_decided = match waited {
+            true => !under_way.waits,
+            false => matches!(outcome, Outcome::Replied(_)),
+        };
+        let decided = is_decided.then(|| seen(outcome, &under_way.stream));
+        if let Some(seen) = &decided {
+            under_way.refused = seen.refused.is_some();
+        }
+        self.hear();
+        decided
+    }
+
+    fn head_with(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        let under_way = self.under_way(handle);
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, (*value).to_owned()))
+            .collect();
+        let (headers, details, upstream) = response(status, &headers, "via_upstream");
+        let received = under_way.stream.respond(headers, &details, upstream);
         under_way.responded = true;
+        self.hear();
+        texts(&received)
+    }
+
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
+        self.under_way(handle).stream.answer_part(bytes);
         self.hear();
     }
 

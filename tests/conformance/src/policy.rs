@@ -14,6 +14,36 @@ pub struct PolicySubject<P: Policy> {
     flows: Vec<Option<(P::Flow, bool)>>,
     /// Whether the request of that flow announces a body.
     bodies: Vec<bool>,
+    /// Whether that flow's response has begun.
+    responded: Vec<bool>,
+    /// Those whose bodies decide.
+    waiting: Vec<Option<Waiting>>,
+}
+
+/// A request that is asked for once its body is there: a policy is shown all of it.
+struct Waiting {
+    peer: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+fn seen(answer: Answer) -> Seen {
+    match answer {
+        Answer::Passed(headers) => Seen {
+            refused: None,
+            headers,
+            body: String::new(),
+        },
+        Answer::Refused(reply) => Seen {
+            refused: Some(reply.status),
+            headers: reply
+                .headers
+                .into_iter()
+                .map(|(name, value)| (name.into_owned(), value))
+                .collect(),
+            body: reply.body,
+        },
+    }
 }
 
 impl<P: Policy> PolicySubject<P> {
@@ -31,6 +61,8 @@ impl<P: Policy> PolicySubject<P> {
             dialect,
             flows: Vec::new(),
             bodies: Vec::new(),
+            responded: Vec::new(),
+            waiting: Vec::new(),
         })
     }
 }
@@ -47,26 +79,52 @@ impl<P: Policy> Subject for PolicySubject<P> {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
-        let (answer, flow) = self.worker.request(&sent.peer, &headers);
-        let seen = match answer {
-            Answer::Passed(headers) => Seen {
-                refused: None,
-                headers,
-                body: String::new(),
-            },
-            Answer::Refused(reply) => Seen {
-                refused: Some(reply.status),
-                headers: reply
-                    .headers
-                    .into_iter()
-                    .map(|(name, value)| (name.into_owned(), value))
-                    .collect(),
-                body: reply.body,
-            },
-        };
-        self.flows.push(Some((flow, seen.refused.is_some())));
         self.bodies.push(sent.announces_a_body());
+        self.responded.push(false);
+        if sent.announces_a_body() && self.worker.policy.reads_requests() {
+            let headers = headers
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            self.waiting.push(Some(Waiting {
+                peer: sent.peer.clone(),
+                headers: headers.collect(),
+                body: Vec::new(),
+            }));
+            self.flows.push(None);
+            let waits = Seen {
+                refused: Some(Seen::WAITS),
+                headers: Vec::new(),
+                body: "waits".into(),
+            };
+            return (waits, self.flows.len() - 1);
+        }
+        self.waiting.push(None);
+        let (answer, flow) = self.worker.request(&sent.peer, &headers);
+        let seen = seen(answer);
+        self.flows.push(Some((flow, seen.refused.is_some())));
         (seen, self.flows.len() - 1)
+    }
+
+    fn send_part(&mut self, handle: Handle, bytes: &[u8], ends: bool) -> Option<Seen> {
+        let waiting = self.waiting[handle].as_mut()?;
+        waiting.body.extend_from_slice(bytes);
+        if !ends {
+            return None;
+        }
+        let Waiting {
+            peer,
+            headers,
+            body,
+        } = self.waiting[handle].take()?;
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
+        let (answer, flow) = self.worker.send(&peer, &headers, Some(&body));
+        let seen = seen(answer);
+        self.flows[handle] = Some((flow, seen.refused.is_some()));
+        self.bodies[handle] = false;
+        Some(seen)
     }
 
     fn send_body(&mut self, handle: Handle) {
@@ -76,9 +134,21 @@ impl<P: Policy> Subject for PolicySubject<P> {
         self.bodies[handle] = false;
     }
 
-    fn head(&mut self, handle: Handle, status: u16) {
+    fn head_with(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        self.responded[handle] = true;
         let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
-        self.worker.respond(flow, status, Origin::Upstream);
+        self.worker
+            .respond_with(flow, status, Origin::Upstream, headers)
+    }
+
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
+        let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
+        self.worker.chunk(flow, bytes);
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {
@@ -145,7 +215,10 @@ impl<P: Policy> Subject for PolicySubject<P> {
         } else {
             end
         };
-        let headers = self.worker.respond(&mut flow, status, origin);
+        let headers = match self.responded[handle] {
+            true => Vec::new(),
+            false => self.worker.respond(&mut flow, status, origin),
+        };
         self.worker.end(flow, end);
         headers
     }

@@ -70,8 +70,21 @@ pub trait Subject {
     fn begin(&mut self, sent: Sent) -> (Seen, Handle);
     /// The last of its body comes.
     fn send_body(&mut self, handle: Handle);
+    /// A part of its body comes. `ends`: whether it is the last. What has become of it, where it had waited for that.
+    fn send_part(&mut self, handle: Handle, bytes: &[u8], ends: bool) -> Option<Seen>;
     /// The head of the upstream's answer comes; [`Subject::finish`] ends the stream.
-    fn head(&mut self, handle: Handle, status: u16);
+    fn head(&mut self, handle: Handle, status: u16) {
+        self.head_with(handle, status, &[]);
+    }
+    /// The same with headers; those that the client receives.
+    fn head_with(
+        &mut self,
+        handle: Handle,
+        status: u16,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)>;
+    /// A part of the answer's body comes, and not the last.
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]);
     /// Lets it end; returns the headers that the client receives. A refused request just ends.
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)>;
     /// Moves the clock.
@@ -142,6 +155,9 @@ impl Sent {
 }
 
 impl Seen {
+    /// In the place of a status: the request is held back.
+    pub const WAITS: u16 = u16::MAX;
+
     /// 0 when the request went on, else the refusal's status.
     pub fn status(&self) -> u16 {
         self.refused.unwrap_or(0)
@@ -177,6 +193,18 @@ impl Then {
 }
 
 impl dyn Subject + '_ {
+    /// Sends a request with a body, in two parts, on a host on which what that says decides.
+    pub fn send(&mut self, sent: Sent, body: &[u8]) -> (Seen, Handle) {
+        let (seen, handle) = self.begin(sent.with_body(body.len()));
+        if seen.status() != Seen::WAITS {
+            return (seen, handle);
+        }
+        let (first, second) = body.split_at(body.len() / 2);
+        let early = self.send_part(handle, first, false);
+        let seen = early.or_else(|| self.send_part(handle, second, true));
+        (seen.expect("it is decided on"), handle)
+    }
+
     /// Sends a request and lets it end.
     pub fn exchange(&mut self, sent: Sent, then: Then) -> Seen {
         let (seen, handle) = self.begin(sent);

@@ -178,8 +178,8 @@ impl SharedStore for Outside<&dyn SharedStore> {
 }
 
 impl Telemetry for Outside<&dyn Telemetry> {
-    fn count(&self, counter: Counter) {
-        outside(|| self.0.count(counter));
+    fn add(&self, counter: Counter, by: u32) {
+        outside(|| self.0.add(counter, by));
     }
     fn set(&self, gauge: Gauge, value: u64) {
         outside(|| self.0.set(gauge, value));

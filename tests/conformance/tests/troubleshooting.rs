@@ -58,6 +58,8 @@ fn reasons() -> BTreeMap<String, Vec<String>> {
         environment: &Variables,
         metrics: &mut metrics,
         holds_requests: true,
+        reads_requests: true,
+        reads_responses: true,
         takes_metadata: true,
     };
     let config = parse_text(config.as_bytes()).expect("a configuration");

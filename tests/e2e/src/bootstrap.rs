@@ -110,6 +110,17 @@ impl Bootstrap {
         value.with_context(|| format!("{name} sees no variables"))
     }
 
+    /// Has Envoy show the filter of this name requests' bodies before they go on. Native code is shown them anyway.
+    ///
+    /// # Errors
+    /// There is no such filter.
+    pub fn lets_bodies_be_read(&mut self, name: &str) -> Result<()> {
+        if let Some(plugin) = self.named(name)?.pointer_mut("/typed_config/config") {
+            plugin["allow_on_headers_stop_iteration"] = json!(true);
+        }
+        Ok(())
+    }
+
     /// Hands the filter its configuration as JSON text instead of as a `Struct`.
     ///
     /// # Errors

@@ -6,7 +6,7 @@ use std::ffi::c_void;
 use std::slice;
 
 use portcullis_native::abi::{
-    Attribute, Buffer, Callbacks, ConfigPtr, FilterPtr, HeaderLine, Map, SUCCESS, Scheduler,
+    Attribute, Body, Buffer, Callbacks, ConfigPtr, FilterPtr, HeaderLine, Map, SUCCESS, Scheduler,
 };
 
 use crate::config::{Config, FilterPtrOfAnyThread, Raised};
@@ -33,6 +33,9 @@ pub(crate) fn all() -> Callbacks {
         http_get_header: header,
         http_set_header: set_header,
         http_add_header: add_header,
+        http_get_body_size: body_size,
+        http_get_body_chunks_size: body_chunk_count,
+        http_get_body_chunks: body_chunks,
         http_send_response: send_response,
         http_set_dynamic_metadata_string: tell,
         http_filter_get_attribute_string: attribute,
@@ -330,6 +333,45 @@ unsafe extern "C" fn send_response(
         body,
         details: text(details),
     });
+}
+
+/// A body in two slices, as Envoy may have it.
+fn slices(stream: &Inner, of: u32) -> Vec<&[u8]> {
+    let body = match of {
+        known if known == Body::ReceivedRequest as u32 => &stream.request_body[1],
+        known if known == Body::BufferedRequest as u32 => &stream.request_body[0],
+        _ => &stream.response_body,
+    };
+    let (first, second) = body.split_at(body.len() / 2);
+    let slices = [first, second].into_iter();
+    slices.filter(|slice| !slice.is_empty()).collect()
+}
+
+unsafe extern "C" fn body_size(filter: FilterPtr, of: u32) -> usize {
+    note("http_get_body_size");
+    // SAFETY: as the ABI says.
+    let stream = unsafe { Inner::at(filter) };
+    slices(stream, of).into_iter().map(<[u8]>::len).sum()
+}
+
+unsafe extern "C" fn body_chunk_count(filter: FilterPtr, of: u32) -> usize {
+    note("http_get_body_chunks_size");
+    // SAFETY: as the ABI says.
+    slices(unsafe { Inner::at(filter) }, of).len()
+}
+
+unsafe extern "C" fn body_chunks(filter: FilterPtr, of: u32, found: *mut Buffer) -> bool {
+    note("http_get_body_chunks");
+    // SAFETY: as the ABI says.
+    let stream = unsafe { Inner::at(filter) };
+    if (stream.fails)("body") {
+        return false;
+    }
+    for (index, slice) in slices(stream, of).into_iter().enumerate() {
+        // SAFETY: there is room for as many as there are.
+        unsafe { found.add(index).write(Buffer::of(slice)) };
+    }
+    true
 }
 
 unsafe extern "C" fn attribute(filter: FilterPtr, id: u32, found: *mut Buffer) -> bool {

@@ -37,6 +37,10 @@ pub(crate) struct Inner {
     pub(crate) upstream: Option<&'static str>,
     pub(crate) attempts: u64,
     pub(crate) reply: Option<Reply>,
+    /// What was kept of the request's body, and what of it is at hand.
+    pub(crate) request_body: [Vec<u8>; 2],
+    /// What is at hand of the response's.
+    pub(crate) response_body: Vec<u8>,
     pub(crate) resumed: bool,
     pub(crate) routed_anew: bool,
     pub(crate) metadata: BTreeMap<String, String>,
@@ -75,6 +79,8 @@ impl Stream {
             upstream: None,
             attempts: 1,
             reply: None,
+            request_body: [Vec::new(), Vec::new()],
+            response_body: Vec::new(),
             resumed: false,
             routed_anew: false,
             metadata: BTreeMap::new(),
@@ -136,9 +142,30 @@ impl Stream {
 
     /// The last of the request's body comes.
     pub fn body(&mut self) -> Outcome {
+        self.send(b"", true)
+    }
+
+    /// A part of the request's body comes. `ends`: whether it is the last.
+    pub fn send(&mut self, bytes: &[u8], ends: bool) -> Outcome {
         let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
-        let step = events::envoy_dynamic_module_on_http_filter_request_body(filter, module, true);
+        self.0.request_body[1] = bytes.to_vec();
+        let step = events::envoy_dynamic_module_on_http_filter_request_body(filter, module, ends);
+        let came = std::mem::take(&mut self.0.request_body[1]);
+        match step {
+            BodyStep::StopAndBuffer | BodyStep::StopAndWatermark => {
+                self.0.request_body[0].extend(came);
+            }
+            BodyStep::Continue | BodyStep::StopNoBuffer => self.0.request_body[0].clear(),
+        }
         self.outcome(step != BodyStep::Continue)
+    }
+
+    /// A part of the response's body comes, and not the last.
+    pub fn answer_part(&mut self, bytes: &[u8]) {
+        let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
+        self.0.response_body = bytes.to_vec();
+        events::envoy_dynamic_module_on_http_filter_response_body(filter, module, false);
+        self.0.response_body.clear();
     }
 
     /// The request's trailers come.

@@ -48,12 +48,12 @@ impl RecordingTelemetry {
 }
 
 impl Telemetry for RecordingTelemetry {
-    fn count(&self, counter: Counter) {
+    fn add(&self, counter: Counter, by: u32) {
         *self
             .values
             .borrow_mut()
             .entry(self.name(counter.index()))
-            .or_default() += 1;
+            .or_default() += u64::from(by);
     }
 
     fn set(&self, gauge: Gauge, value: u64) {

@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
-    MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Setup,
+    BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
+    MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Sent, Setup,
     SharedData, Timestamp, Verdict, parse_peer,
 };
 
@@ -68,6 +68,8 @@ impl World {
                 environment: &self.env,
                 metrics: &mut metrics,
                 holds_requests: true,
+                reads_requests: true,
+                reads_responses: true,
                 takes_metadata: true,
             },
         )?;
@@ -195,11 +197,41 @@ impl<P: Policy> Worker<P> {
 
     /// A request from `peer` with `headers`, pseudo-headers included.
     pub fn request(&self, peer: &str, headers: &[(&str, &str)]) -> (Answer, P::Flow) {
+        self.send(peer, headers, None)
+    }
+
+    /// The same with a body, which comes in two parts.
+    pub fn send(
+        &self,
+        peer: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> (Answer, P::Flow) {
         let peer = Peer(parse_peer(peer));
         let sent = Headers::from_pairs(headers.iter().copied());
-        let request = Request::new(&sent, &peer);
-        let (verdict, flow) = self.policy.on_request(&request, &self.ports());
+        let request = Request::new(&sent, &peer).with_sent(match body {
+            None => Sent::Whole,
+            Some(_) => Sent::HeadOnly,
+        });
+        let (mut verdict, mut flow) = self.policy.on_request(&request, &self.ports());
+        if let Verdict::Read { most } = verdict {
+            let body = body.unwrap_or_default();
+            let (first, second) = body.split_at(body.len() / 2);
+            let end = match body.len() > most {
+                true => BodyEnd::TooLong,
+                false => {
+                    self.policy.on_request_bytes(&mut flow, first);
+                    self.policy.on_request_bytes(&mut flow, second);
+                    BodyEnd::Whole
+                }
+            };
+            let ports = self.ports();
+            verdict = self
+                .policy
+                .on_request_read(&request, &mut flow, end, &ports);
+        }
         let answer = match verdict {
+            Verdict::Read { .. } => panic!("it was read"),
             Verdict::Refuse(reply) => Answer::Refused(reply),
             Verdict::Continue(edits) => {
                 let mut passed = apply(headers, edits.headers());
@@ -221,13 +253,33 @@ impl<P: Policy> Worker<P> {
         status: u16,
         origin: Origin,
     ) -> Vec<(String, String)> {
+        self.respond_with(flow, status, origin, &[])
+    }
+
+    /// The same with headers of the upstream's.
+    pub fn respond_with(
+        &self,
+        flow: &mut P::Flow,
+        status: u16,
+        origin: Origin,
+        headers: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
         let head = Head {
             status: Some(status),
             origin,
             grpc: None,
+            headers: Headers::from_pairs(headers.iter().copied()),
         };
         let edits = self.policy.on_response(flow, &head, &self.ports());
         apply(&[], edits.headers())
+    }
+
+    /// A part of the response's body.
+    pub fn chunk(&self, flow: &mut P::Flow, bytes: &[u8]) {
+        if self.policy.reads_response(flow) {
+            self.policy
+                .on_response_bytes(flow, Some(bytes), &self.ports());
+        }
     }
 
     /// The upstream's answer to a gRPC request, and its end: the status in the head, or in trailers.
@@ -236,6 +288,7 @@ impl<P: Policy> Worker<P> {
             status: Some(200),
             origin: Origin::Upstream,
             grpc: head,
+            headers: Headers::from_pairs::<&str, &str>([]),
         };
         self.policy.on_response(&mut flow, &head, &self.ports());
         let log = End {
@@ -296,6 +349,7 @@ struct Head {
     status: Option<u16>,
     origin: Origin,
     grpc: Option<u8>,
+    headers: Headers,
 }
 impl Response for Head {
     fn status(&self) -> Option<u16> {
@@ -306,6 +360,9 @@ impl Response for Head {
     }
     fn grpc_status(&self) -> Option<u8> {
         self.grpc
+    }
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        self.headers.get(name).map(<[u8]>::to_vec)
     }
 }
 

@@ -85,6 +85,57 @@ impl Host {
         Ok(())
     }
 
+    /// A part of the request's body comes. Where the filter holds the request back, Envoy goes on reading it, as it does with
+    /// `allow_on_headers_stop_iteration`, and keeps what has come. `ends`: whether it is the last.
+    pub fn request_part(
+        &mut self,
+        exchange: &mut Exchange,
+        bytes: &[u8],
+        ends: bool,
+    ) -> Result<(), Trap> {
+        self.shared.recent = Calls::default();
+        if exchange.unfiltered || exchange.responded {
+            return Ok(());
+        }
+        let waits = exchange.outcome == Outcome::Paused;
+        let (instance, shared) = self.parts(exchange.instance)?;
+        let (name, context) = ("proxy_on_request_body", exchange.context);
+        let stream = open(instance, context)?;
+        if !waits {
+            stream.request_body.clear();
+        }
+        stream.request_body.extend_from_slice(bytes);
+        let size = u32::try_from(stream.request_body.len()).unwrap_or(u32::MAX);
+        let arguments = [context, size, u32::from(ends)];
+        let action = instance.run(shared, name, Phase::RequestBody, context, &arguments)?;
+        let goes_on = action.unwrap_or(CONTINUE) == CONTINUE;
+        if open(instance, context)?.local_reply.is_some() || waits && goes_on {
+            exchange.outcome = decide(instance, shared, context, goes_on)?;
+        }
+        self.settle(exchange);
+        Ok(())
+    }
+
+    /// A part of the response's body comes. `ends`: whether it is the last.
+    pub fn response_part(
+        &mut self,
+        exchange: &mut Exchange,
+        bytes: &[u8],
+        ends: bool,
+    ) -> Result<(), Trap> {
+        self.shared.recent = Calls::default();
+        let (instance, shared) = self.parts(exchange.instance)?;
+        let context = exchange.context;
+        bytes.clone_into(&mut open(instance, context)?.response_body);
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let arguments = [context, size, u32::from(ends)];
+        let name = "proxy_on_response_body";
+        instance.run(shared, name, Phase::ResponseBody, context, &arguments)?;
+        open(instance, context)?.response_body.clear();
+        exchange.calls.merge(&self.shared.recent);
+        Ok(())
+    }
+
     /// Looks again at what the filter decided, after the answer to a call that it waited for.
     pub fn resume(&mut self, exchange: &mut Exchange) -> Result<(), Trap> {
         self.shared.recent = Calls::default();
@@ -354,6 +405,8 @@ fn last_of_response(
     if !stream.response_started || !stream.facts.trailers.is_empty() {
         return Ok(());
     }
+    // A byte of which no more is known.
+    open(instance, context)?.response_body = b" ".to_vec();
     let arguments = [context, 1, 1];
     let name = "proxy_on_response_body";
     instance.run(shared, name, Phase::ResponseBody, context, &arguments)?;

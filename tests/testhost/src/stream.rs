@@ -43,6 +43,10 @@ pub(crate) struct Stream {
     pub(crate) resumed: bool,
     /// What answers to its calls cost, for the exchange to collect.
     pub(crate) owed: Calls,
+    /// The part of the request's body that is at hand, and what was kept of it before.
+    pub(crate) request_body: Vec<u8>,
+    /// The part of the response's body that is at hand.
+    pub(crate) response_body: Vec<u8>,
     /// The request target as the client sent it.
     pub(crate) target: String,
     /// The version of HTTP that the client speaks.
@@ -110,6 +114,8 @@ impl Stream {
             local_reply: None,
             resumed: false,
             owed: Calls::default(),
+            request_body: Vec::new(),
+            response_body: Vec::new(),
             properties: BTreeMap::new(),
             target: String::new(),
             protocol: "HTTP/1.1",

@@ -37,9 +37,9 @@ struct OneGauge<'a> {
 }
 
 impl Telemetry for OneGauge<'_> {
-    fn count(&self, counter: Counter) {
+    fn add(&self, counter: Counter, by: u32) {
         self.turns.next();
-        self.own.count(counter);
+        self.own.add(counter, by);
     }
     fn set(&self, gauge: Gauge, value: u64) {
         self.court.record().gauge = value;

@@ -191,8 +191,9 @@ impl SharedStore for World {
     }
 }
 impl Telemetry for World {
-    fn count(&self, counter: Counter) {
-        self.counted.borrow_mut().push(counter);
+    fn add(&self, counter: Counter, by: u32) {
+        let counted = std::iter::repeat_n(counter, by as usize);
+        self.counted.borrow_mut().extend(counted);
     }
     fn set(&self, _: Gauge, _: u64) {}
     fn log(&self, line: LogLine) {
@@ -239,6 +240,8 @@ impl Gateway {
             environment: &world,
             metrics: &mut metrics,
             holds_requests: true,
+            reads_requests: true,
+            reads_responses: true,
             takes_metadata: true,
         };
         let policy = JwtAuth::from_config(config, &mut setup).map_err(|error| error.to_string())?;
@@ -296,6 +299,7 @@ impl Gateway {
         let (verdict, flow) = self.policy.on_request(&request, &ports);
         look(&flow);
         match verdict {
+            Verdict::Read { .. } => unreachable!("no body decides"),
             Verdict::Refuse(reply) => {
                 let mut found = reply.headers.iter();
                 let challenge = found.find(|(name, _)| name == "www-authenticate");

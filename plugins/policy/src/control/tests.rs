@@ -46,6 +46,8 @@ fn build(config: &str) -> Result<Control, ConfigError> {
         environment: &Client,
         metrics: &mut MetricRegistry::default(),
         holds_requests: true,
+        reads_requests: true,
+        reads_responses: true,
         takes_metadata: true,
     };
     Control::new(parse_text(config.as_bytes())?, "edge", &mut setup)

@@ -15,6 +15,9 @@ pub(crate) struct Rate {
     pub(crate) quota: u32,
     /// Length of a window; a second to 366 days.
     pub(crate) window: Span,
+    /// Whether more may be used than was charged, so that there are debts. Of these no more are kept than the quota, or the bucket,
+    /// once more.
+    pub(crate) has_debts: bool,
 }
 
 impl Rate {
@@ -52,6 +55,8 @@ pub(super) trait Method {
 
     fn give_back(&self, used: &mut Self::Used, charged: u64, cost: u32, now: Timestamp);
 
+    fn owe(&self, used: &mut Self::Used, cost: u32, now: Timestamp);
+
     fn precedes(&self, now: Timestamp, used: &Self::Used) -> bool;
 
     fn exhausted(&self, now: Timestamp) -> Self::Used;
@@ -80,6 +85,9 @@ pub(crate) trait Counting {
 
     /// Gives back at `now` what was charged to `charged`, as a [`Decision`] names it.
     fn give_back(&self, used: &mut Used, charged: u64, cost: u32, now: Timestamp);
+
+    /// Charges at `now` what was used beyond what had been charged, whether it is left or not: who comes next waits for it.
+    fn owe(&self, used: &mut Used, cost: u32, now: Timestamp);
 
     /// Whether `now` lies so far before what is counted in `used` that it can't be counted there.
     fn precedes(&self, now: Timestamp, used: &Used) -> bool;
@@ -123,6 +131,12 @@ impl<M: Method> Counting for M {
     fn give_back(&self, used: &mut Used, charged: u64, cost: u32, now: Timestamp) {
         let mut kept = M::Used::decode(used);
         Method::give_back(self, &mut kept, charged, cost, now);
+        *used = kept.encode();
+    }
+
+    fn owe(&self, used: &mut Used, cost: u32, now: Timestamp) {
+        let mut kept = M::Used::decode(used);
+        Method::owe(self, &mut kept, cost, now);
         *used = kept.encode();
     }
 

@@ -93,6 +93,7 @@ impl InFlight {
             rate: Rate {
                 quota: most,
                 window: LEASE,
+                has_debts: false,
             },
         }
     }
@@ -143,6 +144,9 @@ impl Method for InFlight {
     fn give_back(&self, used: &mut Permits, span: u64, cost: u32, _now: Timestamp) {
         used.take(span, cost);
     }
+
+    /// A request has a place or has none.
+    fn owe(&self, _used: &mut Permits, _cost: u32, _now: Timestamp) {}
 
     /// A clock that was set back goes by the permits that there are.
     fn precedes(&self, _now: Timestamp, _used: &Permits) -> bool {

@@ -10,6 +10,15 @@
 //! - long before: what was used then is no longer known. Counts of that time start full, so that
 //!   nothing is admitted beyond the quota, and are free again one window later; they are kept beside
 //!   the later ones, which hold again once the clock is back ([`Counting::precedes`]).
+//!
+//! Where a request is charged for what it may use, and settled by what it did ([`Counting::give_back`], [`Counting::owe`]), all
+//! that was used and all that is charged for what is still running are at most what the algorithm admits, and debts:
+//!
+//! - **fixed windows**: in each, the quota and what requests that were admitted in it used beyond what they were charged. That is
+//!   taken off the next window;
+//! - **sliding windows**: in any span, as without debts, and what was used beyond what was charged;
+//! - **token buckets**: in any span, as without debts, what was used beyond what was charged, and what was given back in it: of
+//!   what was charged and not used only that is given back which has not dripped in again meanwhile.
 
 mod algorithm;
 mod counting;
@@ -40,7 +49,11 @@ pub(crate) enum Quota {
 impl Quota {
     /// `burst`: how much a token bucket holds; as much as `quota` where that is not said.
     pub(crate) fn new(algorithm: Algorithm, quota: u32, window: Span, burst: Option<u32>) -> Self {
-        let rate = Rate { quota, window };
+        let rate = Rate {
+            quota,
+            window,
+            has_debts: false,
+        };
         match algorithm {
             Algorithm::FixedWindow => Self::FixedWindow(FixedWindow(rate)),
             Algorithm::SlidingWindow => Self::SlidingWindow(SlidingWindow(rate)),
@@ -49,6 +62,17 @@ impl Quota {
                 burst: burst.unwrap_or(quota),
             }),
         }
+    }
+
+    /// The same, where more may be used than was charged.
+    pub(crate) fn with_debts(mut self) -> Self {
+        match &mut self {
+            Self::FixedWindow(FixedWindow(rate))
+            | Self::SlidingWindow(SlidingWindow(rate))
+            | Self::TokenBucket(TokenBucket { rate, .. }) => rate.has_debts = true,
+            Self::InFlight(_) => {}
+        }
+        self
     }
 
     /// So many at a time.

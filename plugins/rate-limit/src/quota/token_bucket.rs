@@ -89,26 +89,39 @@ impl Method for TokenBucket {
     }
 
     /// `full`: when the bucket was to be full after that charge. If it has been, the charge has dripped
-    /// in again, and what is missing now was taken by others.
+    /// in again, and what is missing now was taken by others. Of what is charged for long only that is given back which has not.
     fn give_back(&self, used: &mut FullAt, full: u64, cost: u32, now: Timestamp) {
         if now.unix_nanos() < full {
-            let full_at = self.full_at(used).saturating_sub(self.price(cost));
+            let full = Timestamp::from_unix_nanos(full.saturating_add(1));
+            let left = self.point(full).saturating_sub(self.point(now));
+            let price = match self.rate.has_debts {
+                true => self.price(cost).min(left),
+                false => self.price(cost),
+            };
+            let full_at = self.full_at(used).saturating_sub(price);
             *used = self.kept(full_at);
         }
     }
 
+    fn owe(&self, used: &mut FullAt, cost: u32, now: Timestamp) {
+        let now = self.point(now);
+        let spent = self.full_at(used).saturating_sub(now);
+        let owed = spent.saturating_add(self.price(cost)).min(self.deepest());
+        *used = self.kept(now.saturating_add(owed.max(spent)));
+    }
+
     fn precedes(&self, now: Timestamp, used: &FullAt) -> bool {
         let spent = self.full_at(used).saturating_sub(self.point(now));
-        spent > self.capacity().saturating_add(self.latest())
+        spent > self.deepest().saturating_add(self.latest())
     }
 
     fn exhausted(&self, now: Timestamp) -> FullAt {
         self.kept(self.point(now).saturating_add(self.capacity()))
     }
 
-    /// How long an empty bucket takes to be full, with the time by which a clock may be late.
+    /// How long a bucket that is as empty as can be takes to be full, with the time by which a clock may be late.
     fn longest(&self) -> Span {
-        self.nanos(self.capacity().saturating_add(self.latest()))
+        self.nanos(self.deepest().saturating_add(self.latest()))
     }
 
     fn idle_at(&self, used: &FullAt) -> Timestamp {
@@ -138,6 +151,14 @@ impl TokenBucket {
     /// What an empty bucket takes to be full.
     fn capacity(&self) -> u128 {
         self.price(self.burst)
+    }
+
+    /// What the emptiest bucket takes to be full: with debts it is emptier than empty.
+    fn deepest(&self) -> u128 {
+        match self.rate.has_debts {
+            true => self.capacity().saturating_mul(2),
+            false => self.capacity(),
+        }
     }
 
     /// By how much a clock may be late.

@@ -70,14 +70,21 @@ impl Kept for Counts {
 
 impl Counts {
     /// The count of a window. Of one that lies behind the one that is counted, or before both, nothing
-    /// is held: it becomes the one that is counted, before both with all of the quota used.
-    fn of(&mut self, number: u64, quota: u32) -> &mut u32 {
+    /// is held: it becomes the one that is counted, before both with all of the quota used. What was
+    /// used beyond a quota is taken off those of the windows behind.
+    fn of(&mut self, number: u64, rate: &Rate) -> &mut u32 {
+        let quota = rate.quota;
         if self.number.checked_sub(1) == Some(number) {
             return &mut self.previous;
         }
         if number != self.number {
+            let debt = match rate.has_debts {
+                true => self.current.saturating_sub(quota),
+                false => 0,
+            };
             let (current, previous) = match number.checked_sub(self.number) {
-                Some(1) => (0, self.current),
+                Some(1) => (debt, self.current),
+                Some(2) => (debt.saturating_sub(quota), debt),
                 Some(_) => (0, 0),
                 None => (quota, quota),
             };
@@ -104,7 +111,7 @@ impl Method for FixedWindow {
         let begin = number.saturating_mul(self.0.nanos());
         let elapsed = now.unix_nanos().saturating_sub(begin);
         let left = self.0.nanos().saturating_sub(elapsed);
-        let count = used.of(number, quota);
+        let count = used.of(number, &self.0);
         let next = count.saturating_add(cost);
         let admitted = cost == 0 || next <= quota;
         if admitted {
@@ -126,6 +133,12 @@ impl Method for FixedWindow {
         }
     }
 
+    fn owe(&self, used: &mut Counts, cost: u32, now: Timestamp) {
+        let count = used.of(self.number(now), &self.0);
+        let most = self.0.quota.saturating_mul(2).max(*count);
+        *count = count.saturating_add(cost).min(most);
+    }
+
     fn precedes(&self, now: Timestamp, used: &Counts) -> bool {
         self.number(now).saturating_add(1) < used.number
     }
@@ -139,11 +152,19 @@ impl Method for FixedWindow {
     }
 
     fn longest(&self) -> Span {
-        Span::from_nanos(self.0.nanos().saturating_mul(2))
+        let windows = match self.0.has_debts {
+            true => 3,
+            false => 2,
+        };
+        Span::from_nanos(self.0.nanos().saturating_mul(windows))
     }
 
     fn idle_at(&self, used: &Counts) -> Timestamp {
-        let end = used.number.saturating_add(1);
+        let behind = match self.0.has_debts && used.current > self.0.quota {
+            true => 2,
+            false => 1,
+        };
+        let end = used.number.saturating_add(behind);
         Timestamp::from_unix_nanos(end.saturating_mul(self.0.nanos()))
     }
 
@@ -200,6 +221,12 @@ impl Method for SlidingWindow {
 
     fn give_back(&self, used: &mut Log, begin: u64, cost: u32, _now: Timestamp) {
         used.take(begin, cost);
+    }
+
+    fn owe(&self, used: &mut Log, cost: u32, now: Timestamp) {
+        let at = now.unix_nanos().max(self.latest(used));
+        used.forget_before(self.earliest(at));
+        used.add(at.checked_div(self.tick()).unwrap_or(0), self.span(), cost);
     }
 
     fn precedes(&self, now: Timestamp, used: &Log) -> bool {

@@ -214,6 +214,8 @@ fn before_auth_names_limits_that_there_are() {
             environment: &portcullis_sim::Env::default(),
             metrics: &mut metrics,
             holds_requests: true,
+            reads_requests: true,
+            reads_responses: true,
             takes_metadata: true,
         };
         let config = serde_json::from_str(&config).unwrap();
@@ -442,11 +444,39 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
         ),
         (
             &*of_one(r#""quota":2,"window":"1m","cost":{"status":[401]}"#),
-            "limits[0].cost.status: unknown field `status`, expected `when`",
+            "limits[0].cost.status: unknown field `status`, expected one of `when`, `field`, `tokens`, `reserve`",
         ),
         (
             &*of_one(r#""quota":2,"window":"1m","cost":"many""#),
-            "limits[0].cost: invalid type: string, expected a number, or an object with `when`",
+            "limits[0].cost: invalid type: string, expected a number, or an object with `when`, `field` or `tokens`",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"field":{"default":1,"at_most":2}}"#),
+            "limits[0].cost: field: expected `json`, `query`, or both",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"field":{"json":"a..b","at_most":2}}"#),
+            "limits[0].cost.field.json: \"a..b\": a name in a path has 1 to 64 bytes",
+        ),
+        (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"field":{"json":"a","at_most":3}}"#),
+            "limits[0].cost: 3 is more than the 2 that are ever left",
+        ),
+        (
+            &*of_one(r#""quota":9000,"window":"1m","cost":{"tokens":{"output":4}}"#),
+            "limits[0].cost: 32768 is more than the 9000 that are ever left",
+        ),
+        (
+            &*of_one(r#""quota":9000,"window":"1m","cost":{"reserve":{}}"#),
+            "limits[0].cost: reserve: it is for `tokens`",
+        ),
+        (
+            &*of_one(r#""in_flight":2,"cost":{"tokens":{},"reserve":{"output":1}}"#),
+            "limits[0].cost.tokens: it is for a quota in a window",
+        ),
+        (
+            r#"{"log":"usage","limits":[{"name":"a","key":["constant"],"quota":1,"window":"1m"}]}"#,
+            "log: no limit has `cost.tokens`, which it is for",
         ),
         (
             &*of_one(r#""quota":2,"window":"1m","cost":-1"#),

@@ -33,3 +33,5 @@ mod schedules;
 mod sequential;
 #[cfg(test)]
 mod stages;
+#[cfg(test)]
+mod tokens;

@@ -3,7 +3,7 @@
 use portcullis_sim::{Part, check_shares};
 
 /// One worker after the other, against the reference.
-pub(crate) const SEQUENTIAL: Part = part("every_answer_is_the_one_of_the_reference", 370);
+pub(crate) const SEQUENTIAL: Part = part("every_answer_is_the_one_of_the_reference", 320);
 /// Workers that interleave, without faults.
 pub(crate) const INTERLEAVED: Part = part(
     "interleaved_workers_admit_the_quota_and_leave_no_charge_behind",
@@ -44,8 +44,14 @@ pub(crate) const IN_FLIGHT: Part = part(
     50,
 );
 
+/// Budgets of tokens.
+pub(crate) const TOKENS: Part = part(
+    "in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_lost",
+    50,
+);
+
 /// All of them.
-pub(crate) const ALL: [Part; 11] = [
+pub(crate) const ALL: [Part; 12] = [
     SEQUENTIAL,
     INTERLEAVED,
     LATE,
@@ -57,6 +63,7 @@ pub(crate) const ALL: [Part; 11] = [
     STEPS,
     LOCKOUT,
     IN_FLIGHT,
+    TOKENS,
 ];
 
 const fn part(test: &'static str, share: u64) -> Part {

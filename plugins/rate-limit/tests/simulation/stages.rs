@@ -39,6 +39,8 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
             environment: &Env::default(),
             metrics: &mut metrics,
             holds_requests: true,
+            reads_requests: true,
+            reads_responses: true,
             takes_metadata: true,
         };
         let policy = RateLimit::for_edge(
@@ -69,7 +71,7 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
             let mut flow = Flow::default();
             policy
                 .ask(Stage::BeforeAuth, &request, None, &mut flow, &ports)
-                .and_then(|()| policy.ask(Stage::AfterAuth, &request, None, &mut flow, &ports))
+                .and_then(|_| policy.ask(Stage::AfterAuth, &request, None, &mut flow, &ports))
         };
         assert!((1..=8).all(|peer| ask(peer).is_ok()));
         let before = snapshot(&world.zone);

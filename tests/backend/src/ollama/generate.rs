@@ -47,9 +47,9 @@ struct Message {
 }
 
 #[derive(Default, Deserialize)]
-struct Options {
+pub(super) struct Options {
     /// The most tokens; below zero: as many as it takes.
-    num_predict: Option<i64>,
+    pub(super) num_predict: Option<i64>,
 }
 
 fn yes() -> bool {
@@ -79,16 +79,21 @@ pub(super) async fn chat(State(app): State<App>, body: Bytes) -> Result<Response
 }
 
 /// What will be said, token by token.
-struct Completion {
+pub(super) struct Completion {
     model: String,
-    tokens: Vec<String>,
+    pub(super) tokens: Vec<String>,
     cut: bool,
-    prompt_tokens: usize,
-    pause: Duration,
+    pub(super) prompt_tokens: usize,
+    pub(super) pause: Duration,
 }
 
 impl Completion {
-    fn of(app: &App, model: String, prompt: &str, options: &Options) -> Result<Self, Failed> {
+    pub(super) fn of(
+        app: &App,
+        model: String,
+        prompt: &str,
+        options: &Options,
+    ) -> Result<Self, Failed> {
         let text = app.0.library.complete(prompt).map_err(|error| {
             Failed(
                 axum::http::StatusCode::INTERNAL_SERVER_ERROR,

@@ -1,4 +1,5 @@
-//! Ollama's HTTP API, as far as the guarded services use it: embeddings, completions and chats, of models that are none.
+//! Ollama's HTTP API, as far as the guarded services use it: embeddings, completions and chats, of models that are none; and
+//! completions as other vendors write them.
 //!
 //! A vector tells what words a text has; a completion repeats the sentences of its prompt that answer its last
 //! paragraph. Nothing is learned and nothing is random, so that tests can say what comes.
@@ -7,6 +8,7 @@ mod embed;
 mod generate;
 mod model;
 mod vector;
+mod vendors;
 
 use axum::extract::DefaultBodyLimit;
 use axum::http::StatusCode;
@@ -35,6 +37,10 @@ pub(crate) fn routes() -> Router<App> {
     let generating = Router::new()
         .route("/api/generate", post(generate::generate))
         .route("/api/chat", post(generate::chat))
+        .route("/v1/chat/completions", post(vendors::openai))
+        .route("/v1/messages", post(vendors::anthropic))
+        .route("/v1beta/models/{model}", post(vendors::gemini))
+        .route("/v2/chat", post(vendors::cohere))
         .layer(DefaultBodyLimit::max(MAX_PROMPT_BYTES));
     Router::new()
         .route("/", get(async || "Ollama is running"))

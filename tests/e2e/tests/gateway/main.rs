@@ -33,6 +33,7 @@ mod rate_limit_hot_key;
 mod rate_limit_in_flight;
 mod rate_limit_migration;
 mod rate_limit_route;
+mod rate_limit_tokens;
 mod reload;
 mod service_token;
 mod service_token_backends;

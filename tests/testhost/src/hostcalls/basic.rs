@@ -83,6 +83,15 @@ pub(crate) fn get_buffer(
             .as_ref()
             .map(|seen| seen.body.clone())
             .unwrap_or_default(),
+        // What was kept of it while the filter held it back is shown with what has come.
+        HTTP_REQUEST_BODY if dialect == Dialect::Envoy => match state.stream() {
+            Some(stream) => stream.request_body.clone(),
+            None => return Err(Refusal::Status(NOT_FOUND)),
+        },
+        HTTP_RESPONSE_BODY if dialect == Dialect::Envoy => match state.stream() {
+            Some(stream) => stream.response_body.clone(),
+            None => return Err(Refusal::Status(NOT_FOUND)),
+        },
         HTTP_RESPONSE_BODY | HTTP_CALL_RESPONSE_BODY if dialect == Dialect::Kong => {
             return Err(Refusal::Trap(format!(
                 "can't get buffer {kind} in this phase"

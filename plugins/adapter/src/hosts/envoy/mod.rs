@@ -12,7 +12,8 @@ use portcullis_policy::{
 
 use self::response::Head;
 use super::common;
-use crate::abi::{self, Map, Status};
+use crate::abi::{self, Body, Map, Status};
+use crate::build;
 use crate::worker::Nature;
 
 /// Whatever stream is at hand in Envoy's worker.
@@ -24,6 +25,11 @@ impl Nature for Envoy {
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
+    const READS_REQUESTS: bool = true;
+
+    fn reads_responses() -> bool {
+        build::shows_responses()
+    }
 }
 
 impl PeerAddress for Envoy {
@@ -46,6 +52,19 @@ impl Exchange for Envoy {
             true => Err(HostFailure::HeadersCut),
             false => Ok(headers),
         }
+    }
+
+    fn request_body(
+        &self,
+        from: usize,
+        size: usize,
+        take: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failed> {
+        Ok(abi::body(Body::Request, from, size, take)?)
+    }
+
+    fn response_body(&self, size: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {
+        Ok(abi::body(Body::Response, 0, size, take)?)
     }
 
     fn change_request(&self, _: Option<&Headers>, edits: &RequestEdits<'_>) -> Result<(), Failed> {

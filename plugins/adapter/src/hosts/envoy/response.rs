@@ -76,6 +76,13 @@ impl Response for Head {
         }
     }
 
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        match self.headers() {
+            Some(headers) => headers.get(name).map(<[u8]>::to_vec),
+            None => abi::header(Map::Response, name).ok(),
+        }
+    }
+
     fn headers(&self) -> Option<&Headers> {
         if !self.fetch_all {
             return None;

@@ -30,6 +30,12 @@ impl Nature for Kong {
     const CALLS_FROM_ANSWERS: bool = false;
     /// Another stream can't be entered: the host says yes and does nothing.
     const HOLDS_REQUESTS: bool = false;
+    /// Nothing is called for a body that is empty, and a long one lies in a file.
+    const READS_REQUESTS: bool = false;
+
+    fn reads_responses() -> bool {
+        false
+    }
 }
 
 impl PeerAddress for Kong {
@@ -73,6 +79,19 @@ impl Exchange for Kong {
 
     fn body(&self, request: &Request<'_>, _: bool, observed: bool) -> RequestBody {
         body::of(request, observed)
+    }
+
+    fn request_body(
+        &self,
+        _: usize,
+        _: usize,
+        _: &mut dyn FnMut(&[u8]),
+    ) -> Result<(), Failed> {
+        Err(Failed)
+    }
+
+    fn response_body(&self, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {
+        Err(Failed)
     }
 
     /// Kong has settled by now which path the upstream gets, and ends the request where a query is to be set.

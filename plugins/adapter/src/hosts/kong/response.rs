@@ -5,7 +5,7 @@ use std::cell::OnceCell;
 use portcullis_policy::{Origin, Response};
 
 use super::super::common;
-use crate::abi::{self, Status};
+use crate::abi::{self, Map, Status};
 
 /// A response's head, read when it is asked for.
 #[derive(Default)]
@@ -35,6 +35,10 @@ impl Response for Head {
 
     fn grpc_status(&self) -> Option<u8> {
         common::grpc_status()
+    }
+
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        abi::header(Map::Response, name).ok()
     }
 }
 

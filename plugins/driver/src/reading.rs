@@ -1,0 +1,168 @@
+//! Requests that wait for their own bodies, which decide on them.
+
+use std::rc::Rc;
+
+use portcullis_policy::{BodyEnd, Origin, Policy, Problem, Sent};
+
+use crate::ending::Told;
+use crate::filter::{Filter, Ruling};
+use crate::host::{Exchange, Failed, Host, StreamId};
+use crate::phase::{Decided, Head, Held, Holding, Reading, Step};
+
+impl<P: Policy, H: Host> Filter<P, H> {
+    /// A request is to be decided on by its body: holds it until that has come. Where there is none to come, or no room for one
+    /// more, it is decided on now.
+    pub(crate) fn begin_reading<X: Exchange>(
+        &self,
+        exchange: &X,
+        stream: StreamId,
+        head: Head,
+        reading: Reading<P::Flow>,
+    ) -> Result<Rc<Held<P::Flow>>, Decided<P::Flow>> {
+        let end = if head.ends {
+            BodyEnd::Whole
+        } else if self.reading.has_room(Holding::<P::Flow>::MOST_READING) {
+            let held = Rc::new(Held::new(head, 1));
+            self.keep_reading(stream, &held, reading);
+            return Ok(held);
+        } else {
+            BodyEnd::Failed
+        };
+        Err(self.end_reading(exchange, &head, reading, end))
+    }
+
+    /// Has a request that is held wait for its body.
+    pub(crate) fn keep_reading(
+        &self,
+        stream: StreamId,
+        held: &Rc<Held<P::Flow>>,
+        reading: Reading<P::Flow>,
+    ) {
+        held.begin_reading(reading, self.policy.tick_every());
+        self.reading.keep(stream, Rc::downgrade(held));
+    }
+
+    /// Reads what has come of the body of a request that waits for it. What becomes of the request, once that is enough.
+    pub(crate) fn read<X: Exchange>(
+        &self,
+        exchange: &X,
+        held: &Held<P::Flow>,
+    ) -> Option<Decided<P::Flow>> {
+        let mut reading = held.take_reading()?;
+        let size = held.body_size.get();
+        let end = if size > reading.most {
+            Some(BodyEnd::TooLong)
+        } else if size > reading.read && self.take_bytes(exchange, &mut reading, size).is_err() {
+            Some(BodyEnd::Failed)
+        } else if held.body_ended.get() {
+            Some(BodyEnd::Whole)
+        } else {
+            None
+        };
+        reading.read = size;
+        let Some(end) = end else {
+            held.put_reading(Some(reading));
+            return None;
+        };
+        Some(self.end_reading(exchange, &held.head, reading, end))
+    }
+
+    fn take_bytes<X: Exchange>(
+        &self,
+        exchange: &X,
+        reading: &mut Reading<P::Flow>,
+        size: usize,
+    ) -> Result<(), Failed> {
+        let flow = &mut reading.passed.flow;
+        exchange.request_body(reading.read, size, &mut |bytes| {
+            self.policy.on_request_bytes(flow, bytes);
+        })
+    }
+
+    /// Decides on a request by its body.
+    fn end_reading<X: Exchange>(
+        &self,
+        exchange: &X,
+        head: &Head,
+        reading: Reading<P::Flow>,
+        end: BodyEnd,
+    ) -> Decided<P::Flow> {
+        let Reading {
+            mut passed, read, ..
+        } = reading;
+        passed.body.sent = match end {
+            BodyEnd::Whole => Sent::Whole,
+            BodyEnd::TooLong | BodyEnd::TimedOut | BodyEnd::Failed => Sent::HeadOnly,
+        };
+        let request = head.request(exchange).with_sent(passed.body.sent);
+        let verdict = self.with_ports(|ports| {
+            self.policy
+                .on_request_read(&request, &mut passed.flow, end, ports)
+        });
+        match self.carry_out(exchange, passed, None, verdict) {
+            Ruling::Decided(mut decided) => match decided.admits(read) {
+                true => decided,
+                false => decided.phase.answer(
+                    exchange,
+                    &Problem::CONTENT_TOO_LARGE.reply_blind().because(P::NAME, "body_too_long"),
+                    P::NAME,
+                ),
+            },
+            // It was read, and there is nothing more to be said of it.
+            Ruling::Read(reading) => self.unreadable(exchange, reading),
+        }
+    }
+
+    /// So many ticks have passed. A request whose body has not come in time is decided on without it.
+    pub(crate) fn time_readings_out(&self, ticks: u64) {
+        if self.reading.is_empty() {
+            return;
+        }
+        for (stream, held) in self.reading.take_all() {
+            let Some(living) = held.upgrade() else {
+                continue;
+            };
+            if living.is_decided() {
+                continue;
+            }
+            let exchange = match living.passes(ticks) {
+                true => None,
+                false => self.host.enter(stream).ok(),
+            };
+            let Some(exchange) = exchange else {
+                self.reading.keep(stream, held);
+                continue;
+            };
+            let Some(reading) = living.take_reading() else {
+                continue;
+            };
+            if living.body_size.get() == 0 && !self.told_of_no_body.replace(true) {
+                log::warn!(
+                    "{}: of a request's body nothing came; on Envoy, `allow_on_headers_stop_iteration` has to be true",
+                    P::NAME
+                );
+            }
+            let decided = self.end_reading(&exchange, &living.head, reading, BodyEnd::TimedOut);
+            self.put_decided(stream, &living, decided);
+        }
+    }
+
+    /// A request that was held was decided on, in an event that is none of its own: lets it go on, or forgets it.
+    pub(crate) fn put_decided(
+        &self,
+        stream: StreamId,
+        held: &Rc<Held<P::Flow>>,
+        decided: Decided<P::Flow>,
+    ) {
+        let Decided { mut phase, step } = decided;
+        if Rc::strong_count(held) == 1 {
+            // Its stream has ended with the answer.
+            self.end(&mut phase, &Told(Origin::Gateway));
+            return;
+        }
+        held.put(phase);
+        if step == Step::Continue && self.host.resume(stream).is_err() {
+            log::error!("{}: a request that was held does not go on", P::NAME);
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What a request takes of a quota: a number, or what its body, its query or its answer says.
+
+use portcullis_policy::Request;
+use portcullis_policy::config::ConfigError;
+use portcullis_usage::{Counts, Value};
+
+use crate::body::{Place, Places, Said, at};
+use crate::config::{
+    Cost, FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, WeightsConfig,
+};
+use crate::value;
+
+/// How it is found what a request takes.
+#[derive(Debug)]
+pub(crate) enum Pricing {
+    Fixed(u32),
+    Field(Field),
+    Tokens(Tokens),
+}
+
+/// By what a request asks for.
+#[derive(Debug)]
+pub(crate) struct Field {
+    json: Option<Place>,
+    query: Option<String>,
+    default: u32,
+    at_most: u32,
+    unreadable: Unreadable,
+}
+
+/// By what a model uses.
+#[derive(Debug)]
+pub(crate) struct Tokens {
+    weights: Weights,
+    input: InputReserve,
+    output: Output,
+    unreadable: Unreadable,
+    bytes_per_token: u64,
+}
+
+/// What tokens take, in millionths.
+#[derive(Clone, Copy, Debug)]
+struct Weights {
+    input: u64,
+    cached: u64,
+    output: u64,
+    reasoning: u64,
+}
+
+#[derive(Debug)]
+enum Output {
+    Number(u64),
+    Asked {
+        from: Vec<Place>,
+        /// How many answers are wanted at once.
+        times: Vec<Place>,
+        default: u64,
+        at_most: u64,
+    },
+}
+
+/// Tokens that a request was charged for before they were known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reserved {
+    pub(crate) input: u64,
+    pub(crate) output: u64,
+}
+
+/// What a request takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Price {
+    pub(crate) cost: u32,
+    /// Where it is settled by what it uses.
+    pub(crate) reserved: Option<Reserved>,
+}
+
+/// Its body can't be read, and it is to be refused then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NotReadable;
+
+/// Where a request says how many answers it wants at once: OpenAI's `n` and `best_of`, Gemini's.
+const TIMES: [&str; 3] = ["n", "best_of", "generationConfig.candidateCount"];
+
+impl Price {
+    pub(crate) const fn of(cost: u32) -> Self {
+        Self {
+            cost,
+            reserved: None,
+        }
+    }
+}
+
+impl Pricing {
+    pub(crate) fn new(config: &Cost, bytes_per_token: u64, places: &mut Places) -> Self {
+        match config {
+            Cost::Always(cost) => Self::Fixed(cost.get()),
+            Cost::When(_) => Self::Fixed(1),
+            Cost::Field(field) => Self::Field(Field::new(field, places)),
+            Cost::Tokens(tokens) => Self::Tokens(Tokens::new(tokens, bytes_per_token, places)),
+        }
+    }
+
+    /// Whether it goes by requests' bodies.
+    pub(crate) const fn reads_requests(&self) -> bool {
+        match self {
+            Self::Fixed(_) => false,
+            Self::Field(field) => field.json.is_some(),
+            Self::Tokens(tokens) => {
+                matches!(tokens.input, InputReserve::Estimate)
+                    || matches!(tokens.output, Output::Asked { .. })
+            }
+        }
+    }
+
+    /// Whether it is settled by answers.
+    pub(crate) const fn tokens(&self) -> Option<&Tokens> {
+        match self {
+            Self::Tokens(tokens) => Some(tokens),
+            Self::Fixed(_) | Self::Field(_) => None,
+        }
+    }
+
+    /// What a request takes that says nothing.
+    pub(crate) fn ordinary(&self) -> u32 {
+        match self {
+            Self::Fixed(cost) => *cost,
+            Self::Field(field) => field.default,
+            Self::Tokens(tokens) => tokens.price(0, tokens.output.of(None)),
+        }
+    }
+
+    /// The most that a request may be charged for its answer.
+    pub(crate) fn largest(&self) -> u32 {
+        match self {
+            Self::Fixed(cost) => *cost,
+            Self::Field(field) => field.at_most,
+            Self::Tokens(tokens) => tokens.price(0, tokens.output.most()),
+        }
+    }
+
+    /// What a request takes.
+    pub(crate) fn of(&self, request: &Request<'_>, said: &Said) -> Result<Price, NotReadable> {
+        match self {
+            Self::Fixed(cost) => Ok(Price::of(*cost)),
+            Self::Field(field) => field.of(request, said).map(Price::of),
+            Self::Tokens(tokens) => tokens.of(said),
+        }
+    }
+}
+
+impl Field {
+    fn new(config: &FieldConfig, places: &mut Places) -> Self {
+        Self {
+            json: config.json.as_ref().map(|path| places.at(path.as_str())),
+            query: config.query.as_ref().map(|name| name.as_str().to_owned()),
+            default: config.default.get(),
+            at_most: config.at_most.get(),
+            unreadable: config.unreadable,
+        }
+    }
+
+    fn of(&self, request: &Request<'_>, said: &Said) -> Result<u32, NotReadable> {
+        let of_body = match (self.json, said) {
+            (None, _) | (Some(_), Said::Nothing) => None,
+            (Some(place), Said::This { values, .. }) => self.of_value(at(values, place)),
+            (Some(_), Said::Unreadable) => match self.unreadable {
+                Unreadable::Refuse => return Err(NotReadable),
+                Unreadable::AtMost => Some(self.at_most),
+            },
+        };
+        let of_query = self.query.as_ref().and_then(|name| {
+            match value::query(request.target(), name) {
+                value::Value::None => None,
+                value::Value::One(text) => Some(self.of_text(&text)),
+                value::Value::Several => Some(self.at_most),
+            }
+        });
+        Ok(of_body.max(of_query).unwrap_or(self.default))
+    }
+
+    /// What is no number above 0 a backend may take for anything: a text that it makes a number of, all that there is.
+    fn of_value(&self, value: Value) -> Option<u32> {
+        if value.text.is_some() || value.truth.is_some() {
+            return Some(self.at_most);
+        }
+        let number = value.number.map(|number| match number > 0.0 {
+            true => self.bounded(number),
+            false => self.at_most,
+        });
+        let elements = value.elements.map(|elements| {
+            let elements = u32::try_from(elements).unwrap_or(u32::MAX);
+            elements.min(self.at_most)
+        });
+        number.max(elements)
+    }
+
+    fn of_text(&self, text: &[u8]) -> u32 {
+        let text = std::str::from_utf8(text).ok();
+        match text.and_then(|text| text.trim().parse::<f64>().ok()) {
+            Some(number) if number > 0.0 => self.bounded(number),
+            Some(_) | None => self.at_most,
+        }
+    }
+
+    fn bounded(&self, number: f64) -> u32 {
+        whole(number, self.at_most.into())
+            .and_then(|number| u32::try_from(number).ok())
+            .unwrap_or(self.at_most)
+    }
+}
+
+impl Tokens {
+    fn new(config: &TokensConfig, bytes_per_token: u64, places: &mut Places) -> Self {
+        let output = match &config.reserve.output {
+            OutputReserve::Number(number) => Output::Number(number.get().into()),
+            OutputReserve::Asked(asked) => Output::Asked {
+                from: asked
+                    .from()
+                    .iter()
+                    .map(|path| places.at(path.as_str()))
+                    .collect(),
+                times: TIMES.iter().map(|path| places.at(path)).collect(),
+                default: asked.default.get().into(),
+                at_most: asked.at_most.get().into(),
+            },
+        };
+        Self {
+            weights: Weights::of(&config.weights),
+            input: config.reserve.input,
+            output,
+            unreadable: config.reserve.unreadable,
+            bytes_per_token: bytes_per_token.max(1),
+        }
+    }
+
+    fn of(&self, said: &Said) -> Result<Price, NotReadable> {
+        let (values, bytes) = match said {
+            Said::Nothing => (None, 0),
+            Said::This { values, bytes } => (Some(values.as_slice()), *bytes),
+            Said::Unreadable if self.unreadable == Unreadable::Refuse => return Err(NotReadable),
+            Said::Unreadable => {
+                return Ok(self.reserved(Reserved {
+                    input: self.input_of(0),
+                    output: self.output.most(),
+                }));
+            }
+        };
+        Ok(self.reserved(Reserved {
+            input: self.input_of(bytes),
+            output: self.output.of(values),
+        }))
+    }
+
+    fn reserved(&self, reserved: Reserved) -> Price {
+        Price {
+            cost: self.price(reserved.input, reserved.output),
+            reserved: Some(reserved),
+        }
+    }
+
+    fn input_of(&self, bytes: u64) -> u64 {
+        match self.input {
+            InputReserve::Estimate => self.in_tokens(bytes),
+            InputReserve::Number(number) => number.get().into(),
+        }
+    }
+
+    /// What these bytes of text are taken for.
+    pub(crate) const fn in_tokens(&self, bytes: u64) -> u64 {
+        bytes.div_ceil(self.bytes_per_token)
+    }
+
+    fn price(&self, input: u64, output: u64) -> u32 {
+        self.cost(&Counts {
+            input: Some(input),
+            output: Some(output),
+            ..Counts::default()
+        })
+    }
+
+    /// What was used takes so much of the quota.
+    pub(crate) fn cost(&self, counts: &Counts) -> u32 {
+        let output = counts.output.unwrap_or(0);
+        let reasoning = counts.reasoning.min(output);
+        let Weights {
+            input: per_input,
+            cached: per_cached,
+            output: per_output,
+            reasoning: per_reasoning,
+        } = self.weights;
+        let parts = [
+            (counts.input.unwrap_or(0), per_input),
+            (counts.cached, per_cached),
+            (output.saturating_sub(reasoning), per_output),
+            (reasoning, per_reasoning),
+        ];
+        let millionths = parts.iter().fold(0_u64, |sum, (count, weight)| {
+            sum.saturating_add(count.saturating_mul(*weight))
+        });
+        u32::try_from(millionths.div_ceil(1_000_000)).unwrap_or(u32::MAX)
+    }
+}
+
+impl Weights {
+    fn of(config: &WeightsConfig) -> Self {
+        let millionths = |weight: crate::config::Weight| u64::from(weight.millionths());
+        Self {
+            input: millionths(config.input),
+            cached: millionths(config.cached_input.unwrap_or(config.input)),
+            output: millionths(config.output),
+            reasoning: millionths(config.reasoning.unwrap_or(config.output)),
+        }
+    }
+}
+
+impl Output {
+    const fn most(&self) -> u64 {
+        match self {
+            Self::Number(number) => *number,
+            Self::Asked { at_most, .. } => *at_most,
+        }
+    }
+
+    /// How many tokens a request wants at most. What is no number above 0 stands for as many as there are.
+    fn of(&self, values: Option<&[Value]>) -> u64 {
+        let Self::Asked {
+            from,
+            times,
+            default,
+            at_most,
+        } = self
+        else {
+            return self.most();
+        };
+        let Some(values) = values else {
+            return *default;
+        };
+        let number = |place: &Place| {
+            let value = at(values, *place);
+            let is_odd = value.text.is_some() || value.truth.is_some() || value.elements.is_some();
+            match value.number {
+                Some(number) if number > 0.0 && !is_odd => {
+                    Some(whole(number, *at_most).unwrap_or(*at_most))
+                }
+                None if !is_odd => None,
+                Some(_) | None => Some(*at_most),
+            }
+        };
+        let asked = from.iter().filter_map(number).max().unwrap_or(*default);
+        let times = times.iter().filter_map(number).max().unwrap_or(1);
+        asked.saturating_mul(times).min(*at_most)
+    }
+}
+
+/// A number as a whole one, rounded up, and `most` at most; `None` where it is none.
+fn whole(number: f64, most: u64) -> Option<u64> {
+    const LARGEST: f64 = 9_007_199_254_740_992.0;
+    if !(0.0..LARGEST).contains(&number) {
+        return None;
+    }
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is between 0 and 2^53"
+    )]
+    let rounded = number.ceil() as u64;
+    Some(rounded.min(most))
+}
+
+/// What a request may cost at most must be something that is left at some time, or nothing would pass.
+pub(crate) fn check_cost(cost: u32, most: u32) -> Result<u32, ConfigError> {
+    if cost <= most {
+        return Ok(cost);
+    }
+    let rule = format!("{cost} is more than the {most} that are ever left: nothing would pass");
+    Err(ConfigError::at("", rule))
+}

@@ -1,0 +1,314 @@
+//! Limits on what models use: charged when a request is admitted, settled when it has ended.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use portcullis_policy::{Origin, Policy as _, Span};
+use portcullis_rate_limit::{Flow, RateLimit};
+use portcullis_sim::{Answer, Dialect, Draw, Worker, World, interleave};
+
+use crate::concurrency::{PEER, errors};
+use crate::schedules::TOKENS;
+
+const POST: [(&str, &str); 2] = [(":method", "POST"), (":path", "/v1/chat/completions")];
+const EVENTS: &str = "text/event-stream";
+const WHOLE: &str = "application/json";
+
+fn config(quota: u64, algorithm: &str) -> String {
+    format!(
+        r#"{{"capacity":16,"limits":[{{"name":"tokens","key":["constant"],"quota":{quota},"window":"1h","algorithm":"{algorithm}",
+            "cost":{{"tokens":{{"input":1,"cached_input":0.1,"output":4}},"reserve":{{"input":10,"output":{{"at_most":200,"default":50}}}}}},
+            "costs":[{{"match":{{"methods":["HEAD"]}},"cost":0}}]}}]}}"#
+    )
+}
+
+fn of(world: &World, quota: u64) -> Worker<RateLimit> {
+    world.worker(&config(quota, "fixed_window")).unwrap()
+}
+
+fn send(worker: &Worker<RateLimit>, body: &str) -> (Answer, Flow) {
+    worker.send(PEER, &POST, Some(body.as_bytes()))
+}
+
+fn admitted(worker: &Worker<RateLimit>, body: &str) -> Flow {
+    match send(worker, body) {
+        (Answer::Passed(_), flow) => flow,
+        (Answer::Refused(reply), _) => panic!("{reply:?}"),
+    }
+}
+
+/// The answer begins; what is left by then.
+fn begin(worker: &Worker<RateLimit>, flow: &mut Flow, media: &str) -> u64 {
+    let headers = worker.respond_with(flow, 200, Origin::Upstream, &[("content-type", media)]);
+    left_of(&headers)
+}
+
+fn left_of(headers: &[(String, String)]) -> u64 {
+    let header = headers.iter().find(|(name, _)| name == "ratelimit");
+    let (_, value) = header.expect("it says what is left");
+    let left = value.split(";r=").nth(1).unwrap().split(';').next();
+    left.unwrap().parse().unwrap()
+}
+
+/// What is left now, asked by a request that is not served.
+fn left(worker: &Worker<RateLimit>) -> u64 {
+    let mut flow = admitted(worker, "{\"max_tokens\":1}");
+    let headers = worker.respond(&mut flow, 429, Origin::Upstream);
+    worker.end(flow, Origin::Upstream);
+    left_of(&headers)
+}
+
+const USAGE: &str = r#"{"usage":{"prompt_tokens":30,"completion_tokens":20,"prompt_tokens_details":{"cached_tokens":20}}}"#;
+
+#[test]
+fn a_request_is_charged_what_it_asks_for_and_settled_by_what_it_used() {
+    for dialect in Dialect::BOTH {
+        for (body, reserved) in [
+            ("{}", 10 + 4 * 50),
+            (r#"{"max_tokens":5}"#, 10 + 4 * 5),
+            (r#"{"max_tokens":5,"n":3}"#, 10 + 4 * 15),
+            (r#"{"max_tokens":5,"max_completion_tokens":7}"#, 10 + 4 * 7),
+            (r#"{"options":{"num_predict":6}}"#, 10 + 4 * 6),
+            (r#"{"max_tokens":100000}"#, 10 + 4 * 200),
+            (r#"{"max_tokens":-1}"#, 10 + 4 * 200),
+            (r#"{"max_tokens":"5"}"#, 10 + 4 * 200),
+            (r#"{"max_tokens":null}"#, 10 + 4 * 50),
+        ] {
+            let world = World::new(dialect, 1);
+            let worker = of(&world, 1_000);
+            let mut flow = admitted(&worker, body);
+            assert_eq!(begin(&worker, &mut flow, WHOLE), 1_000 - reserved, "{body}");
+            worker.chunk(&mut flow, &USAGE.as_bytes()[..40]);
+            worker.chunk(&mut flow, &USAGE.as_bytes()[40..]);
+            worker.end(flow, Origin::Upstream);
+            // 10 of the prompt, 20 of it from a cache, 20 of the answer.
+            assert_eq!(left(&worker), 1_000 - (10 + 2 + 80), "{body}");
+            let counted = |what: &str| {
+                let name = format!("rate_limit_{what}.limit.tokens");
+                worker.telemetry.metric(&name)
+            };
+            assert_eq!(counted("input_tokens"), 10);
+            assert_eq!(counted("cached_input_tokens"), 20);
+            assert_eq!(counted("output_tokens"), 20);
+            assert_eq!((counted("estimated"), counted("unreadable")), (0, 0));
+        }
+    }
+}
+
+#[test]
+fn what_was_used_beyond_what_was_charged_is_a_debt() {
+    for dialect in Dialect::BOTH {
+        for algorithm in ["fixed_window", "sliding_window", "token_bucket"] {
+            let world = World::new(dialect, 2);
+            let worker: Worker<RateLimit> = world.worker(&config(1_000, algorithm)).unwrap();
+            let mut flow = admitted(&worker, r#"{"max_tokens":5}"#);
+            begin(&worker, &mut flow, WHOLE);
+            worker.chunk(&mut flow, br#"{"usage":{"prompt_tokens":400,"completion_tokens":300}}"#);
+            worker.end(flow, Origin::Upstream);
+            // 1,600 of 1,000.
+            let (Answer::Refused(reply), _) = send(&worker, r#"{"max_tokens":1}"#) else {
+                panic!("{algorithm}: there is nothing left");
+            };
+            let headers = reply.headers.iter();
+            let wait = headers.clone().find(|(name, _)| *name == "retry-after");
+            let wait: u64 = wait.unwrap().1.parse().unwrap();
+            world.clock.advance(Span::from_secs(wait));
+            if algorithm == "fixed_window" {
+                // The debt is taken off the window that has begun.
+                assert_eq!(left(&worker), 400);
+            }
+            worker.end(admitted(&worker, r#"{"max_tokens":1}"#), Origin::Upstream);
+        }
+    }
+}
+
+/// A client that leaves pays for what it got; one that no answer was seen of stays charged.
+#[test]
+fn however_a_request_ends_what_it_used_is_charged_once() {
+    let delta = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let usage = format!("data: {USAGE}\n\n");
+    for dialect in Dialect::BOTH {
+        for (chunks, origin, charged) in [
+            // Told.
+            (vec![delta("12345678"), usage.clone()], Origin::Upstream, 92),
+            // No usage: eight bytes are two tokens.
+            (vec![delta("12345678")], Origin::Upstream, 10 + 4 * 2),
+            (vec![delta("12345678"), delta("abcd")], Origin::ClientGone, 10 + 4 * 3),
+            // Nothing of the answer's text has come yet.
+            (vec![delta("")], Origin::ClientGone, 10),
+            // Nothing that is known.
+            (vec![": ping\n\n".to_owned()], Origin::ClientGone, 210),
+            (vec!["data: {\"token\":\"x\"}\n\n".to_owned()], Origin::Upstream, 210),
+            (vec![], Origin::Upstream, 210),
+        ] {
+            let world = World::new(dialect, 3);
+            let worker = of(&world, 1_000);
+            let mut flow = admitted(&worker, "{}");
+            begin(&worker, &mut flow, EVENTS);
+            for chunk in &chunks {
+                worker.chunk(&mut flow, chunk.as_bytes());
+            }
+            worker.end(flow, origin);
+            assert_eq!(left(&worker), 1_000 - charged, "{chunks:?}");
+        }
+        for (status, origin, charged) in [
+            (500, Origin::Upstream, 0),
+            (400, Origin::Upstream, 0),
+            (503, Origin::Gateway, 0),
+        ] {
+            let world = World::new(dialect, 4);
+            let worker = of(&world, 1_000);
+            let mut flow = admitted(&worker, "{}");
+            worker.respond(&mut flow, status, origin);
+            worker.end(flow, origin);
+            assert_eq!(left(&worker), 1_000 - charged, "{status}");
+        }
+        let world = World::new(dialect, 5);
+        let worker = of(&world, 1_000);
+        worker.end(admitted(&worker, "{}"), Origin::ClientGone);
+        assert_eq!(left(&worker), 1_000 - 210);
+        let mut packed = admitted(&worker, "{}");
+        let headers = [("content-type", EVENTS), ("content-encoding", "gzip")];
+        worker.respond_with(&mut packed, 200, Origin::Upstream, &headers);
+        worker.chunk(&mut packed, b"\x1f\x8b");
+        worker.end(packed, Origin::Upstream);
+        assert_eq!(left(&worker), 1_000 - 420);
+        let unreadable = worker.telemetry.metric("rate_limit_unreadable.limit.tokens");
+        assert_eq!(unreadable, 2);
+    }
+}
+
+#[test]
+fn a_request_that_asks_for_more_than_is_left_is_refused_and_one_for_more_than_there_ever_is_at_once() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 6);
+        let config = r#"{"capacity":16,"limits":[{"name":"tokens","key":["constant"],"quota":100,"window":"1h",
+            "cost":{"tokens":{},"reserve":{"output":{"at_most":90}, "output":{"at_most":90,"default":10}}}}]}"#;
+        let config = config.replace(r#""output":{"at_most":90}, "#, "");
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let _first = admitted(&worker, r#"{"max_tokens":80}"#);
+        let status = |body: &str| send(&worker, body).0.status();
+        assert_eq!(status(r#"{"max_tokens":80}"#), 429);
+        assert_eq!(status(&format!(r#"{{"max_tokens":80,"x":"{}"}}"#, "y".repeat(400))), 400);
+        assert_eq!(status("{"), 400);
+        assert_eq!(status(r#"{"max_tokens":1}{"max_tokens":2}"#), 400);
+        assert_eq!(status(&"9".repeat(2_000_000)), 413);
+        assert_eq!(status(r#"{"max_tokens":1}"#), 200);
+    }
+}
+
+#[test]
+fn a_batch_takes_as_much_as_it_asks_for() {
+    for dialect in Dialect::BOTH {
+        for (target, body, cost) in [
+            ("/search", Some(r#"{"max_results":7}"#), 7),
+            ("/search", Some(r#"{"max_results":[1,2,3]}"#), 3),
+            ("/search", Some(r#"{"max_results":7,"MAX_RESULTS":9}"#), 9),
+            ("/search", Some(r#"{"max_results":"7"}"#), 50),
+            ("/search", Some(r#"{"max_results":0}"#), 50),
+            ("/search", Some(r#"{"max_results":1e9}"#), 50),
+            ("/search", Some("{}"), 10),
+            ("/search", None, 10),
+            ("/search?limit=4", None, 4),
+            ("/search?limit=4", Some(r#"{"max_results":2}"#), 4),
+            ("/search?limit=4&limit=1", None, 50),
+            ("/search?limit=x", None, 50),
+        ] {
+            let world = World::new(dialect, 7);
+            let config = r#"{"capacity":16,"limits":[{"name":"cost","key":["constant"],"quota":100,"window":"1h",
+                "cost":{"field":{"json":"max_results","query":"limit","default":10,"at_most":50}}}]}"#;
+            let worker: Worker<RateLimit> = world.worker(config).unwrap();
+            let head = [(":method", "POST"), (":path", target)];
+            let (answer, mut flow) = worker.send(PEER, &head, body.map(str::as_bytes));
+            assert_eq!(answer.status(), 200, "{target} {body:?}");
+            let headers = worker.respond(&mut flow, 200, Origin::Upstream);
+            assert_eq!(left_of(&headers), 100 - cost, "{target} {body:?}");
+        }
+    }
+}
+
+#[test]
+fn where_no_limit_goes_by_bodies_none_is_read() {
+    let world = World::new(Dialect::Envoy, 8);
+    let plain = r#"{"limits":[{"name":"few","key":["constant"],"quota":2,"window":"1h"}]}"#;
+    let worker: Worker<RateLimit> = world.worker(plain).unwrap();
+    assert!(!worker.policy.reads_requests() && !worker.policy.observes_ends());
+    let (_, mut flow) = send(&worker, "{");
+    begin(&worker, &mut flow, EVENTS);
+    assert!(!worker.policy.reads_response(&flow));
+}
+
+/// Workers whose streams end as it comes, a third of them by their clients: what was used of a budget is never more than it, where
+/// no answer is longer than its request has asked for; and once all have ended, what is left is what was not used.
+#[test]
+fn in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_lost() {
+    const BUDGET: u64 = 1_000;
+    TOKENS.run(|seed| {
+        for dialect in Dialect::BOTH {
+            for algorithm in ["fixed_window", "sliding_window"] {
+                let world = World::new(dialect, seed);
+                let config = config(BUDGET, algorithm);
+                let _laid_out: Worker<RateLimit> = world.worker(&config).unwrap();
+                let (used, kept) = (AtomicU64::new(0), AtomicU64::new(0));
+                interleave(3, seed, |me, turns| {
+                    let number = me as u64;
+                    let worker: Worker<RateLimit> =
+                        world.worker_taking(&config, Some(turns), number).unwrap();
+                    let draw = Draw::new(seed, number + 1);
+                    let mut streams: Vec<(Flow, u64, u64)> = Vec::new();
+                    for _ in 0..20 {
+                        if draw.once_in(2) || streams.is_empty() {
+                            let asked = draw.between(1, 60);
+                            let body = format!("{{\"max_tokens\":{asked}}}");
+                            if let (Answer::Passed(_), mut flow) = send(&worker, &body) {
+                                begin(&worker, &mut flow, EVENTS);
+                                streams.push((flow, asked, 0));
+                            }
+                            continue;
+                        }
+                        let at = draw.between(0, streams.len() as u64 - 1) as usize;
+                        let (flow, asked, got) = &mut streams[at];
+                        if *got < *asked && !draw.once_in(3) {
+                            *got += 1;
+                            worker.chunk(flow, b"data: {\"response\":\"word\"}\n\n");
+                            continue;
+                        }
+                        let (mut flow, asked, got) = streams.swap_remove(at);
+                        let origin = match draw.between(0, 2) {
+                            0 => Origin::ClientGone,
+                            _ => {
+                                let told = format!(
+                                    "data: {{\"prompt_eval_count\":10,\"eval_count\":{got}}}\n\n"
+                                );
+                                worker.chunk(&mut flow, told.as_bytes());
+                                Origin::Upstream
+                            }
+                        };
+                        if got > 0 || origin == Origin::Upstream {
+                            used.fetch_add(10 + 4 * got, SeqCst);
+                        } else {
+                            // It stays charged: of its answer nothing has come.
+                            kept.fetch_add(10 + 4 * asked, SeqCst);
+                        }
+                        worker.end(flow, origin);
+                        assert!(used.load(SeqCst) <= BUDGET, "more than the budget");
+                    }
+                    for (mut flow, _, got) in streams {
+                        let told =
+                            format!("data: {{\"prompt_eval_count\":10,\"eval_count\":{got}}}\n\n");
+                        worker.chunk(&mut flow, told.as_bytes());
+                        used.fetch_add(10 + 4 * got, SeqCst);
+                        worker.end(flow, Origin::Upstream);
+                    }
+                    assert_eq!(errors(&worker), 0);
+                });
+                let (used, kept) = (used.load(SeqCst), kept.load(SeqCst));
+                let last: Worker<RateLimit> = world.worker(&config).unwrap();
+                let (answer, mut flow) = last.request(PEER, &[(":method", "HEAD"), POST[1]]);
+                assert_eq!(answer.status(), 200);
+                let headers = last.respond(&mut flow, 200, Origin::Upstream);
+                assert_eq!(left_of(&headers), BUDGET - used - kept, "{used} and {kept} of {BUDGET}");
+            }
+        }
+    });
+}

@@ -1,0 +1,310 @@
+//! The same completions as others write them: OpenAI (and vLLM), Anthropic, Gemini and Cohere.
+//!
+//! With test routes `x-demo-stream` says what is odd about a stream, as words with commas between them: `no-usage`, `wrong-usage`,
+//! `late-usage` (a second after the text), `cut=5` (in pieces of so many bytes), `stall=3` (nothing comes behind so many tokens).
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::generate::{Completion, Options};
+use super::{Failed, read};
+use crate::app::App;
+
+const HEADER: &str = "x-demo-stream";
+
+/// What is odd about a stream.
+#[derive(Clone, Copy, Debug, Default)]
+struct Oddities {
+    no_usage: bool,
+    wrong_usage: bool,
+    late_usage: bool,
+    cut: Option<usize>,
+    stall: Option<usize>,
+}
+
+impl Oddities {
+    fn asked(app: &App, headers: &HeaderMap) -> Result<Self, Failed> {
+        let mut asked = Self::default();
+        let Some(value) = headers.get(HEADER).filter(|_| app.0.test_routes) else {
+            return Ok(asked);
+        };
+        let text = String::from_utf8_lossy(value.as_bytes());
+        for word in text.split(',').map(str::trim) {
+            let number = || word.split_once('=')?.1.parse().ok();
+            match word.split('=').next().unwrap_or_default() {
+                "no-usage" => asked.no_usage = true,
+                "wrong-usage" => asked.wrong_usage = true,
+                "late-usage" => asked.late_usage = true,
+                "cut" => asked.cut = number(),
+                "stall" => asked.stall = number(),
+                _ => return Err(Failed::invalid(format!("{HEADER}: {word}"))),
+            }
+        }
+        Ok(asked)
+    }
+}
+
+/// A part of a stream, and how long nothing comes before it; for ever where there is none.
+struct Part(Option<Duration>, String);
+
+/// What a request asks for, in whichever field it says so.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    messages: Vec<Value>,
+    contents: Vec<Value>,
+    prompt: String,
+    stream: bool,
+    stream_options: StreamOptions,
+    max_tokens: Option<i64>,
+    max_completion_tokens: Option<i64>,
+    #[serde(rename = "generationConfig")]
+    generation_config: GenerationConfig,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct StreamOptions {
+    include_usage: bool,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct GenerationConfig {
+    #[serde(rename = "maxOutputTokens")]
+    max_output_tokens: Option<i64>,
+}
+
+impl Asked {
+    fn completion(&self, app: &App) -> Result<Completion, Failed> {
+        let said = self.messages.iter().chain(&self.contents).map(text_of);
+        let prompt = said.chain([self.prompt.clone()]).collect::<Vec<_>>();
+        let options = Options {
+            num_predict: self
+                .max_completion_tokens
+                .or(self.max_tokens)
+                .or(self.generation_config.max_output_tokens),
+        };
+        Completion::of(app, String::new(), &prompt.join("\n\n"), &options)
+    }
+}
+
+/// All texts of a message, however it is built.
+fn text_of(message: &Value) -> String {
+    match message {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().map(text_of).collect(),
+        Value::Object(fields) => ["content", "parts", "text"]
+            .iter()
+            .filter_map(|name| fields.get(*name))
+            .map(text_of)
+            .collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => String::new(),
+    }
+}
+
+fn event(data: &Value) -> String {
+    format!("data: {data}\n\n")
+}
+
+fn named(data: &Value) -> String {
+    let name = data["type"].as_str().unwrap_or_default();
+    format!("event: {name}\ndata: {data}\n\n")
+}
+
+/// `first`, one for each token, and `last`, which may be late.
+fn send(
+    said: &Completion,
+    odd: Oddities,
+    first: Option<String>,
+    each: impl Fn(&str) -> String,
+    last: Vec<String>,
+) -> Response {
+    let mut parts: Vec<Part> = Vec::new();
+    parts.extend(first.map(|first| Part(Some(Duration::ZERO), first)));
+    let stall = odd.stall.unwrap_or(usize::MAX);
+    for token in said.tokens.iter().take(stall) {
+        parts.push(Part(Some(said.pause), each(token)));
+    }
+    if stall < said.tokens.len() {
+        parts.push(Part(None, String::new()));
+    } else {
+        let late = if odd.late_usage {
+            Duration::from_secs(1)
+        } else {
+            Duration::ZERO
+        };
+        parts.extend(last.into_iter().map(|last| Part(Some(late), last)));
+    }
+    let cut = odd.cut.unwrap_or(usize::MAX).max(1);
+    let sent = stream::iter(parts).then(async |Part(pause, text)| {
+        match pause {
+            Some(pause) if pause.is_zero() => {}
+            Some(pause) => tokio::time::sleep(pause).await,
+            None => std::future::pending().await,
+        }
+        text
+    });
+    let pieces = sent.flat_map(move |text| {
+        let pieces: Vec<_> = text
+            .as_bytes()
+            .chunks(cut)
+            .map(|piece| Ok::<_, Infallible>(Bytes::copy_from_slice(piece)))
+            .collect();
+        stream::iter(pieces)
+    });
+    // Each piece is to go by itself.
+    let apart = pieces.then(async |piece| {
+        tokio::task::yield_now().await;
+        piece
+    });
+    (
+        [(CONTENT_TYPE, "text/event-stream")],
+        Body::from_stream(apart),
+    )
+        .into_response()
+}
+
+impl Completion {
+    fn used(&self, odd: Oddities) -> (usize, usize) {
+        match odd.wrong_usage {
+            true => (1, 1),
+            false => (self.prompt_tokens, self.tokens.len()),
+        }
+    }
+}
+
+/// `/v1/chat/completions` of OpenAI and vLLM.
+pub(super) async fn openai(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let asked: Asked = read(&body)?;
+    let odd = Oddities::asked(&app, &headers)?;
+    let said = asked.completion(&app)?;
+    let (input, output) = said.used(odd);
+    let usage = json!({
+        "prompt_tokens": input,
+        "completion_tokens": output,
+        "total_tokens": input + output,
+        "prompt_tokens_details": { "cached_tokens": 0 },
+    });
+    if !asked.stream {
+        let mut answer = json!({
+            "id": "chatcmpl-1", "object": "chat.completion", "model": "demo",
+            "choices": [{ "index": 0, "finish_reason": "stop",
+                          "message": { "role": "assistant", "content": said.tokens.concat() } }],
+        });
+        if !odd.no_usage {
+            answer["usage"] = usage;
+        }
+        return Ok(Json(answer).into_response());
+    }
+    let chunk = |delta: Value| {
+        event(&json!({
+            "id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "demo",
+            "choices": [{ "index": 0, "delta": delta, "finish_reason": null }],
+        }))
+    };
+    let mut last = Vec::new();
+    if asked.stream_options.include_usage && !odd.no_usage {
+        last.push(event(&json!({
+            "id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "demo",
+            "choices": [], "usage": usage,
+        })));
+    }
+    last.push("data: [DONE]\n\n".to_owned());
+    let first = chunk(json!({ "role": "assistant", "content": "" }));
+    let each = |token: &str| chunk(json!({ "content": token }));
+    Ok(send(&said, odd, Some(first), each, last))
+}
+
+/// `/v1/messages` of Anthropic.
+pub(super) async fn anthropic(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let asked: Asked = read(&body)?;
+    let odd = Oddities::asked(&app, &headers)?;
+    let said = asked.completion(&app)?;
+    let (input, output) = said.used(odd);
+    if !asked.stream {
+        return Ok(Json(json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "model": "demo",
+            "content": [{ "type": "text", "text": said.tokens.concat() }],
+            "usage": { "input_tokens": input, "output_tokens": output },
+        }))
+        .into_response());
+    }
+    let mut start = json!({ "type": "message_start", "message": { "id": "msg_1", "role": "assistant", "content": [] } });
+    let mut delta = json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" } });
+    if !odd.no_usage {
+        start["message"]["usage"] = json!({ "input_tokens": input, "output_tokens": 1 });
+        delta["usage"] = json!({ "output_tokens": output });
+    }
+    let each = |token: &str| {
+        named(&json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": token } }))
+    };
+    let last = vec![named(&delta), named(&json!({ "type": "message_stop" }))];
+    Ok(send(&said, odd, Some(named(&start)), each, last))
+}
+
+/// `…:streamGenerateContent?alt=sse` of Gemini.
+pub(super) async fn gemini(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let asked: Asked = read(&body)?;
+    let odd = Oddities::asked(&app, &headers)?;
+    let said = asked.completion(&app)?;
+    let (input, output) = said.used(odd);
+    let chunk = |text: &str, output: usize| {
+        let mut chunk = json!({
+            "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] } }],
+        });
+        if !odd.no_usage {
+            chunk["usageMetadata"] = json!({ "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output });
+        }
+        event(&chunk)
+    };
+    let each = |token: &str| chunk(token, 1);
+    Ok(send(&said, odd, None, each, vec![chunk("", output)]))
+}
+
+/// `/v2/chat` of Cohere, as a stream.
+pub(super) async fn cohere(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, Failed> {
+    let asked: Asked = read(&body)?;
+    let odd = Oddities::asked(&app, &headers)?;
+    let said = asked.completion(&app)?;
+    let (input, output) = said.used(odd);
+    let mut end = json!({ "type": "message-end", "delta": { "finish_reason": "COMPLETE" } });
+    if !odd.no_usage {
+        end["delta"]["usage"] = json!({
+            "billed_units": { "input_tokens": input, "output_tokens": output },
+            "tokens": { "input_tokens": input, "output_tokens": output },
+        });
+    }
+    let start = json!({ "id": "1", "type": "message-start", "delta": { "message": { "role": "assistant", "content": [] } } });
+    let each = |token: &str| {
+        named(&json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": token } } } }))
+    };
+    Ok(send(&said, odd, Some(named(&start)), each, vec![named(&end)]))
+}
