@@ -14,7 +14,8 @@ use crate::backoff::OpenFor;
 use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
-use crate::config::{BreakerConfig, Force};
+use crate::config::{BreakerConfig, Force, TripConfig};
+use crate::flow::{Admitted, Progress};
 use crate::glance::Glance;
 use crate::metrics::Metrics;
 use crate::record::slot_name;
@@ -34,6 +35,10 @@ pub(crate) struct Circuit {
     pub(crate) settings: Settings,
     /// From when on a response is slow, where that can open it.
     slower_than: Option<Span>,
+    /// Whether that goes by the first content of the answer, and not by its head.
+    pub(crate) waits_for_text: bool,
+    /// For how long nothing comes of a stream that stalls.
+    stall: Option<Span>,
     matches: Match,
     batch: Batch,
     heads: Heads,
@@ -58,7 +63,9 @@ impl Circuit {
             mode: plugin.weaker(config.mode),
             force: config.force,
             classifier: Classifier::new(&config.failures),
-            slower_than: (config.trip.slow_ratio.as_ref()).map(|slow| slow.slower_than.span()),
+            slower_than: slower_than(&config.trip),
+            waits_for_text: config.trip.slow_first_token.is_some(),
+            stall: config.failures.stall.map(|stall| stall.span()),
             settings: Settings::from(&config),
             matches: config.matches,
             batch: Batch::default(),
@@ -66,7 +73,7 @@ impl Circuit {
             glance: Glance::default(),
             suspects: Cell::new(false),
             hold_until: Cell::new(None),
-            metrics: Metrics::new(&name, metrics),
+            metrics: Metrics::new(&name, config.failures.stall.is_some(), metrics),
             name,
         }
     }
@@ -163,6 +170,34 @@ impl Circuit {
     /// When a request was admitted, where it is of interest how long it takes.
     pub(crate) fn started(&self, ports: &Ports<'_>) -> Option<Timestamp> {
         self.slower_than.and_then(|_| ports.clock.now().ok())
+    }
+
+    /// Whether an answer is watched behind its head.
+    pub(crate) const fn watches(&self) -> bool {
+        self.waits_for_text || self.stall.is_some()
+    }
+
+    /// What silence says of a stream that has begun: nothing has come since `last`.
+    pub(crate) fn hears_nothing(
+        &self,
+        admitted: &Admitted,
+        last: Timestamp,
+        now: Timestamp,
+    ) -> Option<(Outcome, Pace)> {
+        let pace = match admitted.progress {
+            Progress::Begun(pace) | Progress::HeadFine(pace) => pace,
+            Progress::Waiting | Progress::Unread(_) | Progress::Settled => return None,
+        };
+        if self.stall.is_some_and(|stall| now.since(last) > stall) {
+            return Some((Outcome::Failure(Cause::Stall), pace));
+        }
+        let is_slow = match (admitted.progress, admitted.started, self.slower_than) {
+            (Progress::Begun(_), Some(started), Some(limit)) if self.waits_for_text => {
+                now.since(started) > limit
+            }
+            _ => false,
+        };
+        is_slow.then_some((Outcome::Success, Pace::Slow))
     }
 
     /// How long the response's head took, if it comes now.
@@ -373,6 +408,15 @@ impl Circuit {
         ports.telemetry.log(line);
     }
 
+    /// Counts and logs a stream in which nothing comes any more.
+    pub(crate) fn tell_stalled(&self, ports: &Ports<'_>) {
+        if let Some(stalled) = self.metrics.stalled {
+            ports.telemetry.count(stalled);
+        }
+        let line = LogLine::new(NAME, "stalled").with("breaker", &self.name);
+        ports.telemetry.log(line);
+    }
+
     /// Counts and logs a transition. Only who stored it gets here, so that each is reported once.
     pub(crate) fn announce(&self, transition: Transition, cause: Option<Cause>, ports: &Ports<'_>) {
         let to = transition.to();
@@ -392,6 +436,13 @@ impl Circuit {
     }
 }
 
+/// From when on an answer, or its head, is slow.
+fn slower_than(trip: &TripConfig) -> Option<Span> {
+    let of_head = trip.slow_ratio.as_ref().map(|slow| slow.slower_than);
+    let of_text = trip.slow_first_token.as_ref().map(|slow| slow.slower_than);
+    of_head.or(of_text).map(|limit| limit.span())
+}
+
 impl Settings {
     fn from(config: &BreakerConfig) -> Self {
         let (trip, open_for, half_open) = (&config.trip, &config.open_for, &config.half_open);
@@ -402,11 +453,16 @@ impl Settings {
                 window: ratio.window.span(),
                 minimum_requests: ratio.minimum_requests.get(),
             }),
-            slow_ratio: trip.slow_ratio.as_ref().map(|ratio| Ratio {
+            slow_ratio: (trip.slow_ratio.as_ref().map(|ratio| Ratio {
                 above: ratio.above.millionths(),
                 window: ratio.window.span(),
                 minimum_requests: ratio.minimum_requests.get(),
-            }),
+            }))
+            .or(trip.slow_first_token.as_ref().map(|ratio| Ratio {
+                above: ratio.above.millionths(),
+                window: ratio.window.span(),
+                minimum_requests: ratio.minimum_requests.get(),
+            })),
             open_for: OpenFor {
                 initial: open_for.initial.span(),
                 multiplier: open_for.multiplier.millionths(),

@@ -34,6 +34,10 @@
 //! two can't be told apart. A client that went away is logged (499), and Envoy logs whatever it
 //! was, so that neither is taken for one.
 //!
+//! Where a breaker waits for an answer's first content, or counts a stream that stalls, the head alone is no success: it is one with
+//! the first content. A stream that stalls is a failure at that moment, and one that its client leaves before any content is
+//! ignored.
+//!
 //! Once a client's own deadline is over, what it brings about is ignored: a timeout, a stream that
 //! the upstream gives up, the upstream's word for it (504, gRPC's 4), and what nobody tells of.
 //!
@@ -64,6 +68,8 @@ pub(crate) enum Cause {
     GrpcStatus,
     Connection,
     Timeout,
+    /// A stream in which nothing comes.
+    Stall,
     /// A probe that was slow, where slowness opens.
     Slow,
 }
@@ -168,6 +174,19 @@ impl Classifier {
             Origin::Gateway | Origin::Idle => Outcome::Ignored,
             Origin::Upstream | Origin::Lost | Origin::Unknown => self.answered(grpc(), client),
             Origin::ClientGone | Origin::MaxDuration => Outcome::Success,
+        }
+    }
+
+    /// The end of a stream whose head was no failure, and of which nothing has come that was waited for.
+    pub(crate) fn unsaid(
+        &self,
+        origin: Origin,
+        grpc: impl FnOnce() -> Option<u8>,
+        client: &Client<'_>,
+    ) -> Outcome {
+        match origin {
+            Origin::ClientGone | Origin::MaxDuration => Outcome::Ignored,
+            _ => self.rest(origin, grpc, client),
         }
     }
 
@@ -277,6 +296,7 @@ impl Cause {
             Self::GrpcStatus => "grpc_status",
             Self::Connection => "connection",
             Self::Timeout => "timeout",
+            Self::Stall => "stall",
             Self::Slow => "slow",
         }
     }

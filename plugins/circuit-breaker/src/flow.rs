@@ -5,6 +5,7 @@ use portcullis_policy::{Clock, Sent, Timestamp};
 use crate::classify::Pace;
 use crate::deadline::Client;
 use crate::ticket::Ticket;
+use crate::watch::Watching;
 
 /// The breakers that admitted a request, and how far each of them has heard of it.
 #[derive(Debug, Default)]
@@ -15,6 +16,8 @@ pub struct Flow {
     pub(crate) sent: Sent,
     /// Until when its client waits, if it said so.
     pub(crate) deadline: Option<Timestamp>,
+    /// Where the rest of the answer is watched.
+    pub(crate) watched: Option<Box<Watching>>,
 }
 
 impl Flow {
@@ -55,6 +58,8 @@ pub(crate) enum Progress {
     Waiting,
     /// A response was seen, but not its status.
     Unread(Pace),
+    /// A response was seen and was no failure, and nothing of what is waited for has come of it.
+    Begun(Pace),
     /// A response was seen and was no failure: a stream that breaks off can make a failure of it
     /// yet, so that it is a success when it has ended and not before.
     HeadFine(Pace),

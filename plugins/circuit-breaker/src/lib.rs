@@ -38,6 +38,7 @@ mod share;
 mod status;
 mod ticket;
 mod transition;
+mod watch;
 mod window;
 
 /// The plugin's name, in its metrics, its lines and its answers.
@@ -45,7 +46,7 @@ pub(crate) const NAME: &str = "circuit_breaker";
 
 pub use config::{
     BreakerConfig, Config, FailureRatioConfig, FailuresConfig, Force, HalfOpenConfig,
-    OpenForConfig, SlowRatioConfig, StatusConfig, TripConfig,
+    OpenForConfig, SlowFirstTokenConfig, SlowRatioConfig, StatusConfig, TripConfig,
 };
 pub use flow::Flow;
 pub use policy::CircuitBreaker;

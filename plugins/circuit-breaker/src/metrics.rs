@@ -16,6 +16,8 @@ pub(crate) struct Metrics {
     ignored: Counter,
     pub(crate) slow: Counter,
     pub(crate) broken_off: Counter,
+    /// Where streams may stall.
+    pub(crate) stalled: Option<Counter>,
     pub(crate) rejected: Counter,
     pub(crate) shadow_rejected: Counter,
     to_closed: Counter,
@@ -24,13 +26,14 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(name: &str, registry: &mut MetricRegistry) -> Self {
+    pub(crate) fn new(name: &str, may_stall: bool, registry: &mut MetricRegistry) -> Self {
         let state = registry.gauge(format!("circuit_breaker_state.breaker.{name}"));
         let mut of =
             |what: &str| registry.counter(format!("circuit_breaker_{what}.breaker.{name}"));
         let (admitted, successes, failures) = (of("admitted"), of("successes"), of("failures"));
         let (ignored, slow, broken_off) = (of("ignored"), of("slow"), of("broken_off"));
         let (rejected, shadow_rejected) = (of("rejected"), of("shadow_rejected"));
+        let stalled = may_stall.then(|| of("stalled"));
         let mut to = |phase: Phase| {
             registry.counter(format!(
                 "circuit_breaker_transitions.breaker.{name}.to.{}",
@@ -45,6 +48,7 @@ impl Metrics {
             ignored,
             slow,
             broken_off,
+            stalled,
             rejected,
             shadow_rejected,
             to_closed: to(Phase::Closed),

@@ -3,20 +3,22 @@
 use std::cell::OnceCell;
 
 use portcullis_policy::config::{ConfigError, Mode};
+use portcullis_usage::Vendors;
 use portcullis_policy::{
     Control, Ending, Failure, FailureLines, FailureSettings, Failures, HostFailure, LocalReply,
-    Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, Span,
+    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, Span,
     Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
 use crate::breaker::Refusal;
 use crate::circuit::Circuit;
-use crate::classify::{Classifier, Outcome, Pace};
+use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::Config;
-use crate::deadline;
+use crate::deadline::{self, Client};
 use crate::flow::{Admitted, Flow, Progress, Protocol};
 use crate::status;
+use crate::watch::{Watch, Watched, Watching};
 
 /// Breakers, each known to all workers under its name.
 ///
@@ -32,6 +34,9 @@ pub struct CircuitBreaker {
     control: Option<Control>,
     pub(crate) circuits: Vec<Circuit>,
     pub(crate) errors: Failures,
+    /// Where answers' text stands, if a breaker waits for it.
+    vendors: Option<Vendors>,
+    watch: Watch,
 }
 
 /// Switching Protocols.
@@ -58,6 +63,15 @@ impl Policy for CircuitBreaker {
         if let (Some(control), Some(path)) = (&control, &status_path) {
             control.check_apart("status", path)?;
         }
+        for (index, breaker) in config.breakers.as_slice().iter().enumerate() {
+            if let Some(key) = breaker.reads_responses()
+                && !setup.reads_responses
+            {
+                let rule = "answers' bodies are not shown to this build of the filter; on Envoy load target/filters/<filter>.wasm in \
+                            place of target/filters/envoy/<filter>.wasm";
+                return Err(ConfigError::at(format!("breakers[{index}].{key}"), rule));
+            }
+        }
         let circuits: Vec<Circuit> = config
             .breakers
             .into_vec()
@@ -83,6 +97,11 @@ impl Policy for CircuitBreaker {
             mode: config.mode,
             status_path,
             control,
+            vendors: match circuits.iter().any(|circuit| circuit.waits_for_text) {
+                true => Vendors::known().ok(),
+                false => None,
+            },
+            watch: Watch::default(),
             circuits,
             errors,
         })
@@ -106,6 +125,7 @@ impl Policy for CircuitBreaker {
                 self.errors.count(failure, ports);
             }
         }
+        self.look_for_silence(ports);
     }
 
     fn tells_with_ticks(&self) -> bool {
@@ -174,6 +194,7 @@ impl Policy for CircuitBreaker {
         };
         let origin = OnceCell::new();
         let client = &flow.client(ports.clock);
+        let watched = &mut flow.watched;
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
                 continue;
@@ -198,6 +219,24 @@ impl Policy for CircuitBreaker {
                 Outcome::Success
             };
             if outcome == Outcome::Success
+                && status != UPGRADED
+                && circuit.watches()
+                && let Ok(now) = ports.clock.now()
+            {
+                let watching = watched.get_or_insert_with(|| {
+                    let for_text = self.vendors.is_some();
+                    Box::new(Watching::begin(response, for_text))
+                });
+                let begun = Admitted {
+                    progress: Progress::Begun(pace),
+                    ..*admitted
+                };
+                watching.parts.push(self.watch.begin(begun, now));
+                // It is somebody else's from now on.
+                admitted.progress = Progress::Settled;
+                continue;
+            }
+            if outcome == Outcome::Success
                 && let Err(failure) = circuit.succeeded(&mut admitted.ticket, ports)
             {
                 self.errors.count(failure, ports);
@@ -214,6 +253,21 @@ impl Policy for CircuitBreaker {
         ResponseEdits::none()
     }
 
+    fn reads_response(&self, flow: &Flow) -> bool {
+        flow.watched.is_some()
+    }
+
+    fn on_response_bytes(&self, flow: &mut Flow, bytes: Option<&[u8]>, ports: &Ports<'_>) {
+        let Some(watching) = &mut flow.watched else {
+            return;
+        };
+        if watching.take(self.vendors.as_ref(), bytes) {
+            for part in &watching.parts {
+                self.say(part, ports);
+            }
+        }
+    }
+
     fn observes_ends(&self) -> bool {
         self.mode != Mode::Off
     }
@@ -228,30 +282,109 @@ impl Policy for CircuitBreaker {
             Protocol::Grpc => ending.grpc_status(),
         };
         let client = &flow.client(ports.clock);
+        let parts = flow.watched.as_ref().map(|watching| &watching.parts);
+        for part in parts.into_iter().flatten() {
+            if let Ok(mut admitted) = part.admitted.try_borrow_mut() {
+                self.end_one(&mut admitted, origin, grpc, client, ports);
+            }
+        }
         for admitted in &mut flow.admitted {
-            let Some(circuit) = self.circuits.get(admitted.circuit) else {
-                continue;
-            };
-            let (outcome, pace) = match admitted.progress {
-                Progress::Waiting => (
-                    circuit.classifier.nothing(origin(), client),
-                    circuit.pace(admitted.started, ports),
-                ),
-                Progress::Unread(pace) => (circuit.classifier.unread(origin(), client), pace),
-                Progress::HeadFine(pace) => {
-                    if let Some(cause) = Classifier::breaks_off(origin(), client) {
-                        circuit.tell_broken_off(cause, ports);
-                    }
-                    (circuit.classifier.rest(origin(), grpc, client), pace)
-                }
-                Progress::Settled => continue,
-            };
-            self.settle(admitted, outcome, pace, ports);
+            self.end_one(admitted, origin, grpc, client, ports);
         }
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
         self.errors.on_host_failure(failure, ports)
+    }
+}
+
+impl CircuitBreaker {
+    /// Closes the books on one breaker's part in a stream that has ended.
+    fn end_one(
+        &self,
+        admitted: &mut Admitted,
+        origin: impl Fn() -> Origin,
+        grpc: impl FnOnce() -> Option<u8>,
+        client: &Client<'_>,
+        ports: &Ports<'_>,
+    ) {
+        let Some(circuit) = self.circuits.get(admitted.circuit) else {
+            return;
+        };
+        let (outcome, pace) = match admitted.progress {
+            Progress::Waiting => (
+                circuit.classifier.nothing(origin(), client),
+                circuit.pace(admitted.started, ports),
+            ),
+            Progress::Unread(pace) => (circuit.classifier.unread(origin(), client), pace),
+            Progress::Begun(_) => {
+                let outcome = circuit.classifier.unsaid(origin(), grpc, client);
+                if outcome == Outcome::Success
+                    && let Err(failure) = circuit.succeeded(&mut admitted.ticket, ports)
+                {
+                    self.errors.count(failure, ports);
+                }
+                (outcome, circuit.pace(admitted.started, ports))
+            }
+            Progress::HeadFine(pace) => {
+                if let Some(cause) = Classifier::breaks_off(origin(), client) {
+                    circuit.tell_broken_off(cause, ports);
+                }
+                (circuit.classifier.rest(origin(), grpc, client), pace)
+            }
+            Progress::Settled => return,
+        };
+        self.settle(admitted, outcome, pace, ports);
+    }
+
+    /// The first content of an answer has come: now it is what a head is elsewhere.
+    fn say(&self, part: &Watched, ports: &Ports<'_>) {
+        let Ok(mut admitted) = part.admitted.try_borrow_mut() else {
+            return;
+        };
+        let (Some(circuit), Progress::Begun(pace)) =
+            (self.circuits.get(admitted.circuit), admitted.progress)
+        else {
+            return;
+        };
+        let pace = match circuit.waits_for_text {
+            true => circuit.pace(admitted.started, ports),
+            false => pace,
+        };
+        if let Err(failure) = circuit.succeeded(&mut admitted.ticket, ports) {
+            self.errors.count(failure, ports);
+        }
+        admitted.progress = Progress::HeadFine(pace);
+        if admitted.ticket.is_probe() {
+            self.settle(&mut admitted, Outcome::Success, pace, ports);
+        }
+    }
+
+    /// Streams in which nothing has come for too long have failed now, and not when a timeout far later ends them.
+    fn look_for_silence(&self, ports: &Ports<'_>) {
+        let living = self.watch.living();
+        if living.is_empty() {
+            return;
+        }
+        let Ok(now) = ports.clock.now() else {
+            return;
+        };
+        for part in living {
+            let last = part.looked_at(now);
+            let Ok(mut admitted) = part.admitted.try_borrow_mut() else {
+                continue;
+            };
+            let Some(circuit) = self.circuits.get(admitted.circuit) else {
+                continue;
+            };
+            let Some((outcome, pace)) = circuit.hears_nothing(&admitted, last, now) else {
+                continue;
+            };
+            if outcome == Outcome::Failure(Cause::Stall) {
+                circuit.tell_stalled(ports);
+            }
+            self.settle(&mut admitted, outcome, pace, ports);
+        }
     }
 }
 

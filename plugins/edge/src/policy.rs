@@ -423,12 +423,17 @@ impl Policy for Edge {
     }
 
     fn reads_response(&self, flow: &Flow) -> bool {
+        let watched = self.circuit_breaker.as_ref().zip(flow.circuit_breaker.as_ref());
         RateLimit::reads_answer(&flow.rate_limit)
+            || watched.is_some_and(|(breaker, flow)| breaker.reads_response(flow))
     }
 
-    fn on_response_bytes(&self, flow: &mut Flow, bytes: Option<&[u8]>, _: &Ports<'_>) {
+    fn on_response_bytes(&self, flow: &mut Flow, bytes: Option<&[u8]>, ports: &Ports<'_>) {
         if let Some(limits) = &self.rate_limit {
             limits.take_answer(&mut flow.rate_limit, bytes);
+        }
+        if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
+            breaker.on_response_bytes(flow, bytes, ports);
         }
     }
 

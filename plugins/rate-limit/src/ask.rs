@@ -91,7 +91,7 @@ impl RateLimit {
             claim_headers: &self.claim_headers,
             address: &flow.address,
         };
-        let said = flow.said.as_ref().unwrap_or(&Said::Nothing);
+        let said = flow.said().unwrap_or(&Said::Nothing);
         let mut demands = Vec::new();
         let mut refusal = None;
         for (index, limit) in self.limits.iter().enumerate() {

@@ -95,13 +95,31 @@ pub struct Flow {
     shown: Shown,
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
-    /// Its body, as far as it has come.
+    /// What is known of its bodies; nothing where no limit goes by them.
+    bodies: Option<Box<Bodies>>,
+}
+
+/// What is known of a request's body and of its answer's.
+#[derive(Debug, Default)]
+struct Bodies {
+    /// The request's, as far as it has come.
     reading: Option<Reading>,
-    /// What its body says, once that is known.
-    pub(crate) said: Option<Said>,
+    /// What that says, once it is known.
+    said: Option<Said>,
     answer: Answer,
-    /// Its correlation id, where the log is to name it at the end.
+    /// The request's correlation id, where the log is to name it at the end.
     id: Option<String>,
+}
+
+impl Flow {
+    /// What the request's body says, once that is known.
+    pub(crate) fn said(&self) -> Option<&Said> {
+        self.bodies.as_ref()?.said.as_ref()
+    }
+
+    fn bodies(&mut self) -> &mut Bodies {
+        self.bodies.get_or_insert_default()
+    }
 }
 
 impl RateLimit {
@@ -225,11 +243,11 @@ impl RateLimit {
         if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
             return Ok(Asked::Admitted);
         }
-        if flow.said.is_none()
+        if flow.said().is_none()
             && let Some(is_enforced) = self.reads(stage, request)
             && let Some(reading) = self.places.begin(is_enforced)
         {
-            flow.reading = Some(reading);
+            flow.bodies().reading = Some(reading);
             return Ok(Asked::Read {
                 most: self.bounds.most_read(request),
             });
@@ -244,8 +262,8 @@ impl RateLimit {
         for _ in 0..store.count() {
             ports.telemetry.count(self.conflicts);
         }
-        if self.log == Some(Log::Usage) && flow.id.is_none() {
-            flow.id = request.id().map(str::to_owned);
+        if self.log == Some(Log::Usage) {
+            flow.bodies().id = request.id().map(str::to_owned);
         }
         answer.map(|()| Asked::Admitted)
     }
@@ -266,7 +284,11 @@ impl RateLimit {
 
     /// Takes the next bytes of a request's body that is read.
     pub fn take_bytes(&self, flow: &mut Flow, bytes: &[u8]) {
-        if let Some(reading) = &mut flow.reading {
+        if let Some(reading) = flow
+            .bodies
+            .as_mut()
+            .and_then(|bodies| bodies.reading.as_mut())
+        {
             self.places.feed(reading, bytes);
         }
     }
@@ -282,21 +304,22 @@ impl RateLimit {
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
-        let Some(reading) = flow.reading.take() else {
-            flow.said = Some(Said::Nothing);
+        let bodies = flow.bodies();
+        let Some(reading) = bodies.reading.take() else {
+            bodies.said = Some(Said::Nothing);
             return Ok(());
         };
         let is_enforced = reading.is_enforced;
         let problem = match end {
             BodyEnd::Whole => {
-                flow.said = Some(self.places.end(reading));
+                bodies.said = Some(self.places.end(reading));
                 return Ok(());
             }
             BodyEnd::TooLong => Some(("body_too_long", Problem::CONTENT_TOO_LARGE)),
             BodyEnd::TimedOut => Some(("body_timed_out", REQUEST_TIMEOUT)),
             BodyEnd::Failed => None,
         };
-        flow.said = Some(Said::Unreadable);
+        bodies.said = Some(Said::Unreadable);
         let mode = match is_enforced {
             true => Mode::Enforce,
             false => Mode::Shadow,
@@ -334,14 +357,15 @@ impl RateLimit {
 
     /// Whether the rest of a request's answer says what it used.
     #[must_use]
-    pub const fn reads_answer(flow: &Flow) -> bool {
-        matches!(flow.answer, Answer::Read(_))
+    pub fn reads_answer(flow: &Flow) -> bool {
+        let bodies = flow.bodies.as_ref();
+        bodies.is_some_and(|bodies| matches!(bodies.answer, Answer::Read(_)))
     }
 
     /// Takes the next bytes of an answer; `None`: some were not shown.
     pub fn take_answer(&self, flow: &mut Flow, bytes: Option<&[u8]>) {
-        if let Some(answers) = &self.answers {
-            answers.feed(&mut flow.answer, bytes);
+        if let (Some(answers), Some(known)) = (&self.answers, &mut flow.bodies) {
+            answers.feed(&mut known.answer, bytes);
         }
     }
 
@@ -356,7 +380,7 @@ impl RateLimit {
             return;
         }
         match response.status() {
-            Some(..CLIENT_ERROR) => flow.answer = answers.begin(response),
+            Some(..CLIENT_ERROR) => flow.bodies().answer = answers.begin(response),
             // What the gateway answers in the place of an upstream that has the request, when it has taken too long, say, is
             // no answer of which it could be told what the upstream has done.
             _ if response.origin() == Origin::Gateway && response.reached_upstream() => {}
@@ -366,13 +390,14 @@ impl RateLimit {
 
     /// Settles what a request was charged by what it used, where that is not known before. Once, however often this is called.
     fn settle_used(&self, flow: &mut Flow, used: &Used, ports: &Ports<'_>) {
+        let id = flow.bodies.as_ref().and_then(|bodies| bodies.id.as_deref());
         for (index, charge) in &mut flow.charges {
             let Some(limit) = self.limits.get(*index) else {
                 continue;
             };
             match limit.settle(charge, used, ports) {
                 Ok(None) => {}
-                Ok(Some(settled)) => self.log_used(limit, &settled, flow.id.as_deref(), ports),
+                Ok(Some(settled)) => self.log_used(limit, &settled, id, ports),
                 Err(error) => self.errors.count(error, ports),
             }
         }
@@ -438,7 +463,8 @@ impl RateLimit {
         if let Some(answers) = &self.answers
             && flow.charges.iter().any(|(_, charge)| charge.is_reserved())
         {
-            let answer = std::mem::take(&mut flow.answer);
+            let bodies = flow.bodies.as_mut();
+            let answer = bodies.map_or(Answer::None, |bodies| std::mem::take(&mut bodies.answer));
             let used = answers.end(answer, || ending.origin());
             self.settle_used(flow, &used, ports);
         }

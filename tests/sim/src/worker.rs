@@ -209,10 +209,10 @@ impl<P: Policy> Worker<P> {
     ) -> (Answer, P::Flow) {
         let peer = Peer(parse_peer(peer));
         let sent = Headers::from_pairs(headers.iter().copied());
-        let request = Request::new(&sent, &peer).with_sent(match body {
-            None => Sent::Whole,
-            Some(_) => Sent::HeadOnly,
-        });
+        let mut request = Request::new(&sent, &peer);
+        if body.is_some() {
+            request = request.with_sent(Sent::HeadOnly);
+        }
         let (mut verdict, mut flow) = self.policy.on_request(&request, &self.ports());
         if let Verdict::Read { most } = verdict {
             let body = body.unwrap_or_default();

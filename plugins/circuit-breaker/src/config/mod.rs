@@ -6,7 +6,7 @@ mod trip;
 
 pub use failures::FailuresConfig;
 pub use recovery::{Force, HalfOpenConfig, OpenForConfig};
-pub use trip::{FailureRatioConfig, SlowRatioConfig, TripConfig};
+pub use trip::{FailureRatioConfig, SlowFirstTokenConfig, SlowRatioConfig, TripConfig};
 
 use std::collections::BTreeSet;
 
@@ -107,6 +107,17 @@ impl Config {
 }
 
 impl BreakerConfig {
+    /// What of it goes by the bodies of answers.
+    pub(crate) const fn reads_responses(&self) -> Option<&'static str> {
+        if self.trip.slow_first_token.is_some() {
+            Some("trip.slow_first_token")
+        } else if self.failures.stall.is_some() {
+            Some("failures.stall")
+        } else {
+            None
+        }
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         let of = |part: &'static str| move |error: ConfigError| error.within(part);
         self.trip.check().map_err(of("trip"))?;

@@ -64,7 +64,7 @@ fn an_error_says_path_value_and_rule() {
         ),
         (
             breaker(r#""name":"b","trip":{}"#),
-            "breakers[1].trip: nothing opens the breaker; expected consecutive_failures, failure_ratio or slow_ratio",
+            "breakers[1].trip: nothing opens the breaker; expected consecutive_failures, failure_ratio, slow_ratio or slow_first_token",
         ),
         (
             breaker(r#""name":"b","trip":{"consecutive_failures":0}"#),
@@ -146,7 +146,7 @@ fn an_error_says_path_value_and_rule() {
             breaker(
                 r#""name":"b","trip":{"consecutive_failures":5},"failures":{"status":[],"grpc_status":[],"connection":false,"timeout":false}"#,
             ),
-            "breakers[1].failures: nothing counts as a failure; expected a status, a grpc_status, connection or timeout",
+            "breakers[1].failures: nothing counts as a failure; expected a status, a grpc_status, connection, timeout or stall",
         ),
         (
             breaker(r#""name":"a","trip":{"consecutive_failures":5}"#),

@@ -15,6 +15,9 @@ pub struct TripConfig {
     pub failure_ratio: Option<FailureRatioConfig>,
     /// When too large a share of the requests is slow.
     pub slow_ratio: Option<SlowRatioConfig>,
+    /// In its place: when too large a share of the answers is slow to say anything. Keep-alive comments, roles and empty parts of a
+    /// stream are not anything.
+    pub slow_first_token: Option<SlowFirstTokenConfig>,
 }
 
 /// A share of failures among the requests of a sliding window.
@@ -45,6 +48,21 @@ pub struct SlowRatioConfig {
     pub minimum_requests: Bounded<1, 1_000_000, u32>,
 }
 
+/// A share of slow answers among those of a sliding window.
+#[derive(Clone, Debug, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct SlowFirstTokenConfig {
+    /// Opens when the share is larger than this.
+    pub above: Share,
+    /// Slow is an answer of whose text nothing has come for longer than this.
+    pub slower_than: Duration,
+    /// How far back it looks, at least 1 s.
+    pub window: Duration,
+    /// Not before so many requests have been settled within the window.
+    pub minimum_requests: Bounded<1, 1_000_000, u32>,
+}
+
 /// A share that can be exceeded: less than 1.
 type Share = Millionths<0, 999_999>;
 
@@ -57,12 +75,17 @@ impl TripConfig {
             consecutive_failures: None,
             failure_ratio: None,
             slow_ratio: None,
+            slow_first_token: None,
         } = self
         {
             return Err(ConfigError::at(
                 "",
-                "nothing opens the breaker; expected consecutive_failures, failure_ratio or slow_ratio",
+                "nothing opens the breaker; expected consecutive_failures, failure_ratio, slow_ratio or slow_first_token",
             ));
+        }
+        if self.slow_ratio.is_some() && self.slow_first_token.is_some() {
+            let rule = "it stands in the place of `slow_ratio`; expected one of them, or a breaker for each";
+            return Err(ConfigError::at("slow_first_token", rule));
         }
         let windows = [
             (
@@ -72,6 +95,10 @@ impl TripConfig {
             (
                 "slow_ratio",
                 self.slow_ratio.as_ref().map(|ratio| ratio.window),
+            ),
+            (
+                "slow_first_token",
+                self.slow_first_token.as_ref().map(|ratio| ratio.window),
             ),
         ];
         for (ratio, window) in windows {

@@ -14,6 +14,7 @@ mod ratios;
 mod settling;
 mod states;
 mod status;
+mod streams;
 #[cfg(not(target_arch = "wasm32"))]
 mod workers;
 
