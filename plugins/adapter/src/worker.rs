@@ -21,6 +21,8 @@ pub(crate) trait Nature: Exchange + Copy + 'static {
     const HOLDS_REQUESTS: bool;
     /// [`Host::READS_REQUESTS`]
     const READS_REQUESTS: bool;
+    /// [`Host::CHOOSES_ROUTES_ANEW`]
+    const CHOOSES_ROUTES_ANEW: bool;
 
     /// [`Host::reads_responses`]
     fn reads_responses() -> bool;
@@ -39,6 +41,7 @@ impl<X: Nature> Host for Worker<X> {
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
     const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
     const READS_REQUESTS: bool = X::READS_REQUESTS;
+    const CHOOSES_ROUTES_ANEW: bool = X::CHOOSES_ROUTES_ANEW;
     const TAKES_METADATA: bool = false;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = true;

@@ -3,9 +3,9 @@
 
 use std::cell::Cell;
 
-use portcullis_policy::config::{IfAmbiguous, Match, Mode};
+use portcullis_policy::config::{ConfigError, Fallback, IfAmbiguous, Match, Mode};
 use portcullis_policy::{
-    ClockUnavailable, Failure, LogLine, MetricRegistry, Ports, Request, Sent, SlotKey, Span, Step,
+    ClockUnavailable, Failure, LogLine, Ports, Request, Sent, Setup, SlotKey, Span, Step,
     Timestamp, read, update,
 };
 
@@ -49,6 +49,8 @@ pub(crate) struct Circuit {
     /// When the hold is over that this worker has seen last: then its tick ends it, if no request has.
     pub(crate) hold_until: Cell<Option<Timestamp>>,
     metrics: Metrics,
+    /// Where requests go that it would refuse.
+    pub(crate) on_open: Option<Fallback>,
 }
 
 /// A ticket for a request that passes.
@@ -56,9 +58,19 @@ pub(crate) type Decision = Result<Ticket, Refusal>;
 
 impl Circuit {
     /// `plugin` is the mode of all breakers together: the weaker of the two holds.
-    pub(crate) fn new(config: BreakerConfig, plugin: Mode, metrics: &mut MetricRegistry) -> Self {
+    pub(crate) fn new(
+        config: BreakerConfig,
+        plugin: Mode,
+        setup: &mut Setup<'_>,
+    ) -> Result<Self, ConfigError> {
+        let on_open = config.on_open.as_ref();
+        let on_open = on_open.map(|on_open| Fallback::new(on_open, setup));
+        let on_open = on_open
+            .transpose()
+            .map_err(|error| error.within("on_open"))?;
+        let metrics = &mut *setup.metrics;
         let name = config.name.as_str().to_owned();
-        Self {
+        Ok(Self {
             key: SlotKey::new::<Record>(slot_name(&name)),
             mode: plugin.weaker(config.mode),
             force: config.force,
@@ -73,9 +85,10 @@ impl Circuit {
             glance: Glance::default(),
             suspects: Cell::new(false),
             hold_until: Cell::new(None),
-            metrics: Metrics::new(&name, config.failures.stall.is_some(), metrics),
+            metrics: Metrics::new(&name, config.failures.stall.is_some(), on_open.is_some(), metrics),
+            on_open,
             name,
-        }
+        })
     }
 
     /// Whether the breaker guards this request. A path with two readings belongs to no breaker: it
@@ -383,6 +396,13 @@ impl Circuit {
                 Some(held.map_or(record.phase(), |(side, _)| side.phase()))
             }
         })
+    }
+
+    /// Counts a request that goes elsewhere.
+    pub(crate) fn count_elsewhere(&self, ports: &Ports<'_>) {
+        if let Some(elsewhere) = self.metrics.elsewhere {
+            ports.telemetry.count(elsewhere);
+        }
     }
 
     /// Counts and logs a request that does not pass, or in shadow would not.

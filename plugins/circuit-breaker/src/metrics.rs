@@ -18,6 +18,8 @@ pub(crate) struct Metrics {
     pub(crate) broken_off: Counter,
     /// Where streams may stall.
     pub(crate) stalled: Option<Counter>,
+    /// Where requests go elsewhere that would be refused.
+    pub(crate) elsewhere: Option<Counter>,
     pub(crate) rejected: Counter,
     pub(crate) shadow_rejected: Counter,
     to_closed: Counter,
@@ -26,7 +28,12 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(name: &str, may_stall: bool, registry: &mut MetricRegistry) -> Self {
+    pub(crate) fn new(
+        name: &str,
+        may_stall: bool,
+        falls_back: bool,
+        registry: &mut MetricRegistry,
+    ) -> Self {
         let state = registry.gauge(format!("circuit_breaker_state.breaker.{name}"));
         let mut of =
             |what: &str| registry.counter(format!("circuit_breaker_{what}.breaker.{name}"));
@@ -34,6 +41,7 @@ impl Metrics {
         let (ignored, slow, broken_off) = (of("ignored"), of("slow"), of("broken_off"));
         let (rejected, shadow_rejected) = (of("rejected"), of("shadow_rejected"));
         let stalled = may_stall.then(|| of("stalled"));
+        let elsewhere = falls_back.then(|| of("elsewhere"));
         let mut to = |phase: Phase| {
             registry.counter(format!(
                 "circuit_breaker_transitions.breaker.{name}.to.{}",
@@ -49,6 +57,7 @@ impl Metrics {
             slow,
             broken_off,
             stalled,
+            elsewhere,
             rejected,
             shadow_rejected,
             to_closed: to(Phase::Closed),

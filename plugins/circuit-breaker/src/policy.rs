@@ -76,8 +76,12 @@ impl Policy for CircuitBreaker {
             .breakers
             .into_vec()
             .into_iter()
-            .map(|breaker| Circuit::new(breaker, config.mode, setup.metrics))
-            .collect();
+            .enumerate()
+            .map(|(index, breaker)| {
+                let circuit = Circuit::new(breaker, config.mode, setup);
+                circuit.map_err(|error| error.within(&format!("breakers[{index}]")))
+            })
+            .collect::<Result<_, _>>()?;
         if let Some((one, other)) = colliding(circuits.iter().map(|circuit| circuit.key.name())) {
             return Err(ConfigError::at(
                 "breakers",
@@ -151,7 +155,7 @@ impl Policy for CircuitBreaker {
             return (Verdict::Refuse(self.status(request, ports)), flow);
         }
         match self.admit(request, &mut flow, ports) {
-            Ok(()) => (Verdict::Continue(RequestEdits::none()), flow),
+            Ok(edits) => (Verdict::Continue(edits), flow),
             Err(reply) => {
                 self.give_back(&mut flow, ports);
                 (Verdict::Refuse(reply), flow)
@@ -416,7 +420,11 @@ impl CircuitBreaker {
         request: &Request<'_>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
+    ) -> Result<RequestEdits<'_>, LocalReply> {
+        let mut edits = RequestEdits::none();
+        for on_open in self.circuits.iter().filter_map(|circuit| circuit.on_open.as_ref()) {
+            on_open.guard(request.headers(), &mut edits);
+        }
         for (index, circuit) in self.circuits.iter().enumerate() {
             if !circuit.guards(request) {
                 continue;
@@ -428,6 +436,12 @@ impl CircuitBreaker {
                     started: circuit.started(ports),
                     progress: Progress::Waiting,
                 }),
+                Ok(Err(_)) if circuit.mode == Mode::Enforce && circuit.on_open.is_some() => {
+                    circuit.count_elsewhere(ports);
+                    if let Some(on_open) = &circuit.on_open {
+                        on_open.take(&mut edits);
+                    }
+                }
                 Ok(Err(refusal)) => {
                     circuit.tell_refusal(refusal, request, ports);
                     if circuit.mode == Mode::Enforce {
@@ -442,7 +456,7 @@ impl CircuitBreaker {
             }
         }
         if flow.admitted.is_empty() {
-            return Ok(());
+            return Ok(edits);
         }
         if request.is_grpc() {
             flow.protocol = Protocol::Grpc;
@@ -453,7 +467,7 @@ impl CircuitBreaker {
             let now = ports.clock.now();
             now.map_or(Timestamp::default(), |now| now.after(span))
         });
-        Ok(())
+        Ok(edits)
     }
 
     /// What fails here is not tried again: half of it may have been done, and to settle a request

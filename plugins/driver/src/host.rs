@@ -26,6 +26,8 @@ pub trait Host: Clone + 'static {
     const HOLDS_REQUESTS: bool;
     /// Whether a request's body can be read before the request goes on.
     const READS_REQUESTS: bool;
+    /// Whether changed headers choose another route.
+    const CHOOSES_ROUTES_ANEW: bool;
     /// Whether it takes what a policy tells the gateway of a request: [`RequestEdits::metadata`].
     const TAKES_METADATA: bool;
     /// Whether its policy's calls are its own to make. Where they are not, another instance of the same policy makes them, and

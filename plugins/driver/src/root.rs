@@ -94,6 +94,7 @@ impl<P: Policy, H: Host> Root<P, H> {
             holds_requests: H::HOLDS_REQUESTS,
             reads_requests: H::READS_REQUESTS,
             reads_responses: self.host.reads_responses(),
+            chooses_routes_anew: H::CHOOSES_ROUTES_ANEW,
             takes_metadata: H::TAKES_METADATA,
         };
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;

@@ -146,7 +146,7 @@ impl Edge {
         ports: &Ports<'_>,
     ) -> Result<Verdict<'a>, LocalReply> {
         if let Some(limits) = &self.rate_limit {
-            edits.extend(limits.edits(&flow.rate_limit, bound));
+            edits.extend(limits.edits(request, &flow.rate_limit, bound));
         }
         let mut injected = None;
         if let Some(service_token) = &self.service_token {

@@ -140,6 +140,7 @@ impl<R: Role> Host for Surrounded<R> {
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
     const READS_REQUESTS: bool = true;
+    const CHOOSES_ROUTES_ANEW: bool = true;
     const TAKES_METADATA: bool = true;
     const MAKES_CALLS: bool = R::MAKES_CALLS;
     const ADDS_COUNTERS_UP: bool = false;

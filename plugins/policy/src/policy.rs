@@ -289,6 +289,8 @@ pub struct Setup<'a> {
     pub reads_requests: bool,
     /// Whether the gateway shows responses' bodies: [`Policy::reads_response`].
     pub reads_responses: bool,
+    /// Whether the gateway chooses a route anew once a request's headers were changed.
+    pub chooses_routes_anew: bool,
     /// Whether the gateway takes what a policy has found out of a request for others to read: [`RequestEdits::tell`].
     pub takes_metadata: bool,
 }

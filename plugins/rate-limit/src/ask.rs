@@ -160,18 +160,21 @@ impl RateLimit {
         flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
-        let refuses =
-            |(_, limit, look): &At<'_, Look>| limit.mode == Mode::Enforce && !look.is_admitted();
+        let refuses = |(_, limit, look): &At<'_, Look>| limit.refuses() && !look.is_admitted();
         if looks.iter().any(refuses) {
             return Err(self.exhausted(looks, Vec::new(), request, flow, ports));
         }
         // Those in shadow last, so that what is only tried out never has to be given back.
-        looks.sort_by_key(|(_, limit, _)| limit.mode != Mode::Enforce);
+        looks.sort_by_key(|(_, limit, _)| !limit.refuses());
         let mut refusal = None;
         let mut looks = looks.into_iter();
         while let Some((index, limit, look)) = looks.next() {
             match limit.charge(look, ports) {
                 Ok(charge) if charge.is_admitted() => flow.charges.push((index, charge)),
+                Ok(charge) if limit.mode == Mode::Enforce && limit.on_exceeded.is_some() => {
+                    limit.count_elsewhere(charge.key(), ports);
+                    flow.go_elsewhere(index);
+                }
                 Ok(charge) if limit.mode == Mode::Enforce => {
                     let refused = vec![(index, limit, charge)];
                     return Err(self.exhausted(looks.collect(), refused, request, flow, ports));

@@ -6,6 +6,7 @@ mod words;
 
 use portcullis_policy::config::{
     Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
+    FallbackConfig,
     HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
 };
 use serde::Deserialize;
@@ -111,6 +112,8 @@ pub struct LimitConfig {
     /// What is done with this limit's decisions.
     #[serde(default)]
     pub mode: Mode,
+    /// What is set in a request that it would refuse since nothing is left, which then goes on, by another of the gateway's routes.
+    pub on_exceeded: Option<FallbackConfig>,
 }
 
 /// What certain requests take of a quota.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use portcullis_policy::config::{ConfigError, IfAmbiguous, Match, Mode, check_reached};
+use portcullis_policy::config::{ConfigError, Fallback, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
     ClientAddress, Counter, Failure, GrpcStatus, LogLine, Ports, Problem, Request, Setup,
     SlotError, Span, Timestamp,
@@ -50,6 +50,8 @@ pub(crate) struct Limit {
     permits: Option<Permits>,
     /// Whether the log has said that requests are skipped.
     reported_skipped: Cell<bool>,
+    /// Where requests go for which nothing is left.
+    pub(crate) on_exceeded: Option<Fallback>,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,8 @@ struct Metrics {
     shadow_limited: Counter,
     skipped: Counter,
     evictions: Counter,
+    /// Where requests go elsewhere that would be refused.
+    elsewhere: Option<Counter>,
     tokens: Option<TokenMetrics>,
 }
 
@@ -202,6 +206,11 @@ impl Limit {
         let cost = Pricing::new(&config.cost, bytes_per_token, places);
         check_cost(cost.largest(), largest_cost).map_err(|error| error.within("cost"))?;
         check_bodies(&cost, before_auth, setup).map_err(|error| error.within("cost"))?;
+        let on_exceeded = config.on_exceeded.as_ref();
+        let on_exceeded = on_exceeded.map(|fallback| Fallback::new(fallback, setup));
+        let on_exceeded = on_exceeded
+            .transpose()
+            .map_err(|error| error.within("on_exceeded"))?;
         let metrics = &mut *setup.metrics;
         let mut costs: Vec<(Match, u32)> = Vec::new();
         for (index, CostConfig { r#match, cost }) in config.costs.0.into_iter().enumerate() {
@@ -231,6 +240,7 @@ impl Limit {
                 shadow_limited: counter("shadow_limited"),
                 skipped: counter("skipped"),
                 evictions: counter("evictions"),
+                elsewhere: on_exceeded.is_some().then(|| counter("elsewhere")),
                 tokens,
             },
             name,
@@ -249,7 +259,13 @@ impl Limit {
             when_key_missing: config.when_key_missing,
             when_unserved: config.when_unserved.unwrap_or_default(),
             reported_skipped: Cell::new(false),
+            on_exceeded,
         })
+    }
+
+    /// Whether it refuses a request for which nothing is left.
+    pub(crate) fn refuses(&self) -> bool {
+        self.mode == Mode::Enforce && self.on_exceeded.is_none()
     }
 
     /// Whether the limit counts this request. A path with two readings is counted: it must not slip
@@ -564,6 +580,16 @@ impl Limit {
         });
     }
 
+    /// Counts a request that goes elsewhere.
+    pub(crate) fn count_elsewhere(&self, key: Fingerprint, ports: &Ports<'_>) {
+        if let Some(busiest) = &self.busiest {
+            busiest.refused(key);
+        }
+        if let Some(elsewhere) = self.metrics.elsewhere {
+            ports.telemetry.count(elsewhere);
+        }
+    }
+
     /// Logs a request that does not pass, or in shadow would not.
     pub(crate) fn log_refused(
         &self,
@@ -672,7 +698,7 @@ impl Limit {
     /// Seconds until a request that was refused is admitted, one at least; `None` for one that was
     /// not, or in shadow, which refuses nobody.
     pub(crate) fn wait(&self, charge: &Charge) -> Option<u64> {
-        let refuses = self.mode == Mode::Enforce && !charge.is_admitted();
+        let refuses = self.refuses() && !charge.is_admitted();
         let decision = &charge.charged.decision;
         refuses.then(|| self.retry_after(decision).as_secs_ceil().max(1))
     }

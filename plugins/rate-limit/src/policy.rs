@@ -107,6 +107,8 @@ struct Bodies {
     /// What that says, once it is known.
     said: Option<Said>,
     answer: Answer,
+    /// The limits that it goes elsewhere for, by their indices.
+    elsewhere: Vec<usize>,
     /// The request's correlation id, where the log is to name it at the end.
     id: Option<String>,
 }
@@ -115,6 +117,11 @@ impl Flow {
     /// What the request's body says, once that is known.
     pub(crate) fn said(&self) -> Option<&Said> {
         self.bodies.as_ref()?.said.as_ref()
+    }
+
+    /// This limit has nothing left for it, and it goes elsewhere.
+    pub(crate) fn go_elsewhere(&mut self, limit: usize) {
+        self.bodies().elsewhere.push(limit);
     }
 
     fn bodies(&mut self) -> &mut Bodies {
@@ -211,8 +218,24 @@ impl RateLimit {
 
     /// What is to be changed of a request that the limits have admitted. `bound`: how much of its body may pass.
     #[must_use]
-    pub fn edits<'a>(&self, flow: &Flow, bound: Option<u64>) -> RequestEdits<'a> {
+    pub fn edits<'a>(
+        &'a self,
+        request: &Request<'_>,
+        flow: &Flow,
+        bound: Option<u64>,
+    ) -> RequestEdits<'a> {
         let mut edits = RequestEdits::none();
+        let fallbacks = self.limits.iter().filter_map(|limit| limit.on_exceeded.as_ref());
+        for fallback in fallbacks {
+            fallback.guard(request.headers(), &mut edits);
+        }
+        let bodies = flow.bodies.as_ref();
+        for limit in bodies.map_or(&[][..], |bodies| &bodies.elsewhere) {
+            let limit = self.limits.get(*limit);
+            if let Some(fallback) = limit.and_then(|limit| limit.on_exceeded.as_ref()) {
+                fallback.take(&mut edits);
+            }
+        }
         if let Some(most) = bound {
             edits.limit_body(most);
         }
@@ -555,7 +578,7 @@ impl RateLimit {
         let bound = self.bound(request, ports)?;
         Ok(
             match self.ask(Stage::AfterAuth, request, None, flow, ports)? {
-                Asked::Admitted => Verdict::Continue(self.edits(flow, bound)),
+                Asked::Admitted => Verdict::Continue(self.edits(request, flow, bound)),
                 Asked::Read { most } => Verdict::Read { most },
             },
         )

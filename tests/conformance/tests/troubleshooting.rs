@@ -60,6 +60,7 @@ fn reasons() -> BTreeMap<String, Vec<String>> {
         holds_requests: true,
         reads_requests: true,
         reads_responses: true,
+        chooses_routes_anew: true,
         takes_metadata: true,
     };
     let config = parse_text(config.as_bytes()).expect("a configuration");

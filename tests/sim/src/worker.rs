@@ -70,6 +70,7 @@ impl World {
                 holds_requests: true,
                 reads_requests: true,
                 reads_responses: true,
+                chooses_routes_anew: true,
                 takes_metadata: true,
             },
         )?;

@@ -11,7 +11,7 @@ pub use trip::{FailureRatioConfig, SlowFirstTokenConfig, SlowRatioConfig, TripCo
 use std::collections::BTreeSet;
 
 use portcullis_policy::config::{
-    ConfigError, ControlConfig, Match, Mode, Name, NonEmpty, OnError, Path,
+    ConfigError, ControlConfig, FallbackConfig, Match, Mode, Name, NonEmpty, OnError, Path,
 };
 use serde::Deserialize;
 
@@ -62,6 +62,8 @@ pub struct BreakerConfig {
     /// Whether it is held open or closed.
     #[serde(default)]
     pub force: Force,
+    /// What is set in a request that it would refuse, which then goes on, by another of the gateway's routes.
+    pub on_open: Option<FallbackConfig>,
 }
 
 /// Where the breakers' states are shown.

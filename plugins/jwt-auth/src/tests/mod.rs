@@ -242,6 +242,7 @@ impl Gateway {
             holds_requests: true,
             reads_requests: true,
             reads_responses: true,
+            chooses_routes_anew: true,
             takes_metadata: true,
         };
         let policy = JwtAuth::from_config(config, &mut setup).map_err(|error| error.to_string())?;

@@ -90,6 +90,12 @@ text_type!(Path, "a path that starts with / and has one reading only", "pattern"
 pub struct EnvName(String);
 text_type!(EnvName, "the name of an environment variable", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,127}$");
 
+impl AsRef<str> for WritableHeader {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
+}
+
 impl AsRef<str> for Name {
     fn as_ref(&self) -> &str {
         &self.0

@@ -48,6 +48,7 @@ fn build(config: &str) -> Result<Control, ConfigError> {
         holds_requests: true,
         reads_requests: true,
         reads_responses: true,
+        chooses_routes_anew: true,
         takes_metadata: true,
     };
     Control::new(parse_text(config.as_bytes())?, "edge", &mut setup)

@@ -216,6 +216,7 @@ fn before_auth_names_limits_that_there_are() {
             holds_requests: true,
             reads_requests: true,
             reads_responses: true,
+            chooses_routes_anew: true,
             takes_metadata: true,
         };
         let config = serde_json::from_str(&config).unwrap();

@@ -41,6 +41,7 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
             holds_requests: true,
             reads_requests: true,
             reads_responses: true,
+            chooses_routes_anew: true,
             takes_metadata: true,
         };
         let policy = RateLimit::for_edge(

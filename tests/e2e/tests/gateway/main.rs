@@ -39,3 +39,4 @@ mod service_token;
 mod service_token_backends;
 mod service_token_rotation;
 mod soak;
+mod streams;

@@ -26,6 +26,7 @@ impl Nature for Envoy {
     const CALLS_FROM_ANSWERS: bool = true;
     const HOLDS_REQUESTS: bool = true;
     const READS_REQUESTS: bool = true;
+    const CHOOSES_ROUTES_ANEW: bool = true;
 
     fn reads_responses() -> bool {
         build::shows_responses()

@@ -32,6 +32,8 @@ impl Nature for Kong {
     const HOLDS_REQUESTS: bool = false;
     /// Nothing is called for a body that is empty, and a long one lies in a file.
     const READS_REQUESTS: bool = false;
+    /// Its route is settled before any filter runs.
+    const CHOOSES_ROUTES_ANEW: bool = false;
 
     fn reads_responses() -> bool {
         false
