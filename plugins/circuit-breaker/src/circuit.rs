@@ -22,6 +22,7 @@ use crate::record::slot_name;
 use crate::run::{Heads, OnRecord};
 use crate::ticket::{Standing, Ticket, Word};
 use crate::transition::{Phase, Transition};
+use crate::watch::Silence;
 use crate::window::Ratio;
 
 /// One breaker.
@@ -85,7 +86,12 @@ impl Circuit {
             glance: Glance::default(),
             suspects: Cell::new(false),
             hold_until: Cell::new(None),
-            metrics: Metrics::new(&name, config.failures.stall.is_some(), on_open.is_some(), metrics),
+            metrics: Metrics::new(
+                &name,
+                config.failures.stall.is_some(),
+                on_open.is_some(),
+                metrics,
+            ),
             on_open,
             name,
         })
@@ -190,18 +196,21 @@ impl Circuit {
         self.waits_for_text || self.stall.is_some()
     }
 
-    /// What silence says of a stream that has begun: nothing has come since `last`.
+    /// What silence says of a stream that has begun.
     pub(crate) fn hears_nothing(
         &self,
         admitted: &Admitted,
-        last: Timestamp,
+        silence: Silence,
         now: Timestamp,
     ) -> Option<(Outcome, Pace)> {
         let pace = match admitted.progress {
             Progress::Begun(pace) | Progress::HeadFine(pace) => pace,
             Progress::Waiting | Progress::Unread(_) | Progress::Settled => return None,
         };
-        if self.stall.is_some_and(|stall| now.since(last) > stall) {
+        if self
+            .stall
+            .is_some_and(|stall| silence.is_longer_than(stall, now))
+        {
             return Some((Outcome::Failure(Cause::Stall), pace));
         }
         let is_slow = match (admitted.progress, admitted.started, self.slower_than) {

@@ -3,12 +3,12 @@
 use std::cell::OnceCell;
 
 use portcullis_policy::config::{ConfigError, Mode};
-use portcullis_usage::Vendors;
 use portcullis_policy::{
     Control, Ending, Failure, FailureLines, FailureSettings, Failures, HostFailure, LocalReply,
-    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, Span,
-    Timestamp, Verdict, colliding,
+    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup,
+    Span, Timestamp, Verdict, colliding,
 };
+use portcullis_usage::Vendors;
 
 use crate::NAME;
 use crate::breaker::Refusal;
@@ -141,26 +141,30 @@ impl Policy for CircuitBreaker {
         request: &'a Request<'a>,
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Flow) {
-        let mut flow = Flow::default();
         // Also where it is off: a token that is meant for this path goes nowhere else.
         if let Some(control) = &self.control
             && let Some(reply) = control.answer(request, self, ports)
         {
-            return (Verdict::Refuse(reply), flow);
+            return (Verdict::Refuse(reply), Flow::default());
         }
-        if self.mode == Mode::Off {
-            return (Verdict::Continue(RequestEdits::none()), flow);
+        if self
+            .circuits
+            .iter()
+            .all(|circuit| circuit.on_open.is_none())
+        {
+            return self.ask(request, ports);
         }
-        if self.is_for_status(request) {
-            return (Verdict::Refuse(self.status(request, ports)), flow);
-        }
-        match self.admit(request, &mut flow, ports) {
-            Ok(edits) => (Verdict::Continue(edits), flow),
-            Err(reply) => {
-                self.give_back(&mut flow, ports);
-                (Verdict::Refuse(reply), flow)
+        let mut edits = RequestEdits::none();
+        self.guard(request, &mut edits);
+        let (verdict, flow) = self.ask(request, ports);
+        let verdict = match verdict {
+            Verdict::Continue(more) => {
+                edits.extend(more);
+                Verdict::Continue(edits)
             }
-        }
+            other => other,
+        };
+        (verdict, flow)
     }
 
     /// A client that sends slowly does not make the upstream slow, and holds no permit until now.
@@ -198,6 +202,7 @@ impl Policy for CircuitBreaker {
         };
         let origin = OnceCell::new();
         let client = &flow.client(ports.clock);
+        let sent = flow.sent;
         let watched = &mut flow.watched;
         for admitted in &mut flow.admitted {
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
@@ -225,6 +230,8 @@ impl Policy for CircuitBreaker {
             if outcome == Outcome::Success
                 && status != UPGRADED
                 && circuit.watches()
+                // Else it may be the upstream that waits.
+                && sent == Sent::Whole
                 && let Ok(now) = ports.clock.now()
             {
                 let watching = watched.get_or_insert_with(|| {
@@ -269,6 +276,12 @@ impl Policy for CircuitBreaker {
             for part in &watching.parts {
                 self.say(part, ports);
             }
+        }
+    }
+
+    fn on_response_whole(&self, flow: &mut Flow) {
+        if let Some(watching) = &flow.watched {
+            watching.stop();
         }
     }
 
@@ -374,14 +387,16 @@ impl CircuitBreaker {
             return;
         };
         for part in living {
-            let last = part.looked_at(now);
+            let Some(silence) = part.looked_at(now) else {
+                continue;
+            };
             let Ok(mut admitted) = part.admitted.try_borrow_mut() else {
                 continue;
             };
             let Some(circuit) = self.circuits.get(admitted.circuit) else {
                 continue;
             };
-            let Some((outcome, pace)) = circuit.hears_nothing(&admitted, last, now) else {
+            let Some((outcome, pace)) = circuit.hears_nothing(&admitted, silence, now) else {
                 continue;
             };
             if outcome == Outcome::Failure(Cause::Stall) {
@@ -399,6 +414,33 @@ impl CircuitBreaker {
         for admitted in &mut flow.admitted {
             if admitted.progress != Progress::Settled {
                 self.settle(admitted, Outcome::Ignored, Pace::Quick, ports);
+            }
+        }
+    }
+
+    /// Lets no client say that its request is to go elsewhere: for `edge`, before anybody says so.
+    pub fn guard<'a>(&'a self, request: &Request<'_>, edits: &mut RequestEdits<'a>) {
+        for circuit in &self.circuits {
+            if let (Mode::Enforce, Some(on_open)) = (circuit.mode, &circuit.on_open) {
+                on_open.guard(request.headers(), edits);
+            }
+        }
+    }
+
+    /// Asks the breakers: for `edge`, once [guarded](Self::guard).
+    pub fn ask<'a>(&'a self, request: &Request<'_>, ports: &Ports<'_>) -> (Verdict<'a>, Flow) {
+        let mut flow = Flow::default();
+        if self.mode == Mode::Off {
+            return (Verdict::Continue(RequestEdits::none()), flow);
+        }
+        if self.is_for_status(request) {
+            return (Verdict::Refuse(self.status(request, ports)), flow);
+        }
+        match self.admit(request, &mut flow, ports) {
+            Ok(edits) => (Verdict::Continue(edits), flow),
+            Err(reply) => {
+                self.give_back(&mut flow, ports);
+                (Verdict::Refuse(reply), flow)
             }
         }
     }
@@ -422,9 +464,6 @@ impl CircuitBreaker {
         ports: &Ports<'_>,
     ) -> Result<RequestEdits<'_>, LocalReply> {
         let mut edits = RequestEdits::none();
-        for on_open in self.circuits.iter().filter_map(|circuit| circuit.on_open.as_ref()) {
-            on_open.guard(request.headers(), &mut edits);
-        }
         for (index, circuit) in self.circuits.iter().enumerate() {
             if !circuit.guards(request) {
                 continue;

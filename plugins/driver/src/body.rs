@@ -25,6 +25,11 @@ impl Bound {
         Self { most, passed: 0 }
     }
 
+    /// Whether there is a bound.
+    pub(crate) const fn is_set(&self) -> bool {
+        self.most.is_some()
+    }
+
     /// So many more bytes are to pass. Whether they may.
     pub(crate) fn admits(&mut self, more: usize) -> bool {
         let more = u64::try_from(more).unwrap_or(u64::MAX);

@@ -5,7 +5,8 @@ use std::rc::{Rc, Weak};
 
 use portcullis_policy::{
     CallId, CallReply, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Headers,
-    HostFailure, MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Problem, Span, Timestamp, Verdict,
+    HostFailure, MOST_CALLS, MetricRegistry, NoReply, Policy, Ports, Problem, Span, Timestamp,
+    Verdict,
 };
 
 use crate::body::Bound;
@@ -30,6 +31,11 @@ pub struct Filter<P: Policy, H: Host> {
     /// Whether the log has said that a body did not come.
     pub(crate) told_of_no_body: Cell<bool>,
 }
+
+/// So many requests are decided on in an event that is none of their own. Each may cost a check of a signature. And what Envoy answers
+/// by itself, a refusal or a route without an upstream, comes back into the module before the next one is gone on with: some 300 of them
+/// are more than V8's stack holds.
+pub(crate) const MOST_AT_ONCE: usize = 32;
 
 /// What a policy made of a request.
 pub(crate) enum Ruling<F> {
@@ -172,7 +178,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
     }
 
-    /// Does what the policy says of a request. `sent`: its headers as they are, where they were read in this callback.
+    /// Does what the policy says of a request, and is a part of whoever asks it: what a policy remembers is large to hand about. `sent`: its headers as they are, where they were read in this callback.
+    #[inline(always)]
     pub(crate) fn carry_out<X: Exchange>(
         &self,
         exchange: &X,
@@ -201,6 +208,17 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 }
             }
         })
+    }
+
+    /// Refuses a request whose body is longer than what may pass.
+    pub(crate) fn too_long<X: Exchange>(
+        &self,
+        exchange: &X,
+        phase: Phase<P::Flow>,
+    ) -> Decided<P::Flow> {
+        let reply = Problem::CONTENT_TOO_LARGE.reply_blind();
+        let reply = reply.because(P::NAME, "body_too_long");
+        phase.answer(exchange, &reply, P::NAME)
     }
 
     /// Refuses a request whose body would have to be read, and can't be.
@@ -243,9 +261,6 @@ impl<P: Policy, H: Host> Filter<P, H> {
     /// not wait for it. The last thing of a callback: what follows would be about one of their streams. `ticks`: how many have
     /// passed.
     pub(crate) fn wake(&self, ticks: u64) {
-        /// Each may cost a check of a signature. And what Envoy answers by itself, a refusal or a route without an upstream,
-        /// comes back into the module before the next one is gone on with: some 300 of them are more than V8's stack holds.
-        const MOST: usize = 32;
         if self.holding.is_empty() {
             return;
         }
@@ -257,7 +272,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let mut decided = 0;
         while let Some((stream, held)) = waking.next() {
             let longer = held.passes(ticks);
-            if decided >= MOST {
+            if decided >= MOST_AT_ONCE {
                 waking.keep();
                 continue;
             }
@@ -280,7 +295,15 @@ impl<P: Policy, H: Host> Filter<P, H> {
                             self.policy.on_request_sent(&mut passed.flow, ports);
                         });
                     }
-                    Some(decided)
+                    let has_come = match held.body_ended.get() {
+                        true => held.body_size.get(),
+                        // It is counted with its next part.
+                        false => 0,
+                    };
+                    match decided.admits(has_come) {
+                        true => Some(decided),
+                        false => Some(self.too_long(&exchange, decided.phase)),
+                    }
                 }
                 Ruling::Read(reading) => {
                     self.keep_reading(stream, &held, reading);

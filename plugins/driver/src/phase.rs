@@ -206,8 +206,8 @@ impl<F> Holding<F> {
     /// How many a worker holds at a time, since each keeps its headers. Others are decided on at once.
     pub(crate) const MOST: usize = 256;
 
-    /// How many may wait for their bodies: they are their clients' to hurry.
-    pub(crate) const MOST_READING: usize = 4_096;
+    /// How many may wait for their bodies: they are their clients' to hurry, and the gateway keeps what has come.
+    pub(crate) const MOST_READING: usize = 1_024;
 
     /// Holds a request, for so long at most; gives its head back where there is no room. `tick`: how often time passes here.
     pub(crate) fn hold(

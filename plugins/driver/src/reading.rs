@@ -1,13 +1,27 @@
 //! Requests that wait for their own bodies, which decide on them.
 
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
-use portcullis_policy::{BodyEnd, Origin, Policy, Problem, Sent};
+use portcullis_policy::{BodyEnd, Origin, Policy, Sent};
 
 use crate::ending::Told;
-use crate::filter::{Filter, Ruling};
+use crate::filter::{Filter, MOST_AT_ONCE, Ruling};
 use crate::host::{Exchange, Failed, Host, StreamId};
-use crate::phase::{Decided, Head, Held, Holding, Reading, Step};
+use crate::phase::{Decided, Head, Held, Holding, Phase, Reading, Step};
+
+/// Those that were not looked at yet. A panic on one of them leaves no other behind.
+struct Rest<'a, F> {
+    holding: &'a Holding<F>,
+    rest: Vec<(StreamId, Weak<Held<F>>)>,
+}
+
+impl<F> Drop for Rest<'_, F> {
+    fn drop(&mut self) {
+        for (stream, held) in self.rest.drain(..) {
+            self.holding.keep(stream, held);
+        }
+    }
+}
 
 impl<P: Policy, H: Host> Filter<P, H> {
     /// A request is to be decided on by its body: holds it until that has come. Where there is none to come, or no room for one
@@ -64,7 +78,14 @@ impl<P: Policy, H: Host> Filter<P, H> {
             held.put_reading(Some(reading));
             return None;
         };
-        Some(self.end_reading(exchange, &held.head, reading, end))
+        let mut decided = self.end_reading(exchange, &held.head, reading, end);
+        if let (Phase::Requested(passed), true) = (&mut decided.phase, held.body_ended.get())
+            && end != BodyEnd::Whole
+        {
+            // It passes all the same, and no other event tells that it has come whole.
+            self.with_ports(|ports| self.policy.on_request_sent(&mut passed.flow, ports));
+        }
+        Some(decided)
     }
 
     fn take_bytes<X: Exchange>(
@@ -102,11 +123,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         match self.carry_out(exchange, passed, None, verdict) {
             Ruling::Decided(mut decided) => match decided.admits(read) {
                 true => decided,
-                false => decided.phase.answer(
-                    exchange,
-                    &Problem::CONTENT_TOO_LARGE.reply_blind().because(P::NAME, "body_too_long"),
-                    P::NAME,
-                ),
+                false => self.too_long(exchange, decided.phase),
             },
             // It was read, and there is nothing more to be said of it.
             Ruling::Read(reading) => self.unreadable(exchange, reading),
@@ -118,14 +135,19 @@ impl<P: Policy, H: Host> Filter<P, H> {
         if self.reading.is_empty() {
             return;
         }
-        for (stream, held) in self.reading.take_all() {
+        let mut rest = Rest {
+            holding: &self.reading,
+            rest: self.reading.take_all(),
+        };
+        let mut decided = 0_usize;
+        while let Some((stream, held)) = rest.rest.pop() {
             let Some(living) = held.upgrade() else {
                 continue;
             };
             if living.is_decided() {
                 continue;
             }
-            let exchange = match living.passes(ticks) {
+            let exchange = match living.passes(ticks) || decided >= MOST_AT_ONCE {
                 true => None,
                 false => self.host.enter(stream).ok(),
             };
@@ -133,6 +155,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 self.reading.keep(stream, held);
                 continue;
             };
+            decided = decided.saturating_add(1);
             let Some(reading) = living.take_reading() else {
                 continue;
             };
@@ -161,7 +184,10 @@ impl<P: Policy, H: Host> Filter<P, H> {
             return;
         }
         held.put(phase);
-        if step == Step::Continue && self.host.resume(stream).is_err() {
+        // Of a body that is half there the next part comes with what was kept, and takes the request along: where it is gone on with
+        // from elsewhere, Envoy keeps that part for a Wasm filter that has gone.
+        let is_half_there = held.body_size.get() > 0 && !held.body_ended.get();
+        if step == Step::Continue && !is_half_there && self.host.resume(stream).is_err() {
             log::error!("{}: a request that was held does not go on", P::NAME);
         }
     }

@@ -79,6 +79,30 @@ impl<P: Policy, H: Host> Stream<P, H> {
         filter.is_some_and(|filter| filter.policy.reads_requests())
     }
 
+    /// Whether it matters how long the parts of its request's body are.
+    pub fn measures_request(&self) -> bool {
+        match &self.phase {
+            Phase::Held(_) => true,
+            Phase::Requested(passed) | Phase::Responded(passed, _) => passed.bound.is_set(),
+            Phase::Unseen | Phase::Answered(_) => false,
+        }
+    }
+
+    /// Whether what was kept of its request's body comes with its next part.
+    pub const fn keeps_body(&self) -> bool {
+        matches!(&self.phase, Phase::Held(_))
+    }
+
+    /// Whether it reads the parts of its response's body.
+    pub fn reads_response(&self) -> bool {
+        match (&self.filter, &self.phase) {
+            (Some(filter), Phase::Responded(passed, _)) => {
+                filter.policy.reads_response(&passed.flow)
+            }
+            _ => false,
+        }
+    }
+
     /// Whether its request waits, undecided.
     pub fn is_held(&self) -> bool {
         matches!(&self.phase, Phase::Held(held) if !held.is_decided())
@@ -198,6 +222,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 P::NAME
             );
         }
+        if ends {
+            filter.policy.on_response_whole(&mut passed.flow);
+        }
         let seen = Seen {
             is_from_upstream: observed && exchange.is_from_upstream(&head),
             is_whole: ends,
@@ -207,14 +234,18 @@ impl<P: Policy, H: Host> Stream<P, H> {
 
     /// A part of the response's body, so many bytes of it. `ends`: whether it is the last of the response.
     pub fn on_response_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) {
+        let reads = size > 0 && self.reads_response();
         let (Some(filter), Phase::Responded(passed, seen)) = (&self.filter, &mut self.phase) else {
             return;
         };
         seen.is_whole = seen.is_whole || ends;
-        if size == 0 || !filter.policy.reads_response(&passed.flow) {
+        let flow = &mut passed.flow;
+        if !reads {
+            if ends {
+                filter.policy.on_response_whole(flow);
+            }
             return;
         }
-        let flow = &mut passed.flow;
         filter.with_ports(|ports| {
             let policy = &filter.policy;
             let shown = exchange.response_body(size, &mut |bytes| {
@@ -222,6 +253,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
             });
             if shown.is_err() {
                 policy.on_response_bytes(flow, None, ports);
+            }
+            if ends {
+                policy.on_response_whole(flow);
             }
         });
     }

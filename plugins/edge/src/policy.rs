@@ -6,9 +6,9 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_jwt_auth::{JwtAuth, ready};
 use portcullis_policy::config::{Claims, ConfigError};
 use portcullis_policy::{
-    Answer, BodyEnd, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HostFailure, HttpCall,
-    LocalReply, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Setup, Span,
-    Verdict, colliding,
+    Answer, BodyEnd, CallId, CallReply, Command, Control, Controlled, Ending, Failed, HostFailure,
+    HttpCall, LocalReply, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits,
+    Setup, Span, Verdict, colliding,
 };
 use portcullis_rate_limit::{Asked, Beside, RateLimit, Stage, UNAVAILABLE};
 use portcullis_service_token::ServiceToken;
@@ -146,7 +146,13 @@ impl Edge {
         ports: &Ports<'_>,
     ) -> Result<Verdict<'a>, LocalReply> {
         if let Some(limits) = &self.rate_limit {
-            edits.extend(limits.edits(request, &flow.rate_limit, bound));
+            limits.guard(request, &mut edits);
+        }
+        if let Some(circuit_breaker) = &self.circuit_breaker {
+            circuit_breaker.guard(request, &mut edits);
+        }
+        if let Some(limits) = &self.rate_limit {
+            edits.extend(limits.edits(&flow.rate_limit, bound));
         }
         let mut injected = None;
         if let Some(service_token) = &self.service_token {
@@ -155,7 +161,7 @@ impl Edge {
             injected = counter;
         }
         if let Some(circuit_breaker) = &self.circuit_breaker {
-            let (verdict, admitted) = circuit_breaker.on_request(request, ports);
+            let (verdict, admitted) = circuit_breaker.ask(request, ports);
             flow.circuit_breaker = Some(admitted);
             edits.extend(self.passed(verdict, flow, ports)?);
         }
@@ -423,7 +429,10 @@ impl Policy for Edge {
     }
 
     fn reads_response(&self, flow: &Flow) -> bool {
-        let watched = self.circuit_breaker.as_ref().zip(flow.circuit_breaker.as_ref());
+        let watched = self
+            .circuit_breaker
+            .as_ref()
+            .zip(flow.circuit_breaker.as_ref());
         RateLimit::reads_answer(&flow.rate_limit)
             || watched.is_some_and(|(breaker, flow)| breaker.reads_response(flow))
     }
@@ -440,6 +449,12 @@ impl Policy for Edge {
     fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {
         if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
             breaker.on_request_sent(flow, ports);
+        }
+    }
+
+    fn on_response_whole(&self, flow: &mut Flow) {
+        if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
+            breaker.on_response_whole(flow);
         }
     }
 

@@ -168,6 +168,7 @@ callbacks! {
     http_get_body_size: fn(FilterPtr, u32) -> usize;
     http_get_body_chunks_size: fn(FilterPtr, u32) -> usize;
     http_get_body_chunks: fn(FilterPtr, u32, *mut Buffer) -> bool;
+    http_received_buffered_request_body: fn(FilterPtr) -> bool;
     http_send_response: fn(FilterPtr, u32, *const HeaderLine, usize, Buffer, Buffer);
     http_set_dynamic_metadata_string: fn(FilterPtr, Buffer, Buffer, Buffer) -> bool;
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
@@ -433,6 +434,13 @@ impl FilterPtr {
         unsafe { (envoy.http_get_headers_size)(self, map as u32) }
     }
 
+    /// Whether the part of the request's body that is at hand is what was kept of it: another filter has held it back before.
+    pub(crate) fn receives_what_was_kept(self) -> bool {
+        let envoy = CALLBACKS.get();
+        // SAFETY: within an event of this stream.
+        envoy.is_some_and(|envoy| unsafe { (envoy.http_received_buffered_request_body)(self) })
+    }
+
     /// How many bytes of a body there are.
     pub(crate) fn body_size(self, body: Body) -> usize {
         let Some(envoy) = CALLBACKS.get() else {
@@ -454,8 +462,7 @@ impl FilterPtr {
         }
         let mut chunks = vec![Buffer::NULL; count];
         // SAFETY: room for as many as Envoy says there are; nothing happens between the two calls.
-        let shown =
-            unsafe { (envoy.http_get_body_chunks)(self, body as u32, chunks.as_mut_ptr()) };
+        let shown = unsafe { (envoy.http_get_body_chunks)(self, body as u32, chunks.as_mut_ptr()) };
         if shown {
             for chunk in chunks {
                 // SAFETY: Envoy's, and there until this event ends; nothing is called meanwhile that would change the body.

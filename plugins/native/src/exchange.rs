@@ -55,7 +55,8 @@ impl Exchange for Entered {
                 take(new);
             }
         };
-        let kept = self.0.body(Body::BufferedRequest, &mut take_new);
+        let kept =
+            self.0.receives_what_was_kept() || self.0.body(Body::BufferedRequest, &mut take_new);
         match kept & self.0.body(Body::ReceivedRequest, &mut take_new) {
             true => Ok(()),
             false => Err(Failed),

@@ -88,6 +88,12 @@ pub(crate) trait OnStream {
     fn is_held(&self) -> bool;
     /// Whether its request's body may be read before it goes on.
     fn reads_request(&self) -> bool;
+    /// Whether it matters how long the parts of its request's body are.
+    fn measures_request(&self) -> bool;
+    /// Whether what was kept of its request's body comes with its next part.
+    fn keeps_body(&self) -> bool;
+    /// Whether it reads the parts of its response's body.
+    fn reads_response(&self) -> bool;
 }
 
 const fn kind<P: Policy + 'static>() -> Kind {
@@ -220,5 +226,17 @@ impl<P: Policy> OnStream for Stream<P, Worker> {
 
     fn reads_request(&self) -> bool {
         Self::reads_request(self)
+    }
+
+    fn measures_request(&self) -> bool {
+        Self::measures_request(self)
+    }
+
+    fn keeps_body(&self) -> bool {
+        Self::keeps_body(self)
+    }
+
+    fn reads_response(&self) -> bool {
+        Self::reads_response(self)
     }
 }

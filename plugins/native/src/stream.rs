@@ -28,6 +28,8 @@ pub struct Stream {
     depth: Cell<u32>,
     /// Whether Envoy has no more use for it.
     gone: Cell<bool>,
+    /// Whether its request is held back: where nothing more can be said of it, it is refused.
+    undecided: Cell<bool>,
 }
 
 impl Stream {
@@ -41,6 +43,7 @@ impl Stream {
             driven: RefCell::new(None),
             depth: Cell::new(0),
             gone: Cell::new(false),
+            undecided: Cell::new(false),
         }
     }
 
@@ -59,6 +62,7 @@ impl Stream {
                 }
                 let held = driven.is_held();
                 place.began(self.filter, held);
+                self.undecided.set(held);
                 match (step, held) {
                     (Step::Continue, _) => HeadStep::Continue,
                     // None of its body comes while it is held, unless that is to be read.
@@ -92,14 +96,23 @@ impl Stream {
 
     pub(crate) fn on_request_body(&self, ends: bool) -> BodyStep {
         let step = self.within("a request's body", |driven, _| {
-            let come = self.filter.body_size(Body::ReceivedRequest);
-            let kept = match driven.is_held() {
-                true => self.filter.body_size(Body::BufferedRequest),
+            let size = |body: Body, matters: bool| match matters {
+                true => self.filter.body_size(body),
                 false => 0,
             };
-            driven.on_request_body(Entered(self.filter), kept.saturating_add(come), ends)
+            let come = size(Body::ReceivedRequest, driven.measures_request());
+            let has_kept = driven.keeps_body() && !self.filter.receives_what_was_kept();
+            let kept = size(Body::BufferedRequest, has_kept);
+            let size = kept.saturating_add(come);
+            let step = driven.on_request_body(Entered(self.filter), size, ends);
+            self.undecided.set(driven.is_held());
+            step
         });
         match step {
+            None if self.undecided.replace(false) => {
+                self.refuse();
+                BodyStep::StopNoBuffer
+            }
             Some(Step::Continue) | None => BodyStep::Continue,
             // Envoy answers by itself what is longer than it keeps.
             Some(Step::Stop) => BodyStep::StopAndBuffer,
@@ -108,8 +121,14 @@ impl Stream {
 
     pub(crate) fn on_request_trailers(&self) -> TrailersStep {
         match self.within("a request's trailers", |driven, _| {
-            driven.on_request_trailers(Entered(self.filter))
+            let step = driven.on_request_trailers(Entered(self.filter));
+            self.undecided.set(driven.is_held());
+            step
         }) {
+            None if self.undecided.replace(false) => {
+                self.refuse();
+                TrailersStep::Stop
+            }
             Some(Step::Continue) | None => TrailersStep::Continue,
             Some(Step::Stop) => TrailersStep::Stop,
         }
@@ -123,7 +142,10 @@ impl Stream {
 
     pub(crate) fn on_response_body(&self, ends: bool) {
         self.within("a response's body", |driven, _| {
-            let size = self.filter.body_size(Body::ReceivedResponse);
+            let size = match driven.reads_response() {
+                true => self.filter.body_size(Body::ReceivedResponse),
+                false => 0,
+            };
             driven.on_response_body(Entered(self.filter), size, ends);
         });
     }

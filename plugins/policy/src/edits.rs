@@ -98,7 +98,11 @@ impl<'a> RequestEdits<'a> {
     pub fn into_owned(self) -> RequestEdits<'static> {
         let metadata = self.metadata.into_iter();
         RequestEdits {
-            headers: self.headers.into_iter().map(HeaderEdit::into_owned).collect(),
+            headers: self
+                .headers
+                .into_iter()
+                .map(HeaderEdit::into_owned)
+                .collect(),
             target: self.target,
             metadata: metadata
                 .map(|(name, value)| (name.into_owned().into(), value.into_owned().into()))

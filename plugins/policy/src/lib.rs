@@ -51,8 +51,8 @@ pub use parameters::{
 };
 pub use path::{AmbiguousPath, CanonicalPath};
 pub use policy::{
-    BodyEnd, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment, HostFailure, Policy,
-    Ports, Setup, Verdict,
+    BodyEnd, Clock, ClockUnavailable, Ending, Entropy, EntropyUnavailable, Environment,
+    HostFailure, Policy, Ports, Setup, Verdict,
 };
 pub use reply::{GrpcStatus, LocalReply, Problem};
 pub use request::{PeerAddress, Request, Response, Sent};

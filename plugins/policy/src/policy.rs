@@ -125,13 +125,11 @@ pub trait Policy: Sized {
     }
 
     /// Takes the next bytes of a response's body, which passes on meanwhile; `None`: the gateway did not show some.
-    fn on_response_bytes(
-        &self,
-        _flow: &mut Self::Flow,
-        _bytes: Option<&[u8]>,
-        _ports: &Ports<'_>,
-    ) {
+    fn on_response_bytes(&self, _flow: &mut Self::Flow, _bytes: Option<&[u8]>, _ports: &Ports<'_>) {
     }
+
+    /// Sees that all of a response has come.
+    fn on_response_whole(&self, _flow: &mut Self::Flow) {}
 
     /// Whether it has something to fetch before a request comes, so that its ticks share data from the start.
     fn fetches(&self) -> bool {

@@ -30,8 +30,10 @@ pub(crate) enum Answer {
 /// What became of a request.
 #[derive(Debug)]
 pub(crate) enum Used {
-    /// Nothing was used: it was not served.
+    /// Nothing was used: the upstream refused it.
     Nothing,
+    /// Nothing was used: it has not come that far, for no fault of its client's.
+    Unserved,
     /// That is not known.
     Unknown,
     /// What its answer says. Whether that came whole.
@@ -100,7 +102,7 @@ impl Used {
     /// In tokens; `None` where nothing of them is known.
     pub(crate) fn of(&self, tokens: &Tokens, reserved: Reserved) -> Option<(Counts, How)> {
         let (meter, is_whole) = match self {
-            Self::Nothing => return Some((Counts::default(), How::Told)),
+            Self::Nothing | Self::Unserved => return Some((Counts::default(), How::Told)),
             Self::Unknown => return None,
             Self::Answered(meter, is_whole) => (meter, *is_whole),
         };
@@ -117,9 +119,8 @@ impl Used {
             Some(output) => output.max(estimated),
             None => estimated,
         };
-        let is_told = is_whole
-            && told.input.is_some()
-            && (told.output.is_some() || told.content == 0);
+        let is_told =
+            is_whole && told.input.is_some() && (told.output.is_some() || told.content == 0);
         let counts = Counts {
             input: Some(told.input.unwrap_or(reserved.input)),
             output: Some(output),

@@ -47,6 +47,10 @@ const COST_EXCEEDS_QUOTA: Problem = Problem {
 /// Something that stands for a limit, by its index.
 type At<'a, T> = (usize, &'a Limit, T);
 
+fn refuses((_, limit, look): &At<'_, Look>) -> bool {
+    limit.refuses() && !look.is_admitted()
+}
+
 impl RateLimit {
     /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
     pub(crate) fn ask_limits(
@@ -58,7 +62,8 @@ impl RateLimit {
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
         let before = flow.charges.len();
-        let demands = self.demands(stage, request, claims, flow, ports);
+        let said = flow.said().unwrap_or(&Said::Nothing);
+        let demands = self.demands(stage, request, claims, said, flow, ports);
         let asked = demands
             .and_then(|demands| self.look(&demands, request, ports))
             .and_then(|looks| self.charge(looks, request, flow, ports));
@@ -74,12 +79,36 @@ impl RateLimit {
         Ok(())
     }
 
-    /// What the request asks of each limit that counts it.
+    /// Refuses a request for which nothing is left, whatever its body says, so that this is not waited for.
+    pub(crate) fn look_ahead(
+        &self,
+        stage: Stage,
+        request: &Request<'_>,
+        claims: Option<&dyn Claims>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<(), LocalReply> {
+        let demands = self.demands(stage, request, claims, &Said::NotYet, flow, ports);
+        let looked = demands.and_then(|demands| {
+            let looks = self.look(&demands, request, ports)?;
+            match looks.iter().any(refuses) {
+                true => Err(self.exhausted(looks, Vec::new(), request, flow, ports)),
+                false => Ok(()),
+            }
+        });
+        if looked.is_err() {
+            self.give_back(flow, ports);
+        }
+        looked
+    }
+
+    /// What the request asks of each limit that counts it. `said`: what its body says.
     fn demands(
         &self,
         stage: Stage,
         request: &Request<'_>,
         claims: Option<&dyn Claims>,
+        said: &Said,
         flow: &Flow,
         ports: &Ports<'_>,
     ) -> Result<Vec<At<'_, Demand>>, LocalReply> {
@@ -91,7 +120,6 @@ impl RateLimit {
             claim_headers: &self.claim_headers,
             address: &flow.address,
         };
-        let said = flow.said().unwrap_or(&Said::Nothing);
         let mut demands = Vec::new();
         let mut refusal = None;
         for (index, limit) in self.limits.iter().enumerate() {
@@ -160,7 +188,6 @@ impl RateLimit {
         flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<(), LocalReply> {
-        let refuses = |(_, limit, look): &At<'_, Look>| limit.refuses() && !look.is_admitted();
         if looks.iter().any(refuses) {
             return Err(self.exhausted(looks, Vec::new(), request, flow, ports));
         }

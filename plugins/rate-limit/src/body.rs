@@ -29,8 +29,12 @@ pub(crate) enum Said {
     Nothing,
     /// What stands at each place, and how long the body is.
     This { values: Vec<Value>, bytes: u64 },
-    /// It is no JSON that all parsers read alike, or did not come whole.
-    Unreadable,
+    /// It is no JSON that all parsers read alike, or did not come whole; how long it is, at least.
+    Unreadable { bytes: u64 },
+    /// The gateway did not show it.
+    Lost,
+    /// It has not come: a request takes the least that it can.
+    NotYet,
 }
 
 impl Places {
@@ -76,7 +80,7 @@ impl Places {
         match values {
             _ if bytes == 0 => Said::Nothing,
             Some(values) => Said::This { values, bytes },
-            None => Said::Unreadable,
+            None => Said::Unreadable { bytes },
         }
     }
 }

@@ -6,8 +6,7 @@ mod words;
 
 use portcullis_policy::config::{
     Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
-    FallbackConfig,
-    HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
+    FallbackConfig, HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
 };
 use serde::Deserialize;
 

@@ -54,6 +54,7 @@ enum Output {
         from: Vec<Place>,
         /// How many answers are wanted at once.
         times: Vec<Place>,
+        prompts: Place,
         default: u64,
         at_most: u64,
     },
@@ -78,8 +79,18 @@ pub(crate) struct Price {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct NotReadable;
 
-/// Where a request says how many answers it wants at once: OpenAI's `n` and `best_of`, Gemini's.
-const TIMES: [&str; 3] = ["n", "best_of", "generationConfig.candidateCount"];
+/// Where a request says how many answers it wants at once: OpenAI's `n` and `best_of`; Gemini's, in either of its spellings.
+const TIMES: [&str; 6] = [
+    "n",
+    "best_of",
+    "generationConfig.candidateCount",
+    "generationConfig.candidate_count",
+    "generation_config.candidateCount",
+    "generation_config.candidate_count",
+];
+
+/// Where OpenAI's completions have several prompts, each of which is answered.
+const PROMPTS: &str = "prompt";
 
 impl Price {
     pub(crate) const fn of(cost: u32) -> Self {
@@ -105,10 +116,7 @@ impl Pricing {
         match self {
             Self::Fixed(_) => false,
             Self::Field(field) => field.json.is_some(),
-            Self::Tokens(tokens) => {
-                matches!(tokens.input, InputReserve::Estimate)
-                    || matches!(tokens.output, Output::Asked { .. })
-            }
+            Self::Tokens(tokens) => tokens.reads(),
         }
     }
 
@@ -155,32 +163,35 @@ impl Field {
             query: config.query.as_ref().map(|name| name.as_str().to_owned()),
             default: config.default.get(),
             at_most: config.at_most.get(),
-            unreadable: config.unreadable,
+            unreadable: config.unreadable.unwrap_or_default(),
         }
     }
 
     fn of(&self, request: &Request<'_>, said: &Said) -> Result<u32, NotReadable> {
         let of_body = match (self.json, said) {
-            (None, _) | (Some(_), Said::Nothing) => None,
+            (Some(_), Said::NotYet) => return Ok(self.default.min(1)),
+            (None, _) | (Some(_), Said::Nothing | Said::Lost) => None,
             (Some(place), Said::This { values, .. }) => self.of_value(at(values, place)),
-            (Some(_), Said::Unreadable) => match self.unreadable {
+            (Some(_), Said::Unreadable { .. }) => match self.unreadable {
                 Unreadable::Refuse => return Err(NotReadable),
                 Unreadable::AtMost => Some(self.at_most),
             },
         };
-        let of_query = self.query.as_ref().and_then(|name| {
-            match value::query(request.target(), name) {
-                value::Value::None => None,
-                value::Value::One(text) => Some(self.of_text(&text)),
-                value::Value::Several => Some(self.at_most),
-            }
-        });
+        let of_query =
+            self.query
+                .as_ref()
+                .and_then(|name| match value::query(request.target(), name) {
+                    value::Value::None => None,
+                    value::Value::One(text) => Some(self.of_text(&text)),
+                    value::Value::Several => Some(self.at_most),
+                });
         Ok(of_body.max(of_query).unwrap_or(self.default))
     }
 
     /// What is no number above 0 a backend may take for anything: a text that it makes a number of, all that there is.
     fn of_value(&self, value: Value) -> Option<u32> {
-        if value.text.is_some() || value.truth.is_some() {
+        let is_odd = value.text.is_some() || value.truth.is_some() || value.object;
+        if is_odd || value.elements == Some(0) {
             return Some(self.at_most);
         }
         let number = value.number.map(|number| match number > 0.0 {
@@ -196,9 +207,9 @@ impl Field {
 
     fn of_text(&self, text: &[u8]) -> u32 {
         let text = std::str::from_utf8(text).ok();
-        match text.and_then(|text| text.trim().parse::<f64>().ok()) {
-            Some(number) if number > 0.0 => self.bounded(number),
-            Some(_) | None => self.at_most,
+        match text.and_then(|text| text.trim().parse::<u32>().ok()) {
+            Some(number @ 1..) => number.min(self.at_most),
+            Some(0) | None => self.at_most,
         }
     }
 
@@ -220,6 +231,7 @@ impl Tokens {
                     .map(|path| places.at(path.as_str()))
                     .collect(),
                 times: TIMES.iter().map(|path| places.at(path)).collect(),
+                prompts: places.at(PROMPTS),
                 default: asked.default.get().into(),
                 at_most: asked.at_most.get().into(),
             },
@@ -228,19 +240,26 @@ impl Tokens {
             weights: Weights::of(&config.weights),
             input: config.reserve.input,
             output,
-            unreadable: config.reserve.unreadable,
+            unreadable: config.reserve.unreadable.unwrap_or_default(),
             bytes_per_token: bytes_per_token.max(1),
         }
     }
 
     fn of(&self, said: &Said) -> Result<Price, NotReadable> {
         let (values, bytes) = match said {
-            Said::Nothing => (None, 0),
+            Said::Nothing | Said::Lost => (None, 0),
+            // Where neither is read there is nothing to wait for.
+            Said::NotYet if self.reads() => {
+                return Ok(Price::of(self.price(self.input_of(1), 1).max(1)));
+            }
+            Said::NotYet => (None, 0),
             Said::This { values, bytes } => (Some(values.as_slice()), *bytes),
-            Said::Unreadable if self.unreadable == Unreadable::Refuse => return Err(NotReadable),
-            Said::Unreadable => {
+            Said::Unreadable { .. } if self.unreadable == Unreadable::Refuse => {
+                return Err(NotReadable);
+            }
+            Said::Unreadable { bytes } => {
                 return Ok(self.reserved(Reserved {
-                    input: self.input_of(0),
+                    input: self.input_of(*bytes),
                     output: self.output.most(),
                 }));
             }
@@ -249,6 +268,11 @@ impl Tokens {
             input: self.input_of(bytes),
             output: self.output.of(values),
         }))
+    }
+
+    /// Whether it goes by requests' bodies.
+    const fn reads(&self) -> bool {
+        matches!(self.input, InputReserve::Estimate) || matches!(self.output, Output::Asked { .. })
     }
 
     fn reserved(&self, reserved: Reserved) -> Price {
@@ -326,6 +350,7 @@ impl Output {
         let Self::Asked {
             from,
             times,
+            prompts,
             default,
             at_most,
         } = self
@@ -337,7 +362,10 @@ impl Output {
         };
         let number = |place: &Place| {
             let value = at(values, *place);
-            let is_odd = value.text.is_some() || value.truth.is_some() || value.elements.is_some();
+            let is_odd = value.text.is_some()
+                || value.truth.is_some()
+                || value.elements.is_some()
+                || value.object;
             match value.number {
                 Some(number) if number > 0.0 && !is_odd => {
                     Some(whole(number, *at_most).unwrap_or(*at_most))
@@ -346,9 +374,13 @@ impl Output {
                 Some(_) | None => Some(*at_most),
             }
         };
-        let asked = from.iter().filter_map(number).max().unwrap_or(*default);
+        // A field that is not there may be the one that the backend goes by.
+        let asked = from.iter().map(|place| number(place).unwrap_or(*default));
+        let asked = asked.max().unwrap_or(*default);
         let times = times.iter().filter_map(number).max().unwrap_or(1);
-        asked.saturating_mul(times).min(*at_most)
+        let prompts = at(values, *prompts).elements.unwrap_or(1).max(1);
+        let answers = times.saturating_mul(prompts);
+        asked.saturating_mul(answers).min(*at_most)
     }
 }
 

@@ -2,11 +2,11 @@
 
 use portcullis_policy::{Failure, FailureBy, Problem, SpecialFailure};
 
-/// The gateway did not show a request's body.
+/// The gateway did not show a request's body, or has no room for one more, which clients can bring about.
 pub(crate) const BODY: Failure = Failure::Special(&SpecialFailure {
     reason: "body_unreadable",
     problem: Problem::UNAVAILABLE,
-    by: FailureBy::Gateway,
+    by: FailureBy::Client,
 });
 
 /// The gateway does not tell the client's address.

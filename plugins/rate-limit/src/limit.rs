@@ -308,7 +308,12 @@ impl Limit {
             hash_key,
             when_missing,
         );
+        // What is only looked ahead for is counted when it is asked for.
+        let is_asked = !matches!(said, Said::NotYet);
         match key {
+            Ok(_) if matches!(said, Said::Lost) && self.reads_request(source.request) => {
+                Ok(Keyed::Skipped)
+            }
             Ok(key) => {
                 let Ok(price) = self.price_of(source.request, said) else {
                     return Ok(Keyed::Refused(Unasked::NotReadable));
@@ -316,14 +321,17 @@ impl Limit {
                 if price.cost > self.table.quota.counting().largest_cost() {
                     return Ok(Keyed::Refused(Unasked::TooDear));
                 }
-                if let (Some(busiest), Ok(now)) = (&self.busiest, ports.clock.now()) {
+                if let (Some(busiest), Ok(now), true) = (&self.busiest, ports.clock.now(), is_asked)
+                {
                     busiest.asked(key, price.cost, now, || label(&self.key, source));
                 }
                 Ok(Keyed::Under(Demand { key, price }))
             }
             Err(NoKey::AddressUnknown) => Err(ADDRESS),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
-                self.report_skipped(part, source.request, ports);
+                if is_asked {
+                    self.report_skipped(part, source.request, ports);
+                }
                 Ok(Keyed::Skipped)
             }
             Err(missing) => Ok(Keyed::Refused(Unasked::NoKey(missing))),
@@ -388,9 +396,8 @@ impl Limit {
 
     /// What the request takes in place of what others do, by each that matches it.
     fn overriding(&self, request: &Request<'_>) -> impl Iterator<Item = u32> {
-        let matching = move |(matches, _): &&(Match, u32)| {
-            matches.matches(request, IfAmbiguous::Matches)
-        };
+        let matching =
+            move |(matches, _): &&(Match, u32)| matches.matches(request, IfAmbiguous::Matches);
         self.costs.iter().filter(matching).map(|(_, cost)| *cost)
     }
 
@@ -401,6 +408,9 @@ impl Limit {
         used: &Used,
         ports: &Ports<'_>,
     ) -> Result<Option<Settled>, SlotError> {
+        if matches!(used, Used::Unserved) && self.when_unserved == WhenUnserved::Charge {
+            return Ok(None);
+        }
         let (Some(tokens), Some(reserved), false) =
             (self.cost.tokens(), charge.reserved.take(), charge.returned)
         else {

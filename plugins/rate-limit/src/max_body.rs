@@ -46,7 +46,9 @@ impl Bounds {
 
     /// How much of its body may be read.
     pub(crate) fn most_read(&self, request: &Request<'_>) -> usize {
-        let most = self.most(request).map_or(MOST_READ, |most| most.min(MOST_READ));
+        let most = self
+            .most(request)
+            .map_or(MOST_READ, |most| most.min(MOST_READ));
         usize::try_from(most).unwrap_or(usize::MAX)
     }
 

@@ -6,8 +6,8 @@ use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
     BodyEnd, ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
     FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, LogLine,
-    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup, SlotError, Span,
-    Timestamp, Verdict, colliding,
+    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup,
+    SlotError, Span, Timestamp, Verdict, colliding,
 };
 
 use crate::NAME;
@@ -216,19 +216,19 @@ impl RateLimit {
         self.bounds.of(request, ports)
     }
 
+    /// Lets no client say that its request is to go elsewhere: before anybody says so.
+    pub fn guard<'a>(&'a self, request: &Request<'_>, edits: &mut RequestEdits<'a>) {
+        for limit in &self.limits {
+            if let (Mode::Enforce, Some(fallback)) = (limit.mode, &limit.on_exceeded) {
+                fallback.guard(request.headers(), edits);
+            }
+        }
+    }
+
     /// What is to be changed of a request that the limits have admitted. `bound`: how much of its body may pass.
     #[must_use]
-    pub fn edits<'a>(
-        &'a self,
-        request: &Request<'_>,
-        flow: &Flow,
-        bound: Option<u64>,
-    ) -> RequestEdits<'a> {
+    pub fn edits<'a>(&'a self, flow: &Flow, bound: Option<u64>) -> RequestEdits<'a> {
         let mut edits = RequestEdits::none();
-        let fallbacks = self.limits.iter().filter_map(|limit| limit.on_exceeded.as_ref());
-        for fallback in fallbacks {
-            fallback.guard(request.headers(), &mut edits);
-        }
         let bodies = flow.bodies.as_ref();
         for limit in bodies.map_or(&[][..], |bodies| &bodies.elsewhere) {
             let limit = self.limits.get(*limit);
@@ -239,7 +239,12 @@ impl RateLimit {
         if let Some(most) = bound {
             edits.limit_body(most);
         }
-        let is_read = || flow.charges.iter().any(|(_, charge)| charge.is_reserved());
+        let is_read = || {
+            flow.charges.iter().any(|(index, charge)| {
+                let limit = self.limits.get(*index);
+                charge.is_reserved() && limit.is_some_and(|limit| limit.mode == Mode::Enforce)
+            })
+        };
         if self
             .answers
             .as_ref()
@@ -263,17 +268,12 @@ impl RateLimit {
         flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<Asked, LocalReply> {
-        if self.cors_preflight == CorsPreflight::Pass && request.is_cors_preflight() {
-            return Ok(Asked::Admitted);
-        }
+        // One whose body was read is none.
         if flow.said().is_none()
-            && let Some(is_enforced) = self.reads(stage, request)
-            && let Some(reading) = self.places.begin(is_enforced)
+            && self.cors_preflight == CorsPreflight::Pass
+            && request.is_cors_preflight()
         {
-            flow.bodies().reading = Some(reading);
-            return Ok(Asked::Read {
-                most: self.bounds.most_read(request),
-            });
+            return Ok(Asked::Admitted);
         }
         let store = CountedConflicts::of(ports.store);
         let counted = Ports {
@@ -281,6 +281,18 @@ impl RateLimit {
             ..*ports
         };
         flow.is_grpc = request.is_grpc();
+        let reading = match (flow.said(), self.reads(stage, request)) {
+            (None, Some(is_enforced)) => self.places.begin(is_enforced),
+            (Some(_), _) | (None, None) => None,
+        };
+        if let Some(reading) = reading {
+            // Who has nothing left, whatever the body says, is not waited for.
+            self.look_ahead(stage, request, claims, flow, &counted)?;
+            flow.bodies().reading = Some(reading);
+            return Ok(Asked::Read {
+                most: self.bounds.most_read(request),
+            });
+        }
         let answer = self.ask_limits(stage, request, claims, flow, &counted);
         for _ in 0..store.count() {
             ports.telemetry.count(self.conflicts);
@@ -342,7 +354,12 @@ impl RateLimit {
             BodyEnd::TimedOut => Some(("body_timed_out", REQUEST_TIMEOUT)),
             BodyEnd::Failed => None,
         };
-        bodies.said = Some(Said::Unreadable);
+        bodies.said = Some(match end {
+            BodyEnd::Failed => Said::Lost,
+            _ => Said::Unreadable {
+                bytes: u64::try_from(self.bounds.most_read(request)).unwrap_or(u64::MAX),
+            },
+        });
         let mode = match is_enforced {
             true => Mode::Enforce,
             false => Mode::Shadow,
@@ -375,7 +392,7 @@ impl RateLimit {
 
     /// A request was refused by another plugin, behind the limits: it has used nothing.
     pub fn unsent(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        self.settle_used(flow, &Used::Nothing, ports);
+        self.settle_used(flow, &Used::Unserved, ports);
     }
 
     /// Whether the rest of a request's answer says what it used.
@@ -402,12 +419,20 @@ impl RateLimit {
         if !flow.charges.iter().any(|(_, charge)| charge.is_reserved()) {
             return;
         }
-        match response.status() {
-            Some(..CLIENT_ERROR) => flow.bodies().answer = answers.begin(response),
+        let status = response.status();
+        if let Some(..CLIENT_ERROR) = status {
+            flow.bodies().answer = answers.begin(response);
+            return;
+        }
+        match (status, response.origin()) {
+            (Some(_), Origin::Upstream) => self.settle_used(flow, &Used::Nothing, ports),
+            (_, Origin::ConnectionFailed) => self.settle_used(flow, &Used::Unserved, ports),
+            (_, Origin::Gateway) if !response.reached_upstream() => {
+                self.settle_used(flow, &Used::Unserved, ports);
+            }
             // What the gateway answers in the place of an upstream that has the request, when it has taken too long, say, is
             // no answer of which it could be told what the upstream has done.
-            _ if response.origin() == Origin::Gateway && response.reached_upstream() => {}
-            _ => self.settle_used(flow, &Used::Nothing, ports),
+            _ => {}
         }
     }
 
@@ -441,7 +466,12 @@ impl RateLimit {
                 .with("reasoning", counts.reasoning.to_string());
         }
         line = line
-            .with("known", settled.used.map_or("unreadable", |(_, how)| How::as_str(how)))
+            .with(
+                "known",
+                settled
+                    .used
+                    .map_or("unreadable", |(_, how)| How::as_str(how)),
+            )
             .with("reserved", settled.reserved.to_string())
             .with("charged", settled.charged.to_string());
         ports.telemetry.log(match id {
@@ -578,7 +608,16 @@ impl RateLimit {
         let bound = self.bound(request, ports)?;
         Ok(
             match self.ask(Stage::AfterAuth, request, None, flow, ports)? {
-                Asked::Admitted => Verdict::Continue(self.edits(request, flow, bound)),
+                Asked::Admitted => {
+                    let taken = self.edits(flow, bound);
+                    if self.limits.iter().all(|limit| limit.on_exceeded.is_none()) {
+                        return Ok(Verdict::Continue(taken));
+                    }
+                    let mut edits = RequestEdits::none();
+                    self.guard(request, &mut edits);
+                    edits.extend(taken);
+                    Verdict::Continue(edits)
+                }
                 Asked::Read { most } => Verdict::Read { most },
             },
         )

@@ -136,7 +136,12 @@ impl Table {
         });
         if more > 0 {
             self.change(store, asked.key, |bucket| {
-                let owe = |used: &mut Used| ask.quota.owe(used, more, ask.now);
+                let owe = |used: &mut Used| {
+                    // Of a clock that was set back meanwhile nothing is known that it could be added to.
+                    if !ask.quota.precedes(ask.now, used) {
+                        ask.quota.owe(used, more, ask.now);
+                    }
+                };
                 let (change, pushes_out) = bucket.put(&ask, owe);
                 evicted.set(pushes_out);
                 vec![change]

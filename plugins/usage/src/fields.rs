@@ -22,6 +22,8 @@ pub struct Value {
     pub text: Option<u64>,
     /// Whether there is a `true`; `None` without either.
     pub truth: Option<bool>,
+    /// Whether there is an object.
+    pub object: bool,
 }
 
 /// Reads a body, chunk by chunk.
@@ -108,7 +110,8 @@ fn hear(values: &mut [Value], path: usize, found: Found<'_>) {
             value.text = Some(value.text.unwrap_or(0).saturating_add(length));
         }
         Found::Truth(truth) => value.truth = Some(value.truth.unwrap_or(false) || truth),
-        Found::Null | Found::Object => {}
+        Found::Object => value.object = true,
+        Found::Null => {}
     }
 }
 

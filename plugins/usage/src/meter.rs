@@ -243,6 +243,12 @@ impl Meter {
             .is_some_and(|reader| reader.framing() == Framing::Whole)
     }
 
+    /// How many documents of it have ended that were not broken.
+    #[must_use]
+    pub fn documents(&self) -> u64 {
+        self.reader.as_ref().map_or(0, Reader::documents)
+    }
+
     /// Whether anything was found in it where answers of models say something.
     #[must_use]
     pub const fn is_known(&self) -> bool {

@@ -119,7 +119,7 @@ impl Reader {
     }
 
     /// Takes the next bytes of the body. `tell` hears of each value at one of the paths, by the path's number.
-    pub fn feed(&mut self, paths: &Paths, bytes: &[u8], tell: &mut impl FnMut(usize, Found<'_>)) {
+    pub fn feed(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
         match self.framing {
             Framing::Whole => self.read(paths, bytes, tell),
             Framing::Lines => {
@@ -138,16 +138,11 @@ impl Reader {
 
     /// The body has ended. An event that is not ended by an empty line is none, as in a browser; but the last one of a stream
     /// that was broken off counts here, if it is whole.
-    pub fn end(&mut self, paths: &Paths, tell: &mut impl FnMut(usize, Found<'_>)) {
+    pub fn end(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
         self.end_document(paths, tell);
     }
 
-    fn feed_events(
-        &mut self,
-        paths: &Paths,
-        bytes: &[u8],
-        tell: &mut impl FnMut(usize, Found<'_>),
-    ) {
+    fn feed_events(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
         let mut rest = bytes;
         while let Some((byte, behind)) = rest.split_first() {
             if std::mem::take(&mut self.after_return) && *byte == b'\n' {
@@ -210,7 +205,7 @@ impl Reader {
     }
 
     /// A line of an event stream has ended.
-    fn end_line(&mut self, paths: &Paths, tell: &mut impl FnMut(usize, Found<'_>)) {
+    fn end_line(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
         let line = std::mem::replace(
             &mut self.line,
             Line::Begin {
@@ -227,7 +222,7 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, paths: &Paths, bytes: &[u8], tell: &mut impl FnMut(usize, Found<'_>)) {
+    fn read(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
         if self.skips {
             return;
         }
@@ -236,7 +231,7 @@ impl Reader {
         }
     }
 
-    fn end_document(&mut self, paths: &Paths, tell: &mut impl FnMut(usize, Found<'_>)) {
+    fn end_document(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
         let skips = std::mem::take(&mut self.skips);
         if !skips && self.scanner.is_at_begin() {
             // There was none.

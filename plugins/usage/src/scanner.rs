@@ -115,7 +115,7 @@ impl Scanner {
         &mut self,
         paths: &Paths,
         bytes: &[u8],
-        tell: &mut impl FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(usize, Found<'_>),
     ) -> Result<(), Broken> {
         let mut rest = bytes;
         while let Some((byte, behind)) = rest.split_first() {
@@ -147,7 +147,7 @@ impl Scanner {
     pub fn end(
         &mut self,
         paths: &Paths,
-        tell: &mut impl FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(usize, Found<'_>),
     ) -> Result<(), Broken> {
         // A number ends with what is no part of it; one that was broken off may be a part of another.
         let whole = self.depth == 0
@@ -170,7 +170,7 @@ impl Scanner {
     }
 
     /// Takes a byte; `false` where it may not stand there.
-    fn take(&mut self, paths: &Paths, byte: u8, tell: &mut impl FnMut(usize, Found<'_>)) -> bool {
+    fn take(&mut self, paths: &Paths, byte: u8, tell: &mut dyn FnMut(usize, Found<'_>)) -> bool {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         match &mut self.expect {
             Expect::Text { is_name, text } => match text.take(byte) {
@@ -337,7 +337,7 @@ impl Scanner {
         &mut self,
         paths: &Paths,
         is_object: bool,
-        tell: &mut impl FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(usize, Found<'_>),
     ) -> bool {
         if self.depth == 0 || self.is_in_object() != is_object {
             return false;
@@ -358,7 +358,7 @@ impl Scanner {
         paths: &Paths,
         is_name: bool,
         text: &Text,
-        tell: &mut impl FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(usize, Found<'_>),
     ) {
         if !is_name {
             return self.end_value(paths, Found::Text(text.start(), text.length()), tell);
@@ -376,7 +376,7 @@ impl Scanner {
         &mut self,
         paths: &Paths,
         found: Found<'_>,
-        tell: &mut impl FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(usize, Found<'_>),
     ) {
         for path in numbers(paths.ending(self.here, self.steps())) {
             tell(path, found);

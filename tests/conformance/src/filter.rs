@@ -153,9 +153,9 @@ impl Subject for FilterSubject {
         let exchange = self.exchanges[handle].as_mut();
         let exchange = exchange.expect("a request under way");
         let response = Response::upstream(status.into());
-        let response = headers
-            .iter()
-            .fold(response, |response, (name, value)| response.header(name, value));
+        let response = headers.iter().fold(response, |response, (name, value)| {
+            response.header(name, value)
+        });
         self.host.respond(exchange, response).expect("no trap");
         let head = exchange.response.as_ref();
         head.map_or(Vec::new(), |head| text(&head.headers))

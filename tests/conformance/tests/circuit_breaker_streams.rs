@@ -91,7 +91,11 @@ fn on_kong_what_goes_by_answers_bodies_is_refused_aloud() {
             .build(&module("circuit_breaker"), config.as_bytes())
             .unwrap();
         let said = |line: &str| line.contains(&format!("breakers[0].{key}"));
-        assert!(host.logs().iter().any(|line| said(&line.text)), "{:?}", host.logs());
+        assert!(
+            host.logs().iter().any(|line| said(&line.text)),
+            "{:?}",
+            host.logs()
+        );
         let answer = host.request(0, Request::get("/")).unwrap();
         assert_eq!(answer.outcome.local_status(), Some(503));
     }

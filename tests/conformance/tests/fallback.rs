@@ -2,6 +2,7 @@
 
 use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_conformance::{Sent, Subject, Then, module, where_bodies_are_shown};
+use portcullis_edge::Edge;
 use portcullis_rate_limit::RateLimit;
 use portcullis_sim::Dialect;
 use portcullis_testhost::{Host, Request};
@@ -49,6 +50,19 @@ fn where_a_budget_is_spent_requests_go_elsewhere_until_another_limit_refuses_the
         assert_eq!(subject.metric("rate_limit_elsewhere.limit.large"), 2);
         assert_eq!(subject.metric("rate_limit_limited.limit.large"), 0);
         assert_eq!(subject.metric("rate_limit_limited.limit.all"), 1);
+    });
+}
+
+/// One header for both, as a user would have it: what the limits say goes before what no client may say.
+#[test]
+fn in_edge_the_breaker_takes_nothing_back_that_a_limit_has_said() {
+    let part = |config: &str| serde_json::from_str::<serde_json::Value>(config).unwrap();
+    let config = serde_json::json!({ "rate_limit": part(LIMIT), "circuit_breaker": part(BREAKER) });
+    where_bodies_are_shown::<Edge>(&config.to_string(), |subject| {
+        for expected in [None, None, Some("small"), Some("small")] {
+            let expected = Ok(expected.map(str::to_owned));
+            assert_eq!(ask(subject, Then::Upstream(200)), expected);
+        }
     });
 }
 

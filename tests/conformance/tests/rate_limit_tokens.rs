@@ -1,7 +1,8 @@
 //! `rate_limit`: what bodies of requests and of answers say, row by row, on the hosts that show them.
 
 use portcullis_conformance::{
-    FilterSubject, Handle, ModuleSubject, Seen, Sent, Subject, Then, module, token, where_bodies_are_shown,
+    FilterSubject, Handle, ModuleSubject, Seen, Sent, Subject, Then, module, token,
+    where_bodies_are_shown,
 };
 use portcullis_edge::Edge;
 use portcullis_rate_limit::RateLimit;
@@ -120,7 +121,10 @@ fn a_request_without_a_body_waits_for_none() {
     where_bodies_are_shown::<RateLimit>(BUDGET, |subject| {
         let (seen, handle) = subject.begin(Sent::get("/v1/models"));
         assert_eq!(seen.refused, None);
-        assert_eq!(left_of(&subject.finish(handle, Then::Upstream(200))), Some(790));
+        assert_eq!(
+            left_of(&subject.finish(handle, Then::Upstream(200))),
+            Some(790)
+        );
     });
 }
 
@@ -171,7 +175,10 @@ fn a_body_of_unknown_length_is_cut_off_where_it_is_too_long() {
         }
         let refused = subject.send_part(handle, b"67890", true);
         let refused = refused.filter(|_| !subject.is_kong());
-        assert_eq!(refused.map(|seen| seen.status()), (!subject.is_kong()).then_some(413));
+        assert_eq!(
+            refused.map(|seen| seen.status()),
+            (!subject.is_kong()).then_some(413)
+        );
         subject.finish(handle, Then::Upstream(200));
     }
 }
@@ -200,7 +207,8 @@ fn in_edge_nothing_of_a_strangers_body_is_read_and_a_callers_request_goes_on_as_
     });
     where_bodies_are_shown::<Edge>(&config.to_string(), |subject| {
         let good = || post().with("authorization", &format!("Bearer {}", token::token()));
-        let (seen, handle) = subject.send(good().with("x-user-id", "forged"), b"{\"max_tokens\":5}");
+        let (seen, handle) =
+            subject.send(good().with("x-user-id", "forged"), b"{\"max_tokens\":5}");
         assert_eq!(seen.refused, None, "{seen:?}");
         assert_eq!(seen.values("x-user-id"), ["alice"]);
         let headers = subject.finish(handle, Then::Upstream(200));
@@ -243,5 +251,8 @@ fn on_kong_what_goes_by_bodies_is_refused_aloud() {
     let mut filter = FilterSubject::new("rate_limit", Dialect::Kong, config, 1);
     let (seen, handle) = filter.begin(Sent::get("/?n=4"));
     assert_eq!(seen.refused, None);
-    assert_eq!(left_of(&filter.finish(handle, Then::Upstream(200))), Some(96));
+    assert_eq!(
+        left_of(&filter.finish(handle, Then::Upstream(200))),
+        Some(96)
+    );
 }

@@ -42,8 +42,8 @@ pub enum Event {
         /// Further headers.
         headers: Vec<(Name, Vec<u8>)>,
     },
-    /// The last of its body.
-    Body(u8),
+    /// A part of its body, and whether it is the last.
+    Body(u8, Vec<u8>, bool),
     /// Its trailers.
     Trailers(u8),
     /// A response's head.
@@ -59,6 +59,8 @@ pub enum Event {
         /// Further headers.
         headers: Vec<(Name, Vec<u8>)>,
     },
+    /// A part of a response's body.
+    Part(u8, Vec<u8>),
     /// The last of a response, with trailers.
     Whole(u8, Vec<(Name, Vec<u8>)>),
     /// A stream ends, with other details where they are given.
@@ -168,11 +170,19 @@ fn config() -> Value {
             "rules": [{"require": {"any_of": ["near", "far"]}}],
         },
         "rate_limit": {
-            "limits": [{"name": "l", "key": ["client_address"], "quota": 20, "window": "10s"}],
-            "capacity": 64, "on_error": "allow",
+            "limits": [
+                {"name": "l", "key": ["client_address"], "quota": 20, "window": "10s"},
+                {"name": "t", "key": ["client_address"], "quota": 20_000, "window": "10s", "cost": {"tokens": {}}},
+                {"name": "f", "key": ["client_address"], "quota": 900, "window": "10s", "algorithm": "token_bucket",
+                 "cost": {"field": {"json": "n", "at_most": 9, "unreadable": "at_most"}},
+                 "on_exceeded": {"set": {"x-tier": "small"}}},
+            ],
+            "capacity": 64, "on_error": "allow", "log": "usage", "max_body": [{"bytes": 300}],
         },
         "circuit_breaker": {"breakers": [{
-            "name": "b", "trip": {"consecutive_failures": 3}, "open_for": {"initial": "5s"},
+            "name": "b", "open_for": {"initial": "5s"}, "failures": {"stall": "2s"},
+            "trip": {"consecutive_failures": 3,
+                "slow_first_token": {"above": 0.5, "slower_than": "1s", "window": "10s", "minimum_requests": 3}},
         }]},
         "service_token": {"credential": {
             "kind": "static", "secrets": [{"id": "a", "value": CREDENTIAL}],
@@ -266,7 +276,8 @@ pub fn check(events: Vec<Event>) -> bool {
     }
     // No request waits for longer than it may.
     let is_held = |living: &mut Living| !living.passes && living.stream.look() == Outcome::Held;
-    let mut ticks = 100;
+    // For a body 30 s.
+    let mut ticks = 700;
     while living.iter_mut().any(is_held) {
         ticks -= 1;
         assert_ne!(ticks, 0, "a request waits for ever");
@@ -335,13 +346,17 @@ fn happen(
             living.push(new);
             living.truncate(MOST);
         }
-        Event::Body(at) => {
+        Event::Body(at, bytes, ends) => {
             if let Some(living) = living.get_mut(usize::from(at)) {
-                let outcome = living.stream.body();
-                assert!(
-                    living.passes || outcome != Outcome::Continue,
-                    "a body went on alone"
-                );
+                let outcome = living.stream.send(&bytes, ends);
+                // It may decide on its request; else none goes on alone.
+                living.passed(&outcome);
+            }
+        }
+        Event::Part(at, bytes) => {
+            let at = living.get_mut(usize::from(at));
+            if let Some(living) = at.filter(|living| living.answered) {
+                living.stream.answer_part(&bytes);
             }
         }
         Event::Trailers(at) => {

@@ -36,6 +36,7 @@ pub(crate) fn all() -> Callbacks {
         http_get_body_size: body_size,
         http_get_body_chunks_size: body_chunk_count,
         http_get_body_chunks: body_chunks,
+        http_received_buffered_request_body: receives_what_was_kept,
         http_send_response: send_response,
         http_set_dynamic_metadata_string: tell,
         http_filter_get_attribute_string: attribute,
@@ -345,6 +346,10 @@ fn slices(stream: &Inner, of: u32) -> Vec<&[u8]> {
     let (first, second) = body.split_at(body.len() / 2);
     let slices = [first, second].into_iter();
     slices.filter(|slice| !slice.is_empty()).collect()
+}
+
+unsafe extern "C" fn receives_what_was_kept(_: FilterPtr) -> bool {
+    false
 }
 
 unsafe extern "C" fn body_size(filter: FilterPtr, of: u32) -> usize {

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall, LocalReply,
-    MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response, Sent, Setup,
-    SharedData, Timestamp, Verdict, parse_peer,
+    BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall,
+    LocalReply, MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response,
+    Sent, Setup, SharedData, Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};

@@ -30,7 +30,10 @@ impl FailuresConfig {
                 "nothing counts as a failure; expected a status, a grpc_status, connection, timeout or stall",
             ));
         }
-        if self.stall.is_some_and(|stall| stall.span() < SHORTEST_STALL) {
+        if self
+            .stall
+            .is_some_and(|stall| stall.span() < SHORTEST_STALL)
+        {
             return Err(ConfigError::at("stall", "shorter than 100ms"));
         }
         Ok(())

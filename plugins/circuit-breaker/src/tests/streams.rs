@@ -1,10 +1,13 @@
 //! Answers that begin and then say nothing, or say it late.
 
+use portcullis_policy::Policy as _;
+
 use super::*;
 
 const EVENTS: [(&str, &str); 1] = [("content-type", "text/event-stream")];
 const WORD: &[u8] = b"data: {\"response\":\"word\"}\n\n";
-const PING: &[u8] = b": ping\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
+const PING: &[u8] =
+    b": ping\n\ndata: {\"choices\":[{\"delta\":{\"role\":\"assistant\",\"content\":\"\"}}]}\n\n";
 
 const STALL: &str = r#"{"breakers":[{"name":"a","trip":{"consecutive_failures":3},"failures":{"stall":"5s"},
     "half_open":{"successes_to_close":1}}],"status":{"path":"/status"}}"#;
@@ -36,7 +39,11 @@ fn a_stream_of_which_nothing_comes_has_failed_at_that_moment() {
     assert_eq!(metric(&worker, "stalled.breaker.a"), 3);
     assert_eq!(metric(&worker, "failures.breaker.a"), 3);
     // What becomes of them later is nobody's business.
-    for (flow, origin) in streams.into_iter().zip([Origin::Upstream, Origin::Reset, Origin::ClientGone]) {
+    for (flow, origin) in
+        streams
+            .into_iter()
+            .zip([Origin::Upstream, Origin::Reset, Origin::ClientGone])
+    {
         worker.end(flow, origin);
     }
     assert_eq!(metric(&worker, "failures.breaker.a"), 3);
@@ -52,7 +59,9 @@ fn one_that_says_something_now_and_then_is_fine_however_long_it_takes() {
         streams.iter_mut().for_each(|flow| worker.chunk(flow, WORD));
     }
     assert_eq!(state(&worker), r#"{"a":"closed"}"#);
-    streams.into_iter().for_each(|flow| worker.end(flow, Origin::Upstream));
+    streams
+        .into_iter()
+        .for_each(|flow| worker.end(flow, Origin::Upstream));
     assert_eq!(metric(&worker, "successes.breaker.a"), 3);
     // In the middle it is silence, too.
     let mut streams: Vec<_> = (0..3).map(|_| begun(&worker)).collect();
@@ -124,6 +133,57 @@ fn a_client_that_leaves_before_anything_was_said_says_nothing() {
     pass(&worker, 6);
     assert_eq!(state(&worker), r#"{"a":"open"}"#);
     worker.end(flow, Origin::ClientGone);
+}
+
+/// What a client does not read is no silence of the upstream's.
+#[test]
+fn an_answer_that_has_come_whole_or_far_is_not_watched_any_more() {
+    for whole in [true, false] {
+        let worker = breaker(STALL);
+        let mut streams: Vec<_> = (0..4).map(|_| begun(&worker)).collect();
+        for flow in &mut streams {
+            worker.chunk(flow, WORD);
+            match whole {
+                true => worker.policy.on_response_whole(flow),
+                false => (0..2_000).for_each(|_| worker.chunk(flow, WORD)),
+            }
+        }
+        pass(&worker, 30);
+        assert_eq!(state(&worker), r#"{"a":"closed"}"#);
+        assert_eq!(metric(&worker, "stalled.breaker.a"), 0);
+    }
+}
+
+#[test]
+fn a_clock_that_leaps_makes_no_silence() {
+    let worker = breaker(STALL);
+    let _streams: Vec<_> = (0..4).map(|_| begun(&worker)).collect();
+    worker.tick();
+    worker.clock.advance(Span::from_secs(3_600));
+    worker.tick();
+    assert_eq!(state(&worker), r#"{"a":"closed"}"#);
+}
+
+#[test]
+fn a_document_and_a_stream_that_nobody_knows_have_their_first_token_with_their_first_bytes() {
+    for (media, bytes) in [
+        (
+            "application/json",
+            &b"{\"choices\":[{\"message\":{\"content\":\"wo"[..],
+        ),
+        ("text/event-stream", b"data: {\"token\":\"x\"}\n\n"),
+        ("text/plain", b"x"),
+    ] {
+        let worker = breaker(SLOW);
+        for _ in 0..6 {
+            let mut flow = admitted(&worker);
+            worker.respond_with(&mut flow, 200, Origin::Upstream, &[("content-type", media)]);
+            worker.chunk(&mut flow, bytes);
+            pass(&worker, 20);
+            worker.end(flow, Origin::Upstream);
+        }
+        assert_eq!(metric(&worker, "slow.breaker.a"), 0, "{media}");
+    }
 }
 
 #[test]

@@ -49,9 +49,9 @@ impl Fallback {
         if set.is_empty() {
             return Err(ConfigError::at("set", "it sets nothing; expected a header"));
         }
-        let set = set.iter().map(|(name, HeaderValue(value))| {
-            (name.as_str().to_owned(), value.clone())
-        });
+        let set = set
+            .iter()
+            .map(|(name, HeaderValue(value))| (name.as_str().to_owned(), value.clone()));
         Ok(Self(set.collect()))
     }
 
@@ -62,7 +62,7 @@ impl Fallback {
         }
     }
 
-    /// Lets no client say that its request is to go there.
+    /// Lets no client say that its request is to go there. Before anything is taken: two may set one header.
     pub fn guard<'a>(&'a self, sent: &Headers, edits: &mut RequestEdits<'a>) {
         for (name, _) in &self.0 {
             if sent.get(name).is_some() {

@@ -50,9 +50,8 @@ pub struct FieldConfig {
     pub default: Amount,
     /// What it takes at most. As much is taken where it says something else than a number above 0, or says it in several ways.
     pub at_most: Bounded<1, 1_000_000_000, u32>,
-    /// What becomes of a request whose body can't be read as JSON.
-    #[serde(default)]
-    pub unreadable: Unreadable,
+    /// With `json`: what becomes of a request whose body can't be read as JSON. Default: `refuse`.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// What becomes of a request whose body can't be read as JSON.
@@ -104,15 +103,12 @@ pub struct ReserveConfig {
     /// Tokens of the answer: a number, or where the request says how many it wants at most.
     #[serde(default)]
     pub output: OutputReserve,
-    /// What becomes of a request whose body can't be read as JSON.
-    #[serde(default)]
-    pub unreadable: Unreadable,
+    /// What becomes of a request whose body can't be read as JSON, where one is read. Default: `refuse`.
+    pub unreadable: Option<Unreadable>,
 }
 
 /// Tokens of a prompt.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(from = "InputForm")]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InputReserve {
     /// By the length of the body.
     #[default]
@@ -121,40 +117,13 @@ pub enum InputReserve {
     Number(Amount),
 }
 
-#[derive(serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-enum Estimate {
-    Estimate,
-}
-
-#[derive(serde::Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(
-    untagged,
-    expecting = "a whole number of tokens up to 1000000000, or `estimate`"
-)]
-enum InputForm {
-    Number(Amount),
-    Word(Estimate),
-}
-
-impl From<InputForm> for InputReserve {
-    fn from(form: InputForm) -> Self {
-        match form {
-            InputForm::Number(number) => Self::Number(number),
-            InputForm::Word(Estimate::Estimate) => Self::Estimate,
-        }
-    }
-}
-
 /// Tokens of an answer.
 #[derive(Clone, Debug, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AskedOutput {
-    /// Where in its body a request says how many it wants at most; of several the largest counts. Default: the fields of OpenAI,
-    /// Anthropic, Ollama and Gemini.
+    /// Where in its body a request says how many it wants at most; of several the largest counts, and `default` for each that is not
+    /// there. Default: the fields of OpenAI, Anthropic, Ollama and Gemini.
     pub from: Option<List<JsonPath>>,
     /// How many are charged where it does not say. Default: 1024.
     #[serde(default = "usual_output")]
@@ -184,13 +153,15 @@ impl Default for OutputReserve {
 }
 
 /// Where requests say how many tokens they want at most.
-const ASKED_AT: [&str; 6] = [
+const ASKED_AT: [&str; 8] = [
     "max_completion_tokens",
     "max_tokens",
     "max_output_tokens",
-    "max_tokens_to_sample",
     "options.num_predict",
     "generationConfig.maxOutputTokens",
+    "generationConfig.max_output_tokens",
+    "generation_config.maxOutputTokens",
+    "generation_config.max_output_tokens",
 ];
 
 impl AskedOutput {
@@ -269,12 +240,20 @@ impl TryFrom<Object> for Cost {
                 _ if field.default.get() > field.at_most.get() => {
                     Err("field: `default` is more than `at_most`".to_owned())
                 }
+                (None, Some(_)) if field.unreadable.is_some() => {
+                    Err("field: `unreadable` is for bodies; expected `json`".to_owned())
+                }
                 _ => Ok(Self::Field(field)),
             },
-            (None, None, Some(weights), reserve) => Ok(Self::Tokens(TokensConfig {
-                weights,
-                reserve: reserve.unwrap_or_default(),
-            })),
+            (None, None, Some(weights), reserve) => {
+                let reserve = reserve.unwrap_or_default();
+                let reads = matches!(reserve.input, InputReserve::Estimate)
+                    || matches!(reserve.output, OutputReserve::Asked(_));
+                match reserve.unreadable.is_some() && !reads {
+                    true => Err("reserve: `unreadable` is for bodies, and none is read".to_owned()),
+                    false => Ok(Self::Tokens(TokensConfig { weights, reserve })),
+                }
+            }
             (None, None, None, Some(_)) => Err("reserve: it is for `tokens`".to_owned()),
             _ => Err("expected one of `when`, `field` and `tokens`".to_owned()),
         }
@@ -300,6 +279,29 @@ impl<'de> Deserialize<'de> for Cost {
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Cost, A::Error> {
                 let object = Object::deserialize(MapAccessDeserializer::new(map))?;
                 Cost::try_from(object).map_err(de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl<'de> Deserialize<'de> for InputReserve {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+        impl Visitor<'_> for Either {
+            type Value = InputReserve;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number of tokens, or `estimate`")
+            }
+            fn visit_u64<E: de::Error>(self, amount: u64) -> Result<InputReserve, E> {
+                let amount = de::value::U64Deserializer::new(amount);
+                Amount::deserialize(amount).map(InputReserve::Number)
+            }
+            fn visit_str<E: de::Error>(self, word: &str) -> Result<InputReserve, E> {
+                match word {
+                    "estimate" => Ok(InputReserve::Estimate),
+                    _ => Err(E::invalid_type(de::Unexpected::Str(word), &self)),
+                }
             }
         }
         deserializer.deserialize_any(Either)
@@ -336,7 +338,7 @@ mod schema {
 
     use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
-    use super::{Amount, AskedOutput, Cost, Object, OutputReserve};
+    use super::{Amount, AskedOutput, Cost, InputReserve, Object, OutputReserve};
 
     impl JsonSchema for Cost {
         fn inline_schema() -> bool {
@@ -350,6 +352,23 @@ mod schema {
                 "anyOf": [
                     generator.subschema_for::<Amount>(),
                     generator.subschema_for::<Object>()
+                ]
+            })
+        }
+    }
+
+    impl JsonSchema for InputReserve {
+        fn inline_schema() -> bool {
+            true
+        }
+        fn schema_name() -> Cow<'static, str> {
+            "InputReserve".into()
+        }
+        fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+            json_schema!({
+                "anyOf": [
+                    generator.subschema_for::<Amount>(),
+                    { "type": "string", "enum": ["estimate"] }
                 ]
             })
         }

@@ -17,7 +17,7 @@ const WHOLE: &str = "application/json";
 fn config(quota: u64, algorithm: &str) -> String {
     format!(
         r#"{{"capacity":16,"limits":[{{"name":"tokens","key":["constant"],"quota":{quota},"window":"1h","algorithm":"{algorithm}",
-            "cost":{{"tokens":{{"input":1,"cached_input":0.1,"output":4}},"reserve":{{"input":10,"output":{{"at_most":200,"default":50}}}}}},
+            "cost":{{"tokens":{{"input":1,"cached_input":0.1,"output":4}},"reserve":{{"input":10,"output":{{"from":["max_tokens"],"at_most":200,"default":50}}}}}},
             "costs":[{{"match":{{"methods":["HEAD"]}},"cost":0}}]}}]}}"#
     )
 }
@@ -67,8 +67,10 @@ fn a_request_is_charged_what_it_asks_for_and_settled_by_what_it_used() {
             ("{}", 10 + 4 * 50),
             (r#"{"max_tokens":5}"#, 10 + 4 * 5),
             (r#"{"max_tokens":5,"n":3}"#, 10 + 4 * 15),
-            (r#"{"max_tokens":5,"max_completion_tokens":7}"#, 10 + 4 * 7),
-            (r#"{"options":{"num_predict":6}}"#, 10 + 4 * 6),
+            (r#"{"max_tokens":5,"MAX_tokens":7}"#, 10 + 4 * 7),
+            (r#"{"max_tokens":5,"prompt":["a","b"]}"#, 10 + 4 * 10),
+            (r#"{"max_tokens":{"a":1}}"#, 10 + 4 * 200),
+            (r#"{"options":{"num_predict":6}}"#, 10 + 4 * 50),
             (r#"{"max_tokens":100000}"#, 10 + 4 * 200),
             (r#"{"max_tokens":-1}"#, 10 + 4 * 200),
             (r#"{"max_tokens":"5"}"#, 10 + 4 * 200),
@@ -103,7 +105,10 @@ fn what_was_used_beyond_what_was_charged_is_a_debt() {
             let worker: Worker<RateLimit> = world.worker(&config(1_000, algorithm)).unwrap();
             let mut flow = admitted(&worker, r#"{"max_tokens":5}"#);
             begin(&worker, &mut flow, WHOLE);
-            worker.chunk(&mut flow, br#"{"usage":{"prompt_tokens":400,"completion_tokens":300}}"#);
+            worker.chunk(
+                &mut flow,
+                br#"{"usage":{"prompt_tokens":400,"completion_tokens":300}}"#,
+            );
             worker.end(flow, Origin::Upstream);
             // 1,600 of 1,000.
             let (Answer::Refused(reply), _) = send(&worker, r#"{"max_tokens":1}"#) else {
@@ -125,7 +130,9 @@ fn what_was_used_beyond_what_was_charged_is_a_debt() {
 /// A client that leaves pays for what it got; one that no answer was seen of stays charged.
 #[test]
 fn however_a_request_ends_what_it_used_is_charged_once() {
-    let delta = |text: &str| format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n");
+    let delta = |text: &str| {
+        format!("data: {{\"choices\":[{{\"delta\":{{\"content\":\"{text}\"}}}}]}}\n\n")
+    };
     let usage = format!("data: {USAGE}\n\n");
     for dialect in Dialect::BOTH {
         for (chunks, origin, charged) in [
@@ -133,12 +140,20 @@ fn however_a_request_ends_what_it_used_is_charged_once() {
             (vec![delta("12345678"), usage.clone()], Origin::Upstream, 92),
             // No usage: eight bytes are two tokens.
             (vec![delta("12345678")], Origin::Upstream, 10 + 4 * 2),
-            (vec![delta("12345678"), delta("abcd")], Origin::ClientGone, 10 + 4 * 3),
+            (
+                vec![delta("12345678"), delta("abcd")],
+                Origin::ClientGone,
+                10 + 4 * 3,
+            ),
             // Nothing of the answer's text has come yet.
             (vec![delta("")], Origin::ClientGone, 10),
             // Nothing that is known.
             (vec![": ping\n\n".to_owned()], Origin::ClientGone, 210),
-            (vec!["data: {\"token\":\"x\"}\n\n".to_owned()], Origin::Upstream, 210),
+            (
+                vec!["data: {\"token\":\"x\"}\n\n".to_owned()],
+                Origin::Upstream,
+                210,
+            ),
             (vec![], Origin::Upstream, 210),
         ] {
             let world = World::new(dialect, 3);
@@ -155,6 +170,10 @@ fn however_a_request_ends_what_it_used_is_charged_once() {
             (500, Origin::Upstream, 0),
             (400, Origin::Upstream, 0),
             (503, Origin::Gateway, 0),
+            (503, Origin::ConnectionFailed, 0),
+            // The upstream has it, and nobody knows what it did.
+            (504, Origin::TimedOut, 210),
+            (503, Origin::Reset, 210),
         ] {
             let world = World::new(dialect, 4);
             let worker = of(&world, 1_000);
@@ -173,13 +192,16 @@ fn however_a_request_ends_what_it_used_is_charged_once() {
         worker.chunk(&mut packed, b"\x1f\x8b");
         worker.end(packed, Origin::Upstream);
         assert_eq!(left(&worker), 1_000 - 420);
-        let unreadable = worker.telemetry.metric("rate_limit_unreadable.limit.tokens");
+        let unreadable = worker
+            .telemetry
+            .metric("rate_limit_unreadable.limit.tokens");
         assert_eq!(unreadable, 2);
     }
 }
 
 #[test]
-fn a_request_that_asks_for_more_than_is_left_is_refused_and_one_for_more_than_there_ever_is_at_once() {
+fn a_request_that_asks_for_more_than_is_left_is_refused_and_one_for_more_than_there_ever_is_at_once()
+ {
     for dialect in Dialect::BOTH {
         let world = World::new(dialect, 6);
         let config = r#"{"capacity":16,"limits":[{"name":"tokens","key":["constant"],"quota":100,"window":"1h",
@@ -189,12 +211,82 @@ fn a_request_that_asks_for_more_than_is_left_is_refused_and_one_for_more_than_th
         let _first = admitted(&worker, r#"{"max_tokens":80}"#);
         let status = |body: &str| send(&worker, body).0.status();
         assert_eq!(status(r#"{"max_tokens":80}"#), 429);
-        assert_eq!(status(&format!(r#"{{"max_tokens":80,"x":"{}"}}"#, "y".repeat(400))), 400);
+        assert_eq!(
+            status(&format!(r#"{{"max_tokens":80,"x":"{}"}}"#, "y".repeat(400))),
+            400
+        );
         assert_eq!(status("{"), 400);
         assert_eq!(status(r#"{"max_tokens":1}{"max_tokens":2}"#), 400);
         assert_eq!(status(&"9".repeat(2_000_000)), 413);
         assert_eq!(status(r#"{"max_tokens":1}"#), 200);
     }
+}
+
+/// A field that a backend does not know is no bound.
+#[test]
+fn of_several_fields_each_that_is_not_there_may_be_the_one_that_counts() {
+    let config = config(1_000, "fixed_window").replace(
+        r#"["max_tokens"]"#,
+        r#"["max_tokens","options.num_predict"]"#,
+    );
+    for (body, reserved) in [
+        (r#"{"max_tokens":5}"#, 10 + 4 * 50),
+        (r#"{"max_tokens":60}"#, 10 + 4 * 60),
+        (
+            r#"{"max_tokens":5,"options":{"num_predict":6}}"#,
+            10 + 4 * 6,
+        ),
+    ] {
+        let world = World::new(Dialect::Envoy, 9);
+        let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+        let mut flow = admitted(&worker, body);
+        assert_eq!(begin(&worker, &mut flow, WHOLE), 1_000 - reserved, "{body}");
+    }
+}
+
+/// Nothing of a body is waited for where there is nothing left anyway.
+#[test]
+fn who_has_nothing_left_is_refused_before_the_body_is_read() {
+    for dialect in Dialect::BOTH {
+        let world = World::new(dialect, 10);
+        let worker = of(&world, 1_000);
+        let _spent = admitted(&worker, r#"{"max_tokens":200}"#);
+        let _spent = admitted(&worker, r#"{"max_tokens":45}"#);
+        // Whatever it says, and however long it is.
+        let (answer, flow) = send(&worker, &"9".repeat(2_000_000));
+        assert_eq!(answer.status(), 429);
+        worker.end(flow, Origin::Gateway);
+    }
+}
+
+#[test]
+fn a_preflight_with_a_body_that_was_read_is_none() {
+    let world = World::new(Dialect::Envoy, 11);
+    let worker = of(&world, 1_000);
+    let head = [
+        (":method", "OPTIONS"),
+        (":path", "/"),
+        ("origin", "https://a.example"),
+        ("access-control-request-method", "POST"),
+    ];
+    let (answer, mut flow) = worker.send(PEER, &head, Some(b"{}"));
+    assert_eq!(answer.status(), 200);
+    assert_eq!(begin(&worker, &mut flow, WHOLE), 790);
+}
+
+#[test]
+fn what_stays_charged_where_it_was_not_served_is_said() {
+    let config = config(1_000, "fixed_window").replacen(
+        r#""quota""#,
+        r#""when_unserved":"charge","quota""#,
+        1,
+    );
+    let world = World::new(Dialect::Envoy, 12);
+    let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+    let mut flow = admitted(&worker, "{}");
+    worker.respond(&mut flow, 503, Origin::Gateway);
+    worker.end(flow, Origin::Gateway);
+    assert_eq!(left(&worker), 790);
 }
 
 #[test]
@@ -207,6 +299,8 @@ fn a_batch_takes_as_much_as_it_asks_for() {
             ("/search", Some(r#"{"max_results":"7"}"#), 50),
             ("/search", Some(r#"{"max_results":0}"#), 50),
             ("/search", Some(r#"{"max_results":1e9}"#), 50),
+            ("/search", Some(r#"{"max_results":[]}"#), 50),
+            ("/search", Some(r#"{"max_results":{"0":1}}"#), 50),
             ("/search", Some("{}"), 10),
             ("/search", None, 10),
             ("/search?limit=4", None, 4),
@@ -307,7 +401,11 @@ fn in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_
                 let (answer, mut flow) = last.request(PEER, &[(":method", "HEAD"), POST[1]]);
                 assert_eq!(answer.status(), 200);
                 let headers = last.respond(&mut flow, 200, Origin::Upstream);
-                assert_eq!(left_of(&headers), BUDGET - used - kept, "{used} and {kept} of {BUDGET}");
+                assert_eq!(
+                    left_of(&headers),
+                    BUDGET - used - kept,
+                    "{used} and {kept} of {BUDGET}"
+                );
             }
         }
     });

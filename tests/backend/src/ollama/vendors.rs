@@ -256,7 +256,9 @@ pub(super) async fn anthropic(
         delta["usage"] = json!({ "output_tokens": output });
     }
     let each = |token: &str| {
-        named(&json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": token } }))
+        named(
+            &json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": token } }),
+        )
     };
     let last = vec![named(&delta), named(&json!({ "type": "message_stop" }))];
     Ok(send(&said, odd, Some(named(&start)), each, last))
@@ -304,7 +306,15 @@ pub(super) async fn cohere(
     }
     let start = json!({ "id": "1", "type": "message-start", "delta": { "message": { "role": "assistant", "content": [] } } });
     let each = |token: &str| {
-        named(&json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": token } } } }))
+        named(
+            &json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": token } } } }),
+        )
     };
-    Ok(send(&said, odd, Some(named(&start)), each, vec![named(&end)]))
+    Ok(send(
+        &said,
+        odd,
+        Some(named(&start)),
+        each,
+        vec![named(&end)],
+    ))
 }

@@ -28,7 +28,7 @@ async fn start(model: &Running, workers: u32, quota: u64, at_most: u64) -> Resul
                 "name": "tokens", "key": ["header:x-user"], "quota": quota, "window": "1h", "algorithm": "fixed_window",
                 "cost": {
                     "tokens": { "input": 1, "output": 4 },
-                    "reserve": { "input": 30, "output": { "default": at_most, "at_most": at_most } },
+                    "reserve": { "input": 30, "output": { "from": ["options.num_predict"], "default": at_most, "at_most": at_most } },
                 },
             }]);
             filter["log"] = json!("usage");
@@ -52,11 +52,23 @@ fn dialects() -> Vec<(&'static str, Value, &'static str)> {
         ("/v1/chat/completions", openai(true), ""),
         ("/v1/chat/completions", openai(true), "cut=7"),
         ("/v1/chat/completions", openai(true), "late-usage"),
-        ("/v1/chat/completions", json!({ "model": "m", "messages": messages }), ""),
+        (
+            "/v1/chat/completions",
+            json!({ "model": "m", "messages": messages }),
+            "",
+        ),
         ("/api/generate", ollama.clone(), ""),
-        ("/api/chat", json!({ "model": "llama3.2:3b", "messages": messages, "stream": false }), ""),
+        (
+            "/api/chat",
+            json!({ "model": "llama3.2:3b", "messages": messages, "stream": false }),
+            "",
+        ),
         ("/v1/messages", stream.clone(), "cut=1"),
-        ("/v1beta/models/demo:streamGenerateContent?alt=sse", gemini, "cut=3"),
+        (
+            "/v1beta/models/demo:streamGenerateContent?alt=sse",
+            gemini,
+            "cut=3",
+        ),
         ("/v2/chat", stream, ""),
     ]
 }
@@ -66,8 +78,13 @@ async fn left(gateway: &Gateway, client: &Client, user: &str) -> Result<u64> {
     let request = client.get(gateway.url("/nothing")).header("x-user", user);
     let answer = Answer::to(request).await?;
     ensure!(answer.status == 404, "{answer:?}");
-    let state = answer.header("ratelimit").context("nothing is said of it")?;
-    let left = state.split(";r=").nth(1).and_then(|left| left.split(';').next());
+    let state = answer
+        .header("ratelimit")
+        .context("nothing is said of it")?;
+    let left = state
+        .split(";r=")
+        .nth(1)
+        .and_then(|left| left.split(';').next());
     Ok(left.context("what is left")?.parse()?)
 }
 
@@ -80,18 +97,21 @@ fn hash(bytes: &[u8]) -> u64 {
 /// Bytes with what no two answers have alike taken out: times.
 fn without_times(bytes: &[u8]) -> Vec<u8> {
     let text = String::from_utf8_lossy(bytes);
-    let lines = text.lines().map(|line| match serde_json::from_str::<Value>(line) {
-        Ok(mut value) if value.get("created_at").is_some() => {
-            value["created_at"] = json!("");
-            value.to_string()
-        }
-        _ => line.to_owned(),
-    });
+    let lines = text
+        .lines()
+        .map(|line| match serde_json::from_str::<Value>(line) {
+            Ok(mut value) if value.get("created_at").is_some() => {
+                value["created_at"] = json!("");
+                value.to_string()
+            }
+            _ => line.to_owned(),
+        });
     lines.collect::<Vec<_>>().join("\n").into_bytes()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_an_answer_used_is_charged_as_its_vendor_says_it_and_no_byte_of_it_changes() -> Result<()> {
+async fn what_an_answer_used_is_charged_as_its_vendor_says_it_and_no_byte_of_it_changes()
+-> Result<()> {
     let model = model(Duration::ZERO).await?;
     let gateway = start(&model, 2, 100_000, 1_000).await?;
     let client = client()?;
@@ -103,7 +123,10 @@ async fn what_an_answer_used_is_charged_as_its_vendor_says_it_and_no_byte_of_it_
             request.header("x-demo-stream", odd).json(&body)
         };
         let ask = |base: &str| match odd {
-            "" => client.post(format!("{base}{path}")).header("x-user", &user).json(&body),
+            "" => client
+                .post(format!("{base}{path}"))
+                .header("x-user", &user)
+                .json(&body),
             _ => ask(base),
         };
         let expected = ask(&direct).send().await?.bytes().await?;
@@ -122,16 +145,27 @@ async fn what_an_answer_used_is_charged_as_its_vendor_says_it_and_no_byte_of_it_
             let digits: String = found.chars().take_while(char::is_ascii_digit).collect();
             (found.len() != text.len()).then(|| digits.parse::<u64>().ok())?
         };
-        let input = ["prompt_tokens", "prompt_eval_count", "input_tokens", "promptTokenCount"];
-        let output = ["completion_tokens", "eval_count", "output_tokens", "candidatesTokenCount"];
+        let input = [
+            "prompt_tokens",
+            "prompt_eval_count",
+            "input_tokens",
+            "promptTokenCount",
+        ];
+        let output = [
+            "completion_tokens",
+            "eval_count",
+            "output_tokens",
+            "candidatesTokenCount",
+        ];
         let first = |names: &[&str]| names.iter().find_map(|name| number_at(name));
         let input = first(&input).context("it says what it read")?;
         let output = first(&output).context("it says what it wrote")?;
         ensure!(output > 5, "{path}: {text}");
         let charged = input + 4 * output;
-        until(&format!("{path} {odd} to be charged {charged}"), async || {
-            Ok(left(&gateway, &client, &user).await? == 100_000 - charged)
-        })
+        until(
+            &format!("{path} {odd} to be charged {charged}"),
+            async || Ok(left(&gateway, &client, &user).await? == 100_000 - charged),
+        )
         .await?;
     }
     Ok(())
@@ -144,10 +178,13 @@ async fn two_hundred_streams_at_once_use_no_more_than_the_budget() -> Result<()>
     let model = model(Duration::from_millis(4)).await?;
     let gateway = start(&model, 4, BUDGET, 20).await?;
     let client = client()?;
-    let body = json!({ "model": "llama3.2:3b", "prompt": PROMPT, "options": { "num_predict": 10 } });
+    let body =
+        json!({ "model": "llama3.2:3b", "prompt": PROMPT, "options": { "num_predict": 10 } });
     let mut streams = tokio::task::JoinSet::new();
     for number in 0..200_usize {
-        let request = client.post(gateway.url("/api/generate")).header("x-user", "all");
+        let request = client
+            .post(gateway.url("/api/generate"))
+            .header("x-user", "all");
         let request = request.json(&body);
         streams.spawn(async move {
             let mut answer = request.send().await?;
@@ -181,7 +218,10 @@ async fn two_hundred_streams_at_once_use_no_more_than_the_budget() -> Result<()>
     ensure!(admitted >= BUDGET / 70, "{admitted} were admitted");
     let mut settled = 0;
     until("all streams to be settled", async || {
-        let before = std::mem::replace(&mut settled, left(&gateway, &client, "all").await.unwrap_or(0));
+        let before = std::mem::replace(
+            &mut settled,
+            left(&gateway, &client, "all").await.unwrap_or(0),
+        );
         Ok(before == settled && settled > 0)
     })
     .await
@@ -190,22 +230,30 @@ async fn two_hundred_streams_at_once_use_no_more_than_the_budget() -> Result<()>
     let generated = 4 * tokens;
     println!("{admitted} of 200 admitted, {tokens} tokens seen, {used} of {BUDGET} charged");
     ensure!(used <= BUDGET, "{used} of {BUDGET}");
-    ensure!(used * 100 >= generated * 95, "{used} charged for {generated} and the prompts");
+    ensure!(
+        used * 100 >= generated * 95,
+        "{used} charged for {generated} and the prompts"
+    );
     Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_body_that_does_not_come_holds_nothing_and_one_that_is_too_long_goes_no_further() -> Result<()> {
+async fn a_body_that_does_not_come_holds_nothing_and_one_that_is_too_long_goes_no_further()
+-> Result<()> {
     let model = model(Duration::ZERO).await?;
     let gateway = start(&model, 1, 100_000, 1_000).await?;
     let client = client()?;
     let asked = model.requests().total();
     let long = format!("{{\"x\":\"{}\"}}", "y".repeat(1_100_000));
-    let request = client.post(gateway.url("/api/generate")).header("x-user", "a");
+    let request = client
+        .post(gateway.url("/api/generate"))
+        .header("x-user", "a");
     let answer = request.body(long).send().await?;
     assert_eq!(answer.status(), 413);
     for (body, status) in [("{", 400), ("", 400), ("{}", 400)] {
-        let request = client.post(gateway.url("/api/generate")).header("x-user", "a");
+        let request = client
+            .post(gateway.url("/api/generate"))
+            .header("x-user", "a");
         let answer = Answer::to(request.body(body)).await?;
         assert_eq!(answer.status, status, "{body}: {answer:?}");
     }

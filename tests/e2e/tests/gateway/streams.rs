@@ -47,7 +47,8 @@ fn stream(client: &Client, gateway: &Gateway, odd: &str) -> reqwest::RequestBuil
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_model_that_answers_and_stalls_opens_its_breaker_and_one_that_is_slow_does_not() -> Result<()> {
+async fn a_model_that_answers_and_stalls_opens_its_breaker_and_one_that_is_slow_does_not()
+-> Result<()> {
     // Each token takes half as long as silence may.
     let model = model(Duration::from_millis(500)).await?;
     let breaker = json!({
@@ -74,7 +75,10 @@ async fn a_model_that_answers_and_stalls_opens_its_breaker_and_one_that_is_slow_
         Ok(answer.status() == 503)
     })
     .await?;
-    println!("open {:?} after the first stream began", opened.unwrap_or_default());
+    println!(
+        "open {:?} after the first stream began",
+        opened.unwrap_or_default()
+    );
     ensure!(opened < Some(Duration::from_secs(6)), "{opened:?}");
     let metric = gateway
         .admin()
@@ -115,6 +119,10 @@ async fn where_a_breaker_is_open_the_gateways_routes_choose_another_model() -> R
         Ok(small.requests().total() >= 3)
     })
     .await?;
-    ensure!(large.requests().total() <= 6, "{}", large.requests().total());
+    ensure!(
+        large.requests().total() <= 6,
+        "{}",
+        large.requests().total()
+    );
     Ok(())
 }

@@ -83,12 +83,7 @@ impl Exchange for Kong {
         body::of(request, observed)
     }
 
-    fn request_body(
-        &self,
-        _: usize,
-        _: usize,
-        _: &mut dyn FnMut(&[u8]),
-    ) -> Result<(), Failed> {
+    fn request_body(&self, _: usize, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {
         Err(Failed)
     }
 
