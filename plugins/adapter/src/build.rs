@@ -6,7 +6,8 @@ static SHOWS_RESPONSES: [u8; 27] = *b"portcullis:shows-responses\x01";
 
 /// Whether the gateway can show responses' bodies to this build.
 pub(crate) fn shows_responses() -> bool {
-    let at = SHOWS_RESPONSES.as_ptr();
-    // SAFETY: it lies within. Read where it lies: it may have been changed since it was compiled.
-    unsafe { at.add(SHOWS_RESPONSES.len() - 1).read_volatile() == 1 }
+    // Read where it lies: it may have been changed since it was compiled.
+    // SAFETY: it lies there.
+    let bytes = unsafe { (&raw const SHOWS_RESPONSES).read_volatile() };
+    bytes.last() == Some(&1)
 }

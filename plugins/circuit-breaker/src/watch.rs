@@ -32,13 +32,13 @@ pub(crate) struct Silence {
 impl Silence {
     /// Whether it is longer than that, by the clock and by at least half of the ticks that there are in it.
     pub(crate) fn is_longer_than(self, span: Span, now: Timestamp) -> bool {
-        let ticks = u64::from(self.ticks).saturating_mul(2 * TICK.as_nanos());
+        let ticks = u64::from(self.ticks).saturating_mul(TWO_TICKS);
         now.since(self.since) > span && ticks >= span.as_nanos()
     }
 }
 
-/// How often a worker looks.
-const TICK: Span = Span::from_millis(50);
+/// A worker looks every 50 ms; nanoseconds.
+const TWO_TICKS: u64 = 100_000_000;
 
 /// So many bytes of an answer are watched. What a client does not read fills the gateway's buffers, and then nothing comes any more,
 /// for no fault of the upstream's; they are seldom smaller.

@@ -6,6 +6,8 @@ use portcullis_usage::{Body, Fields, Value};
 /// All places in requests' bodies that some limit goes by.
 #[derive(Debug, Default)]
 pub(crate) struct Places {
+    /// How many bytes of text are taken for a token.
+    pub(crate) bytes_per_token: u64,
     paths: Vec<String>,
     fields: Option<Fields>,
 }
@@ -38,6 +40,14 @@ pub(crate) enum Said {
 }
 
 impl Places {
+    /// None yet.
+    pub(crate) fn new(bytes_per_token: u64) -> Self {
+        Self {
+            bytes_per_token,
+            ..Self::default()
+        }
+    }
+
     /// The place at that path.
     pub(crate) fn at(&mut self, path: &str) -> Place {
         let known = self.paths.iter().position(|known| known == path);

@@ -102,12 +102,12 @@ impl Price {
 }
 
 impl Pricing {
-    pub(crate) fn new(config: &Cost, bytes_per_token: u64, places: &mut Places) -> Self {
+    pub(crate) fn new(config: &Cost, places: &mut Places) -> Self {
         match config {
             Cost::Always(cost) => Self::Fixed(cost.get()),
             Cost::When(_) => Self::Fixed(1),
             Cost::Field(field) => Self::Field(Field::new(field, places)),
-            Cost::Tokens(tokens) => Self::Tokens(Tokens::new(tokens, bytes_per_token, places)),
+            Cost::Tokens(tokens) => Self::Tokens(Tokens::new(tokens, places)),
         }
     }
 
@@ -221,7 +221,7 @@ impl Field {
 }
 
 impl Tokens {
-    fn new(config: &TokensConfig, bytes_per_token: u64, places: &mut Places) -> Self {
+    fn new(config: &TokensConfig, places: &mut Places) -> Self {
         let output = match &config.reserve.output {
             OutputReserve::Number(number) => Output::Number(number.get().into()),
             OutputReserve::Asked(asked) => Output::Asked {
@@ -241,7 +241,7 @@ impl Tokens {
             input: config.reserve.input,
             output,
             unreadable: config.reserve.unreadable.unwrap_or_default(),
-            bytes_per_token: bytes_per_token.max(1),
+            bytes_per_token: places.bytes_per_token.max(1),
         }
     }
 

@@ -187,7 +187,6 @@ impl Limit {
         before_auth: bool,
         range: Range,
         keeps_busiest: bool,
-        bytes_per_token: u64,
         places: &mut Places,
         setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
@@ -203,7 +202,7 @@ impl Limit {
         let window = quota.counting().rate().window;
         let largest_cost = quota.counting().largest_cost();
         let when_answered = config.cost.statuses();
-        let cost = Pricing::new(&config.cost, bytes_per_token, places);
+        let cost = Pricing::new(&config.cost, places);
         check_cost(cost.largest(), largest_cost).map_err(|error| error.within("cost"))?;
         check_bodies(&cost, before_auth, setup).map_err(|error| error.within("cost"))?;
         let on_exceeded = config.on_exceeded.as_ref();

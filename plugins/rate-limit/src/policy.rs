@@ -149,7 +149,7 @@ impl RateLimit {
         let control = control.transpose()?;
         let is_controlled = beside.control || control.is_some();
         let usage = config.usage.unwrap_or_default();
-        let mut places = Places::default();
+        let mut places = Places::new(usage.bytes_per_token.get());
         let mut limits = Vec::new();
         let placed = config.limits.into_vec().into_iter().zip(&ranges);
         for (index, (limit, range)) in placed.enumerate() {
@@ -160,7 +160,6 @@ impl RateLimit {
                 before_auth,
                 *range,
                 is_controlled,
-                usage.bytes_per_token.get(),
                 &mut places,
                 setup,
             );

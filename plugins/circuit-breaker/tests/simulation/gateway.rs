@@ -108,7 +108,7 @@ pub(crate) fn ask(
     let (verdict, flow) = policy.on_request(&request, ports);
     match verdict {
         Verdict::Continue(_) => (None, flow),
-        Verdict::Read { .. } => unreachable!("no body decides"),
+        Verdict::Read { .. } => panic!("no body decides"),
         Verdict::Refuse(reply) => (Some(reply), flow),
     }
 }

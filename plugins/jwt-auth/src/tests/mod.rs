@@ -300,7 +300,7 @@ impl Gateway {
         let (verdict, flow) = self.policy.on_request(&request, &ports);
         look(&flow);
         match verdict {
-            Verdict::Read { .. } => unreachable!("no body decides"),
+            Verdict::Read { .. } => panic!("no body decides"),
             Verdict::Refuse(reply) => {
                 let mut found = reply.headers.iter();
                 let challenge = found.find(|(name, _)| name == "www-authenticate");

@@ -114,12 +114,25 @@ fn text_of(message: &Value) -> String {
     }
 }
 
+/// Adds a field to the object at a path that there is.
+fn put(into: &mut Value, path: &[&str], what: Value) {
+    match path {
+        [] => *into = what,
+        [name, rest @ ..] => {
+            if let Some(fields) = into.as_object_mut() {
+                let at = fields.entry((*name).to_owned()).or_insert(Value::Null);
+                put(at, rest, what);
+            }
+        }
+    }
+}
+
 fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
 fn named(data: &Value) -> String {
-    let name = data["type"].as_str().unwrap_or_default();
+    let name = data.get("type").and_then(Value::as_str).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n\n")
 }
 
@@ -198,7 +211,7 @@ pub(super) async fn openai(
     let usage = json!({
         "prompt_tokens": input,
         "completion_tokens": output,
-        "total_tokens": input + output,
+        "total_tokens": input.saturating_add(output),
         "prompt_tokens_details": { "cached_tokens": 0 },
     });
     if !asked.stream {
@@ -208,7 +221,7 @@ pub(super) async fn openai(
                           "message": { "role": "assistant", "content": said.tokens.concat() } }],
         });
         if !odd.no_usage {
-            answer["usage"] = usage;
+            put(&mut answer, &["usage"], usage);
         }
         return Ok(Json(answer).into_response());
     }
@@ -252,8 +265,12 @@ pub(super) async fn anthropic(
     let mut start = json!({ "type": "message_start", "message": { "id": "msg_1", "role": "assistant", "content": [] } });
     let mut delta = json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" } });
     if !odd.no_usage {
-        start["message"]["usage"] = json!({ "input_tokens": input, "output_tokens": 1 });
-        delta["usage"] = json!({ "output_tokens": output });
+        put(
+            &mut start,
+            &["message", "usage"],
+            json!({ "input_tokens": input, "output_tokens": 1 }),
+        );
+        put(&mut delta, &["usage"], json!({ "output_tokens": output }));
     }
     let each = |token: &str| {
         named(
@@ -279,7 +296,11 @@ pub(super) async fn gemini(
             "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] } }],
         });
         if !odd.no_usage {
-            chunk["usageMetadata"] = json!({ "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input + output });
+            put(
+                &mut chunk,
+                &["usageMetadata"],
+                json!({ "promptTokenCount": input, "candidatesTokenCount": output, "totalTokenCount": input.saturating_add(output) }),
+            );
         }
         event(&chunk)
     };
@@ -299,10 +320,14 @@ pub(super) async fn cohere(
     let (input, output) = said.used(odd);
     let mut end = json!({ "type": "message-end", "delta": { "finish_reason": "COMPLETE" } });
     if !odd.no_usage {
-        end["delta"]["usage"] = json!({
-            "billed_units": { "input_tokens": input, "output_tokens": output },
-            "tokens": { "input_tokens": input, "output_tokens": output },
-        });
+        put(
+            &mut end,
+            &["delta", "usage"],
+            json!({
+                "billed_units": { "input_tokens": input, "output_tokens": output },
+                "tokens": { "input_tokens": input, "output_tokens": output },
+            }),
+        );
     }
     let start = json!({ "id": "1", "type": "message-start", "delta": { "message": { "role": "assistant", "content": [] } } });
     let each = |token: &str| {
