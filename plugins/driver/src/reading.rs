@@ -120,8 +120,13 @@ impl<P: Policy, H: Host> Filter<P, H> {
             self.policy
                 .on_request_read(&request, &mut passed.flow, end, ports)
         });
+        let has_come = match end {
+            // It is counted with the next part.
+            BodyEnd::TimedOut => 0,
+            BodyEnd::Whole | BodyEnd::TooLong | BodyEnd::Failed => read,
+        };
         match self.carry_out(exchange, passed, None, verdict) {
-            Ruling::Decided(mut decided) => match decided.admits(read) {
+            Ruling::Decided(mut decided) => match decided.admits(has_come) {
                 true => decided,
                 false => self.too_long(exchange, decided.phase),
             },
