@@ -166,7 +166,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
             };
             if living.body_size.get() == 0 && !self.told_of_no_body.replace(true) {
                 log::warn!(
-                    "{}: of a request's body nothing came; on Envoy, `allow_on_headers_stop_iteration` has to be true",
+                    "{}: of a request's body nothing came for 30 s. If that is so for all of them, and this is Wasm on Envoy, \
+                     `allow_on_headers_stop_iteration` is not set",
                     P::NAME
                 );
             }

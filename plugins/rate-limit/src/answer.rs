@@ -47,6 +47,8 @@ pub(crate) enum How {
     Told,
     /// Some of it was estimated, by the answer's text and the request's length.
     Estimated,
+    /// It was not served, and has used nothing.
+    NotServed,
 }
 
 impl Answers {
@@ -102,7 +104,7 @@ impl Used {
     /// In tokens; `None` where nothing of them is known.
     pub(crate) fn of(&self, tokens: &Tokens, reserved: Reserved) -> Option<(Counts, How)> {
         let (meter, is_whole) = match self {
-            Self::Nothing | Self::Unserved => return Some((Counts::default(), How::Told)),
+            Self::Nothing | Self::Unserved => return Some((Counts::default(), How::NotServed)),
             Self::Unknown => return None,
             Self::Answered(meter, is_whole) => (meter, *is_whole),
         };
@@ -142,6 +144,7 @@ impl How {
         match self {
             Self::Told => "told",
             Self::Estimated => "estimated",
+            Self::NotServed => "not_served",
         }
     }
 }

@@ -39,6 +39,16 @@ pub(crate) enum Said {
     NotYet,
 }
 
+impl Reading {
+    /// What it says is not known.
+    pub(crate) const fn unread(&self) -> Said {
+        match self.body.bytes() {
+            0 => Said::Nothing,
+            bytes => Said::Unreadable { bytes },
+        }
+    }
+}
+
 impl Places {
     /// None yet.
     pub(crate) fn new(bytes_per_token: u64) -> Self {

@@ -6,7 +6,7 @@ mod words;
 
 use portcullis_policy::config::{
     Bounded, ByClaim, ClaimPath, ClientAddressConfig, ConfigError, ControlConfig, Duration,
-    FallbackConfig, HeaderName, List, Match, Mode, Name, NonEmpty, OnError,
+    FallbackConfig, HeaderName, List, Match, Mode, Name, NonEmpty, OnError, check_reached,
 };
 use serde::Deserialize;
 
@@ -284,6 +284,34 @@ impl Config {
         Ok(ranges(&placed.collect::<Result<Vec<_>, _>>()?))
     }
 
+    /// What is set in requests that go elsewhere is taken out of all others: it is nothing that somebody is counted by.
+    fn check_fallbacks(&self) -> Result<(), ConfigError> {
+        let limits = self.limits.as_slice();
+        let parts = limits.iter().flat_map(|limit| limit.key.as_slice());
+        let of_claims = self.claim_headers.as_slice().iter();
+        let counted: Vec<&str> = parts
+            .filter_map(|part| match part {
+                KeyPart::Header(name) | KeyPart::HeaderLine(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .chain(of_claims.map(|(_, header)| header.as_str()))
+            .collect();
+        for (index, limit) in limits.iter().enumerate() {
+            for (name, _) in limit.on_exceeded.iter().flat_map(|to| to.set.as_slice()) {
+                let name = name.as_str();
+                if counted
+                    .iter()
+                    .any(|header| header.eq_ignore_ascii_case(name))
+                {
+                    let at = format!("limits[{index}].on_exceeded.set.{name}");
+                    let rule = "requests are counted by it; expected another header";
+                    return Err(ConfigError::at(at, rule));
+                }
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = self.limits.as_slice();
         if limits.len() > MOST_LIMITS {
@@ -307,6 +335,12 @@ impl Config {
             let quota = limit.to_quota();
             quota.map_err(|error| error.within(&format!("limits[{index}]")))?;
         }
+        for (index, bound) in self.max_body.0.iter().enumerate() {
+            let before = self.max_body.0.iter().take(index);
+            let before = before.map(|bound| &bound.matches);
+            check_reached("max_body", index, &bound.matches, before)?;
+        }
+        self.check_fallbacks()?;
         let has_tokens = limits
             .iter()
             .any(|limit| matches!(limit.cost, Cost::Tokens(_)));

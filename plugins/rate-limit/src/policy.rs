@@ -346,7 +346,10 @@ impl RateLimit {
         let is_enforced = reading.is_enforced;
         let problem = match end {
             BodyEnd::Whole => {
-                bodies.said = Some(self.places.end(reading));
+                bodies.said = Some(match is_plain_text(request.headers()) {
+                    true => self.places.end(reading),
+                    false => reading.unread(),
+                });
                 return Ok(());
             }
             BodyEnd::TooLong => Some(("body_too_long", Problem::CONTENT_TOO_LARGE)),
@@ -621,6 +624,31 @@ impl RateLimit {
             },
         )
     }
+}
+
+/// Whether a body is what it looks like: not compressed, and of no other character set than JSON is (RFC 8259 section 8.1). Some backends
+/// go by what its headers say, UTF-7 among it.
+fn is_plain_text(headers: &Headers) -> bool {
+    let is_one_of = |text: &[u8], known: &[&str]| {
+        let text = text.trim_ascii();
+        known
+            .iter()
+            .any(|known| text.eq_ignore_ascii_case(known.as_bytes()))
+    };
+    let is_encoded = headers
+        .values("content-encoding")
+        .any(|encoding| !is_one_of(encoding, &["", "identity"]));
+    let mut types = headers.values("content-type");
+    let media = types.next().unwrap_or_default();
+    let names_another = media.split(|byte| *byte == b';').skip(1).any(|parameter| {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default();
+        let value = parts.next().unwrap_or_default().trim_ascii();
+        let value = value.strip_prefix(b"\"").unwrap_or(value);
+        let value = value.strip_suffix(b"\"").unwrap_or(value);
+        is_one_of(name, &["charset"]) && !is_one_of(value, &["utf-8", "utf8", "us-ascii"])
+    });
+    !is_encoded && !names_another && types.next().is_none()
 }
 
 /// Whether another filter of this gateway has refused the request and says by which limit: a client wants to hear of that one.

@@ -33,6 +33,47 @@ pub struct Body {
     values: Vec<Value>,
     broken: bool,
     bytes: u64,
+    /// The begin of a character whose rest has not come.
+    begun: Begun,
+}
+
+/// The first bytes of a character in UTF-8.
+#[derive(Clone, Copy, Debug, Default)]
+struct Begun {
+    bytes: [u8; 4],
+    length: usize,
+}
+
+impl Begun {
+    /// Takes the next bytes; `false` where they are not UTF-8 (RFC 8259 section 8.1), which parsers make different things of.
+    fn take(&mut self, bytes: &[u8]) -> bool {
+        let mut rest = bytes;
+        while self.length > 0 {
+            let Some((next, behind)) = rest.split_first() else {
+                return true;
+            };
+            rest = behind;
+            if let Some(place) = self.bytes.get_mut(self.length) {
+                *place = *next;
+            }
+            self.length = self.length.saturating_add(1);
+            let begun = self.bytes.get(..self.length).unwrap_or_default();
+            match std::str::from_utf8(begun) {
+                Ok(_) => self.length = 0,
+                Err(error) if error.error_len().is_none() && self.length < 4 => {}
+                Err(_) => return false,
+            }
+        }
+        let Err(error) = std::str::from_utf8(rest) else {
+            return true;
+        };
+        let begun = rest.get(error.valid_up_to()..).unwrap_or_default();
+        for (place, byte) in self.bytes.iter_mut().zip(begun) {
+            *place = *byte;
+        }
+        self.length = begun.len();
+        error.error_len().is_none()
+    }
 }
 
 impl Fields {
@@ -56,6 +97,7 @@ impl Fields {
             values: vec![Value::default(); self.count],
             broken: false,
             bytes: 0,
+            begun: Begun::default(),
         }
     }
 }
@@ -65,6 +107,7 @@ impl Body {
     pub fn feed(&mut self, fields: &Fields, bytes: &[u8]) {
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
         self.bytes = self.bytes.saturating_add(length);
+        self.broken = self.broken || !self.begun.take(bytes);
         if self.broken {
             return;
         }
@@ -84,7 +127,7 @@ impl Body {
         let ended = self.scanner.end(&fields.paths, &mut |path, found| {
             hear(values, path, found);
         });
-        match self.broken {
+        match self.broken || self.begun.length > 0 {
             true => Err(Broken),
             false => ended.map(|()| self.values),
         }
@@ -157,6 +200,27 @@ mod tests {
         assert_eq!(values[2].elements, Some(3));
         assert_eq!(values[3].truth, Some(true));
         assert_eq!((values[4].text, values[4].elements), (Some(9), Some(1)));
+    }
+
+    #[test]
+    fn what_is_not_utf_8_is_no_json_wherever_it_is_cut() {
+        let fields = Fields::new(["a"]).unwrap();
+        for (body, is_good) in [
+            (&"{\"a\":1,\"ä€😀\":2}".as_bytes().to_vec(), true),
+            (&b"{\"a\xff\":1}".to_vec(), false),
+            (&b"{\"\xc1\xa1\":1}".to_vec(), false),
+            (&b"{\"x\":\"\xe2\x82\"}".to_vec(), false),
+            (&b"{\"x\":\"\xf0\x9f\x98\"}".to_vec(), false),
+            (&b"{\"x\":\"\xed\xa0\x80\"}".to_vec(), false),
+            (&b"{\"a\":1}\xe2".to_vec(), false),
+        ] {
+            for size in 1..=body.len() {
+                let mut reading = fields.body();
+                body.chunks(size)
+                    .for_each(|chunk| reading.feed(&fields, chunk));
+                assert_eq!(reading.end(&fields).is_ok(), is_good, "{body:?} by {size}");
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,11 @@ impl JsonPath {
     }
 
     fn parse(path: &str) -> Result<Self, String> {
+        if path.starts_with(['$', '/', '.']) || path.contains(['[', ']']) {
+            return Err(format!(
+                "{path:?} is written as elsewhere; expected names joined by dots, and * for each element of a list"
+            ));
+        }
         match Paths::new([path]) {
             Ok(_) => Ok(Self(path.to_owned())),
             Err(error) => Err(format!("{path:?}: {error}")),

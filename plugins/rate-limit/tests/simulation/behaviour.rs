@@ -460,6 +460,18 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
             "limits[0].cost.field.json: \"a..b\": a name in a path has 1 to 64 bytes",
         ),
         (
+            &*of_one(r#""quota":2,"window":"1m","cost":{"field":{"json":"$.a","at_most":2}}"#),
+            "limits[0].cost.field.json: \"$.a\" is written as elsewhere",
+        ),
+        (
+            r#"{"limits":[{"name":"a","key":["header:x-user"],"quota":1,"window":"1m","on_exceeded":{"set":{"x-user":"small"}}}]}"#,
+            "limits[0].on_exceeded.set.x-user: requests are counted by it",
+        ),
+        (
+            r#"{"max_body":[{"bytes":5},{"bytes":9}],"limits":[{"name":"a","key":["constant"],"quota":1,"window":"1m"}]}"#,
+            "max_body[1]",
+        ),
+        (
             &*of_one(r#""quota":2,"window":"1m","cost":{"field":{"json":"a","at_most":3}}"#),
             "limits[0].cost: 3 is more than the 2 that are ever left",
         ),

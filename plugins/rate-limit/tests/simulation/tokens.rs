@@ -244,6 +244,38 @@ fn of_several_fields_each_that_is_not_there_may_be_the_one_that_counts() {
     }
 }
 
+/// Some backends go by what headers say of a body.
+#[test]
+fn a_body_that_is_not_what_it_looks_like_is_not_read() {
+    let world = World::new(Dialect::Envoy, 13);
+    let worker = of(&world, 100_000);
+    for (name, value, status) in [
+        ("content-type", "application/json; charset=UTF-8", 200),
+        ("content-type", "application/json; charset=\"utf-8\"", 200),
+        ("content-type", "text/plain", 200),
+        ("content-encoding", "identity", 200),
+        ("content-type", "application/json; charset=utf-7", 400),
+        (
+            "content-type",
+            "application/json;x=y; Charset = UTF-16",
+            400,
+        ),
+        ("content-encoding", "br", 400),
+    ] {
+        let head = [POST[0], POST[1], (name, value)];
+        let (answer, flow) = worker.send(PEER, &head, Some(b"{\"+AG0-ax_tokens\":900}"));
+        assert_eq!(answer.status(), status, "{name}: {value}");
+        worker.end(flow, Origin::Gateway);
+    }
+    let two = [
+        POST[0],
+        POST[1],
+        ("content-type", "a/b"),
+        ("content-type", "c/d"),
+    ];
+    assert_eq!(worker.send(PEER, &two, Some(b"{}")).0.status(), 400);
+}
+
 /// Nothing of a body is waited for where there is nothing left anyway.
 #[test]
 fn who_has_nothing_left_is_refused_before_the_body_is_read() {
