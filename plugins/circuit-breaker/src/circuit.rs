@@ -10,12 +10,12 @@ use portcullis_policy::{
 };
 
 use crate::NAME;
+use crate::admitted::{Admitted, Progress};
 use crate::backoff::OpenFor;
 use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force, TripConfig};
-use crate::flow::{Admitted, Progress};
 use crate::glance::Glance;
 use crate::metrics::Metrics;
 use crate::record::slot_name;

@@ -2,9 +2,8 @@
 
 use portcullis_policy::{Clock, Sent, Timestamp};
 
-use crate::classify::Pace;
+use crate::admitted::Admitted;
 use crate::deadline::Client;
-use crate::ticket::Ticket;
 use crate::watch::Watching;
 
 /// The breakers that admitted a request, and how far each of them has heard of it.
@@ -38,31 +37,4 @@ pub(crate) enum Protocol {
     Http,
     /// Its statuses count, too.
     Grpc,
-}
-
-/// One breaker's part in a request.
-#[derive(Debug)]
-pub(crate) struct Admitted {
-    /// The breaker's index in the configuration.
-    pub(crate) circuit: usize,
-    pub(crate) ticket: Ticket,
-    /// When it was admitted, where that is of interest.
-    pub(crate) started: Option<Timestamp>,
-    pub(crate) progress: Progress,
-}
-
-/// How far a request has come. Each is settled once, so that nothing follows that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Progress {
-    /// No response was seen.
-    Waiting,
-    /// A response was seen, but not its status.
-    Unread(Pace),
-    /// A response was seen and was no failure, and nothing of what is waited for has come of it.
-    Begun(Pace),
-    /// A response was seen and was no failure: a stream that breaks off can make a failure of it
-    /// yet, so that it is a success when it has ended and not before.
-    HeadFine(Pace),
-    /// The books are closed.
-    Settled,
 }

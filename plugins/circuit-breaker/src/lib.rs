@@ -18,6 +18,7 @@
 #[macro_use]
 extern crate portcullis_sim;
 
+mod admitted;
 mod backoff;
 mod batch;
 mod breaker;

@@ -11,12 +11,13 @@ use portcullis_policy::{
 use portcullis_usage::Vendors;
 
 use crate::NAME;
+use crate::admitted::{Admitted, Progress};
 use crate::breaker::Refusal;
 use crate::circuit::Circuit;
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::Config;
 use crate::deadline::{self, Client};
-use crate::flow::{Admitted, Flow, Progress, Protocol};
+use crate::flow::{Flow, Protocol};
 use crate::status;
 use crate::watch::{Watch, Watched, Watching};
 

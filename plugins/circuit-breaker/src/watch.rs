@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use portcullis_policy::{Response, Span, Timestamp};
 use portcullis_usage::{Meter, Vendors};
 
-use crate::flow::Admitted;
+use crate::admitted::Admitted;
 
 /// One breaker's part in an answer that is watched. The worker has it, too: silence is nothing that a stream is told of.
 #[derive(Debug)]

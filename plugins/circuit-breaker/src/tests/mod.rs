@@ -23,7 +23,7 @@ use std::cell::Cell;
 use portcullis_policy::{Ending, LocalReply, Origin, Response, Span};
 use portcullis_sim::{Answer, Dialect, Worker, World};
 
-use crate::flow::Progress;
+use crate::admitted::Progress;
 use crate::{CircuitBreaker, Flow};
 
 type Breaker = Worker<CircuitBreaker>;
