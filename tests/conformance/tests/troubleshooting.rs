@@ -11,7 +11,15 @@ use portcullis_policy::{Environment, MetricRegistry, Policy as _, Setup};
 const IN_LINES: [(&str, &[&str]); 3] = [
     (
         "rate_limit",
-        &["quota_exceeded", "key_missing", "key_ambiguous"],
+        &[
+            "quota_exceeded",
+            "key_missing",
+            "key_ambiguous",
+            "body_unreadable",
+            "body_timed_out",
+            "body_too_long",
+            "cost_exceeds_quota",
+        ],
     ),
     (
         "circuit_breaker",
