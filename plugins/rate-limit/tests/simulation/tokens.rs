@@ -442,3 +442,95 @@ fn in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_
         }
     });
 }
+
+/// What a stream was charged and used, and when: seconds from the begin.
+struct Ended {
+    admitted: u64,
+    settled: u64,
+    reserved: u64,
+    used: u64,
+}
+
+/// A bucket lets through what drips into it, what answers use beyond what they were charged, and what is given back: in any span.
+#[test]
+fn a_bucket_of_tokens_keeps_to_its_bound_in_every_span() {
+    const BURST: u64 = 600;
+    const QUOTA: u64 = 3_600;
+    let config = config(QUOTA, "token_bucket")
+        .replace(r#""algorithm""#, &format!(r#""burst":{BURST},"algorithm""#));
+    let config = config.replace(r#""at_most":200"#, r#""at_most":100"#);
+    for dialect in Dialect::BOTH {
+        for seed in 0..60 {
+            let world = World::new(dialect, seed);
+            let worker: Worker<RateLimit> = world.worker(&config).unwrap();
+            let draw = Draw::new(seed, 1);
+            let mut now = 0;
+            let mut running: Vec<(Flow, u64, u64, u64)> = Vec::new();
+            let mut ended: Vec<Ended> = Vec::new();
+            let mut refused = 0;
+            for _ in 0..200 {
+                let passes = draw.between(0, 30);
+                world.clock.advance(Span::from_secs(passes));
+                now += passes;
+                if draw.once_in(2) {
+                    let asked = draw.between(1, 100);
+                    let body = format!("{{\"max_tokens\":{asked}}}");
+                    match send(&worker, &body) {
+                        (Answer::Passed(_), mut flow) => {
+                            begin(&worker, &mut flow, EVENTS);
+                            // A few say more than they were asked for.
+                            let used = match draw.once_in(9) {
+                                true => asked + draw.between(1, 50),
+                                false => draw.between(0, asked),
+                            };
+                            running.push((flow, now, 10 + 4 * asked, 10 + 4 * used));
+                        }
+                        (Answer::Refused(_), _) => refused += 1,
+                    }
+                } else if !running.is_empty() {
+                    let at = draw.between(0, running.len() as u64 - 1) as usize;
+                    let (mut flow, admitted, reserved, used) = running.swap_remove(at);
+                    let told = format!(
+                        "data: {{\"prompt_eval_count\":10,\"eval_count\":{}}}\n\n",
+                        (used - 10) / 4
+                    );
+                    worker.chunk(&mut flow, told.as_bytes());
+                    worker.end(flow, Origin::Upstream);
+                    ended.push(Ended {
+                        admitted,
+                        settled: now,
+                        reserved,
+                        used,
+                    });
+                }
+            }
+            for from in ended.iter().map(|stream| stream.admitted) {
+                for to in ended
+                    .iter()
+                    .map(|stream| stream.admitted)
+                    .filter(|to| *to >= from)
+                {
+                    let within = |at: u64| (from..=to).contains(&at);
+                    let admitted = || ended.iter().filter(|stream| within(stream.admitted));
+                    let used: u64 = admitted().map(|stream| stream.used).sum();
+                    let beyond: u64 = admitted().map(|s| s.used.saturating_sub(s.reserved)).sum();
+                    let given_back: u64 = ended
+                        .iter()
+                        .filter(|stream| within(stream.settled))
+                        .map(|stream| stream.reserved.saturating_sub(stream.used))
+                        .sum();
+                    let drips = QUOTA * (to - from) / 3_600;
+                    let most = BURST + drips + beyond + given_back;
+                    assert!(
+                        used <= most,
+                        "seed {seed}: {used} of {most} in {from} to {to}"
+                    );
+                }
+            }
+            assert!(
+                refused > 0 && !ended.is_empty(),
+                "seed {seed}: nothing was tried"
+            );
+        }
+    }
+}
