@@ -8,6 +8,7 @@ use portcullis_e2e::backend::{Backend, Role, Running};
 use portcullis_e2e::{Answer, Gateway, until};
 use reqwest::Client;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 const PROMPT: &str = "Probes decide when a breaker closes, and nothing else.\n\nWhat do probes do?";
 
@@ -260,7 +261,6 @@ async fn a_body_that_does_not_come_holds_nothing_and_one_that_is_too_long_goes_n
     // The empty one and `{}` were the model's to refuse.
     assert_eq!(model.requests().total(), asked + 2);
     // Nothing behind the head.
-    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let mut slow = tokio::net::TcpStream::connect(gateway.address()).await?;
     let head = "POST /api/generate HTTP/1.1\r\nhost: g\r\nx-user: b\r\ncontent-length: 9\r\nconnection: close\r\n\r\n{";
     slow.write_all(head.as_bytes()).await?;
@@ -272,5 +272,48 @@ async fn a_body_that_does_not_come_holds_nothing_and_one_that_is_too_long_goes_n
     ensure!((25..40).contains(&took.as_secs()), "{took:?}");
     assert_eq!(model.requests().total(), asked + 2);
     assert_eq!(left(&gateway, &client, "b").await?, 100_000);
+    Ok(())
+}
+
+/// Decided on by a tick while half of its body is there: the rest brings it on, and nothing of it is lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_a_limit_in_shadow_has_not_waited_for_goes_on_whole() -> Result<()> {
+    let model = model(Duration::ZERO).await?;
+    let gateway = Gateway::with("rate_limit")
+        .upstream(model.addr())
+        .edit(|bootstrap| {
+            bootstrap.lets_bodies_be_read("rate_limit")?;
+            bootstrap.filter("rate_limit")?["limits"] = json!([{
+                "name": "tokens", "key": ["constant"], "quota": 10_000, "window": "1h", "mode": "shadow",
+                "cost": { "tokens": {} },
+            }]);
+            Ok(())
+        });
+    let gateway = gateway.start().await?;
+    let body = json!({ "model": "llama3.2:3b", "prompt": PROMPT, "stream": false }).to_string();
+    let (first, second) = body.split_at(body.len() / 2);
+    let mut connection = tokio::net::TcpStream::connect(gateway.address()).await?;
+    let length = body.len();
+    let head = format!(
+        "POST /api/generate HTTP/1.1\r\nhost: g\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{first}"
+    );
+    connection.write_all(head.as_bytes()).await?;
+    let output = gateway.output();
+    let begun = Instant::now();
+    while output.with(&["reason=body_timed_out"]).is_empty() {
+        ensure!(
+            begun.elapsed() < Duration::from_secs(45),
+            "it waits for ever"
+        );
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(model.requests().total(), 0);
+    connection.write_all(second.as_bytes()).await?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).await?;
+    ensure!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("\"done\":true"),
+        "{answer}"
+    );
     Ok(())
 }
