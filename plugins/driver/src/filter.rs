@@ -295,12 +295,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
                             self.policy.on_request_sent(&mut passed.flow, ports);
                         });
                     }
-                    let has_come = match held.body_ended.get() {
-                        true => held.body_size.get(),
-                        // It is counted with its next part.
-                        false => 0,
-                    };
-                    match decided.admits(has_come) {
+                    match decided.admits(held.body_size.get()) {
                         true => Some(decided),
                         false => Some(self.too_long(&exchange, decided.phase)),
                     }

@@ -120,13 +120,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
             self.policy
                 .on_request_read(&request, &mut passed.flow, end, ports)
         });
-        let has_come = match end {
-            // It is counted with the next part.
-            BodyEnd::TimedOut => 0,
-            BodyEnd::Whole | BodyEnd::TooLong | BodyEnd::Failed => read,
-        };
         match self.carry_out(exchange, passed, None, verdict) {
-            Ruling::Decided(mut decided) => match decided.admits(has_come) {
+            Ruling::Decided(mut decided) => match decided.admits(read) {
                 true => decided,
                 false => self.too_long(exchange, decided.phase),
             },
@@ -190,10 +185,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
             return;
         }
         held.put(phase);
-        // Of a body that is half there the next part comes with what was kept, and takes the request along: where it is gone on with
-        // from elsewhere, Envoy keeps that part for a Wasm filter that has gone.
-        let is_half_there = held.body_size.get() > 0 && !held.body_ended.get();
-        if step == Step::Continue && !is_half_there && self.host.resume(stream).is_err() {
+        if step == Step::Continue && self.host.resume(stream).is_err() {
             log::error!("{}: a request that was held does not go on", P::NAME);
         }
     }

@@ -275,7 +275,7 @@ async fn a_body_that_does_not_come_holds_nothing_and_one_that_is_too_long_goes_n
     Ok(())
 }
 
-/// Decided on by a tick while half of its body is there: the rest brings it on, and nothing of it is lost.
+/// Decided on by a tick while half of its body is there: nothing of it is lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_that_a_limit_in_shadow_has_not_waited_for_goes_on_whole() -> Result<()> {
     let model = model(Duration::ZERO).await?;
@@ -307,7 +307,6 @@ async fn a_body_that_a_limit_in_shadow_has_not_waited_for_goes_on_whole() -> Res
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(model.requests().total(), 0);
     connection.write_all(second.as_bytes()).await?;
     let mut answer = String::new();
     connection.read_to_string(&mut answer).await?;
