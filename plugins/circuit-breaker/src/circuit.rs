@@ -15,7 +15,7 @@ use crate::backoff::OpenFor;
 use crate::batch::{Batch, Counts};
 use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings};
 use crate::classify::{Cause, Classifier, Outcome, Pace};
-use crate::config::{BreakerConfig, Force, TripConfig};
+use crate::config::{BreakerConfig, Force};
 use crate::glance::Glance;
 use crate::metrics::Metrics;
 use crate::record::slot_name;
@@ -76,7 +76,7 @@ impl Circuit {
             mode: plugin.weaker(config.mode),
             force: config.force,
             classifier: Classifier::new(&config.failures),
-            slower_than: slower_than(&config.trip),
+            slower_than: config.trip.slow().map(|slow| slow.slower_than.span()),
             waits_for_text: config.trip.slow_first_token.is_some(),
             stall: config.failures.stall.map(|stall| stall.span()),
             settings: Settings::from(&config),
@@ -465,13 +465,6 @@ impl Circuit {
     }
 }
 
-/// From when on an answer, or its head, is slow.
-fn slower_than(trip: &TripConfig) -> Option<Span> {
-    let of_head = trip.slow_ratio.as_ref().map(|slow| slow.slower_than);
-    let of_text = trip.slow_first_token.as_ref().map(|slow| slow.slower_than);
-    of_head.or(of_text).map(|limit| limit.span())
-}
-
 impl Settings {
     fn from(config: &BreakerConfig) -> Self {
         let (trip, open_for, half_open) = (&config.trip, &config.open_for, &config.half_open);
@@ -482,16 +475,11 @@ impl Settings {
                 window: ratio.window.span(),
                 minimum_requests: ratio.minimum_requests.get(),
             }),
-            slow_ratio: (trip.slow_ratio.as_ref().map(|ratio| Ratio {
+            slow_ratio: trip.slow().map(|ratio| Ratio {
                 above: ratio.above.millionths(),
                 window: ratio.window.span(),
                 minimum_requests: ratio.minimum_requests.get(),
-            }))
-            .or(trip.slow_first_token.as_ref().map(|ratio| Ratio {
-                above: ratio.above.millionths(),
-                window: ratio.window.span(),
-                minimum_requests: ratio.minimum_requests.get(),
-            })),
+            }),
             open_for: OpenFor {
                 initial: open_for.initial.span(),
                 multiplier: open_for.multiplier.millionths(),

@@ -47,7 +47,7 @@ pub(crate) const NAME: &str = "circuit_breaker";
 
 pub use config::{
     BreakerConfig, Config, FailureRatioConfig, FailuresConfig, Force, HalfOpenConfig,
-    OpenForConfig, SlowFirstTokenConfig, SlowRatioConfig, StatusConfig, TripConfig,
+    OpenForConfig, SlowRatioConfig, StatusConfig, TripConfig,
 };
 pub use flow::Flow;
 pub use policy::CircuitBreaker;

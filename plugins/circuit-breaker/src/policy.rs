@@ -65,12 +65,9 @@ impl Policy for CircuitBreaker {
             control.check_apart("status", path)?;
         }
         for (index, breaker) in config.breakers.as_slice().iter().enumerate() {
-            if let Some(key) = breaker.reads_responses()
-                && !setup.reads_responses
-            {
-                let rule = "answers' bodies are not shown to this build of the filter; on Envoy load target/filters/<filter>.wasm in \
-                            place of target/filters/envoy/<filter>.wasm";
-                return Err(ConfigError::at(format!("breakers[{index}].{key}"), rule));
+            if let Some(key) = breaker.reads_responses() {
+                let shown = setup.check_reads_responses();
+                shown.map_err(|error| error.within(&format!("breakers[{index}].{key}")))?;
             }
         }
         let circuits: Vec<Circuit> = config

@@ -275,6 +275,21 @@ pub trait Environment {
     fn var(&self, name: &str) -> Option<String>;
 }
 
+impl Setup<'_> {
+    /// What goes by responses' bodies needs a gateway, and a build of the filter, that shows them.
+    ///
+    /// # Errors
+    /// They are not shown.
+    pub fn check_reads_responses(&self) -> Result<(), ConfigError> {
+        if self.reads_responses {
+            return Ok(());
+        }
+        let rule = "answers' bodies are not shown to this build of the filter; on Envoy load target/filters/<filter>.wasm in place of \
+                    target/filters/envoy/<filter>.wasm";
+        Err(ConfigError::at("", rule))
+    }
+}
+
 /// What is at hand while a configuration is turned into a policy.
 pub struct Setup<'a> {
     /// For secrets given as `env: NAME`.

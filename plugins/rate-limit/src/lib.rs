@@ -30,6 +30,7 @@ mod quota;
 #[cfg(test)]
 mod random;
 mod range;
+mod refusal;
 mod table;
 mod value;
 

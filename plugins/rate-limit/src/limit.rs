@@ -24,6 +24,7 @@ use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, l
 use crate::permits::{Permit, Permits};
 use crate::quota::{Decision, Quota, Rate};
 use crate::range::Range;
+use crate::refusal::refusal;
 use crate::table::{Asked, Plan, Table};
 
 /// One limit.
@@ -608,17 +609,7 @@ impl Limit {
         request: &Request<'_>,
         ports: &Ports<'_>,
     ) {
-        let event = match self.mode {
-            Mode::Enforce => "refused",
-            Mode::Shadow | Mode::Off => "shadow_refused",
-        };
-        let line = LogLine::new(NAME, event)
-            .with("reason", reason)
-            .with("limit", &self.name)
-            .with("status", problem.status.to_string())
-            .with("method", request.method())
-            .with("path", request.target_without_query())
-            .with_id_of(request);
+        let line = refusal(self.mode, reason, Some(&self.name), problem, request);
         ports.telemetry.log(match key {
             Some(key) => line.with("caller", key.caller()),
             None => line,
@@ -767,9 +758,8 @@ fn check_bodies(cost: &Pricing, before_auth: bool, setup: &Setup<'_>) -> Result<
         "this gateway can't show a request's body before the request goes on"
     } else if cost.reads_requests() && before_auth {
         "a body is not read before_auth"
-    } else if cost.tokens().is_some() && !setup.reads_responses {
-        "answers' bodies are not shown to this build of the filter, and say what was used; on Envoy load target/filters/<filter>.wasm in \
-         place of target/filters/envoy/<filter>.wasm"
+    } else if cost.tokens().is_some() {
+        return setup.check_reads_responses();
     } else {
         return Ok(());
     };

@@ -1,10 +1,11 @@
 //! How long requests' bodies may be.
 
 use portcullis_policy::config::{IfAmbiguous, List, Match, Mode};
-use portcullis_policy::{Counter, LocalReply, LogLine, MetricRegistry, Ports, Problem, Request};
+use portcullis_policy::{Counter, LocalReply, MetricRegistry, Ports, Problem, Request};
 
 use crate::NAME;
 use crate::config::MaxBody;
+use crate::refusal::refusal;
 
 /// How long bodies may be, by the first that matches.
 #[derive(Debug)]
@@ -74,16 +75,9 @@ impl Bounds {
             ports.telemetry.count(refused);
         }
         let problem = Problem::CONTENT_TOO_LARGE;
-        let event = match self.mode {
-            Mode::Enforce => "refused",
-            Mode::Shadow | Mode::Off => "shadow_refused",
-        };
-        let line = LogLine::new(NAME, event)
-            .with("reason", REASON)
-            .with("status", problem.status.to_string())
-            .with("method", request.method())
-            .with("path", request.target_without_query());
-        ports.telemetry.log(line.with_id_of(request));
+        ports
+            .telemetry
+            .log(refusal(self.mode, REASON, None, problem, request));
         match self.mode {
             Mode::Enforce => Err(problem.reply(request).because(NAME, REASON)),
             Mode::Shadow | Mode::Off => Ok(None),

@@ -22,6 +22,7 @@ use crate::key::HashKey;
 use crate::limit::{Charge, Limit, Settled};
 use crate::max_body::Bounds;
 use crate::range::{Range, lay_out, slot_names};
+use crate::refusal::refusal;
 
 /// The status of what the gateway can't serve, for no fault of the client's.
 pub const UNAVAILABLE: u16 = 503;
@@ -368,19 +369,8 @@ impl RateLimit {
         };
         let refusal = match problem {
             Some((reason, problem)) => {
-                let line = LogLine::new(
-                    NAME,
-                    match is_enforced {
-                        true => "refused",
-                        false => "shadow_refused",
-                    },
-                );
-                let line = line
-                    .with("reason", reason)
-                    .with("status", problem.status.to_string())
-                    .with("method", request.method())
-                    .with("path", request.target_without_query());
-                ports.telemetry.log(line.with_id_of(request));
+                let line = refusal(mode, reason, None, problem, request);
+                ports.telemetry.log(line);
                 is_enforced.then(|| problem.reply(request).because(NAME, reason))
             }
             None => self

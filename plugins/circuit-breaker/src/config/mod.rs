@@ -6,7 +6,7 @@ mod trip;
 
 pub use failures::FailuresConfig;
 pub use recovery::{Force, HalfOpenConfig, OpenForConfig};
-pub use trip::{FailureRatioConfig, SlowFirstTokenConfig, SlowRatioConfig, TripConfig};
+pub use trip::{FailureRatioConfig, SlowRatioConfig, TripConfig};
 
 use std::collections::BTreeSet;
 

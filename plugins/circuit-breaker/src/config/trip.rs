@@ -17,7 +17,7 @@ pub struct TripConfig {
     pub slow_ratio: Option<SlowRatioConfig>,
     /// In its place: when too large a share of the answers is slow to say anything. Keep-alive comments, roles and empty parts of a
     /// stream are not anything.
-    pub slow_first_token: Option<SlowFirstTokenConfig>,
+    pub slow_first_token: Option<SlowRatioConfig>,
 }
 
 /// A share of failures among the requests of a sliding window.
@@ -40,22 +40,7 @@ pub struct FailureRatioConfig {
 pub struct SlowRatioConfig {
     /// Opens when the share is larger than this.
     pub above: Share,
-    /// Slow is a response whose headers take longer than this.
-    pub slower_than: Duration,
-    /// How far back it looks, at least 1 s.
-    pub window: Duration,
-    /// Not before so many requests have been settled within the window.
-    pub minimum_requests: Bounded<1, 1_000_000, u32>,
-}
-
-/// A share of slow answers among those of a sliding window.
-#[derive(Clone, Debug, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(deny_unknown_fields)]
-pub struct SlowFirstTokenConfig {
-    /// Opens when the share is larger than this.
-    pub above: Share,
-    /// Slow is an answer of whose text nothing has come for longer than this.
+    /// Slow is what takes longer than this: a response to its headers, an answer to its first text.
     pub slower_than: Duration,
     /// How far back it looks, at least 1 s.
     pub window: Duration,
@@ -70,6 +55,11 @@ type Share = Millionths<0, 999_999>;
 const SHORTEST_WINDOW: Span = Span::from_secs(1);
 
 impl TripConfig {
+    /// What is slow, whichever of the two it goes by.
+    pub(crate) fn slow(&self) -> Option<&SlowRatioConfig> {
+        self.slow_ratio.as_ref().or(self.slow_first_token.as_ref())
+    }
+
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if let Self {
             consecutive_failures: None,

@@ -198,16 +198,41 @@ impl Completion {
     }
 }
 
+/// A request, and what will be said to it.
+struct Heard {
+    asked: Asked,
+    odd: Oddities,
+    said: Completion,
+    /// Tokens of the prompt and of the answer, as it will tell them.
+    used: (usize, usize),
+}
+
+impl Heard {
+    fn of(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failed> {
+        let asked: Asked = read(body)?;
+        let odd = Oddities::asked(app, headers)?;
+        let said = asked.completion(app)?;
+        Ok(Self {
+            used: said.used(odd),
+            asked,
+            odd,
+            said,
+        })
+    }
+}
+
 /// `/v1/chat/completions` of OpenAI and vLLM.
 pub(super) async fn openai(
     State(app): State<App>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failed> {
-    let asked: Asked = read(&body)?;
-    let odd = Oddities::asked(&app, &headers)?;
-    let said = asked.completion(&app)?;
-    let (input, output) = said.used(odd);
+    let Heard {
+        asked,
+        odd,
+        said,
+        used: (input, output),
+    } = Heard::of(&app, &headers, &body)?;
     let usage = json!({
         "prompt_tokens": input,
         "completion_tokens": output,
@@ -250,10 +275,12 @@ pub(super) async fn anthropic(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failed> {
-    let asked: Asked = read(&body)?;
-    let odd = Oddities::asked(&app, &headers)?;
-    let said = asked.completion(&app)?;
-    let (input, output) = said.used(odd);
+    let Heard {
+        asked,
+        odd,
+        said,
+        used: (input, output),
+    } = Heard::of(&app, &headers, &body)?;
     if !asked.stream {
         return Ok(Json(json!({
             "id": "msg_1", "type": "message", "role": "assistant", "model": "demo",
@@ -287,10 +314,12 @@ pub(super) async fn gemini(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failed> {
-    let asked: Asked = read(&body)?;
-    let odd = Oddities::asked(&app, &headers)?;
-    let said = asked.completion(&app)?;
-    let (input, output) = said.used(odd);
+    let Heard {
+        odd,
+        said,
+        used: (input, output),
+        ..
+    } = Heard::of(&app, &headers, &body)?;
     let chunk = |text: &str, output: usize| {
         let mut chunk = json!({
             "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] } }],
@@ -314,10 +343,12 @@ pub(super) async fn cohere(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Failed> {
-    let asked: Asked = read(&body)?;
-    let odd = Oddities::asked(&app, &headers)?;
-    let said = asked.completion(&app)?;
-    let (input, output) = said.used(odd);
+    let Heard {
+        odd,
+        said,
+        used: (input, output),
+        ..
+    } = Heard::of(&app, &headers, &body)?;
     let mut end = json!({ "type": "message-end", "delta": { "finish_reason": "COMPLETE" } });
     if !odd.no_usage {
         put(
