@@ -17,7 +17,7 @@ use crate::breaker::{Admission, Change, Moment, News, Record, Refusal, Settings}
 use crate::classify::{Cause, Classifier, Outcome, Pace};
 use crate::config::{BreakerConfig, Force};
 use crate::glance::Glance;
-use crate::metrics::Metrics;
+use crate::metrics::{Has, Metrics};
 use crate::record::slot_name;
 use crate::run::{Heads, OnRecord};
 use crate::ticket::{Standing, Ticket, Word};
@@ -88,8 +88,11 @@ impl Circuit {
             hold_until: Cell::new(None),
             metrics: Metrics::new(
                 &name,
-                config.failures.stall.is_some(),
-                on_open.is_some(),
+                Has {
+                    stalls: config.failures.stall.is_some(),
+                    first_token: config.trip.slow_first_token.is_some(),
+                    fallback: on_open.is_some(),
+                },
                 metrics,
             ),
             on_open,
@@ -230,6 +233,15 @@ impl Circuit {
                 Err(ClockUnavailable) => Pace::Quick,
             },
             (None, _) | (_, None) => Pace::Quick,
+        }
+    }
+
+    /// An answer's first content has come. Counts how long it took.
+    pub(crate) fn tell_first(&self, started: Option<Timestamp>, ports: &Ports<'_>) {
+        if let (Some(times), Some(started), Ok(now)) =
+            (&self.metrics.first_token, started, ports.clock.now())
+        {
+            times.record(now.since(started).as_millis(), ports.telemetry);
         }
     }
 

@@ -1,9 +1,25 @@
 //! What is counted of each breaker.
 
-use portcullis_policy::{Counter, Gauge, MetricRegistry};
+use portcullis_policy::{Counter, Gauge, Histogram, MetricRegistry};
 
 use crate::classify::Outcome;
 use crate::transition::Phase;
+
+/// Bounds of the times to an answer's first content, in milliseconds.
+const FIRST_TOKEN_MS: [u64; 11] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000,
+];
+
+/// What a breaker has that not each one has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Has {
+    /// Streams that stall are failures.
+    pub(crate) stalls: bool,
+    /// It goes by the time to the first content.
+    pub(crate) first_token: bool,
+    /// Requests go elsewhere while it is open.
+    pub(crate) fallback: bool,
+}
 
 /// Of one breaker. At every quiet moment as many requests are admitted as are successes, failures and
 /// ignored together.
@@ -18,6 +34,8 @@ pub(crate) struct Metrics {
     pub(crate) broken_off: Counter,
     /// Where streams may stall.
     pub(crate) stalled: Option<Counter>,
+    /// How long answers took to say something, where that is looked for.
+    pub(crate) first_token: Option<Histogram>,
     /// Where requests go elsewhere that would be refused.
     pub(crate) elsewhere: Option<Counter>,
     pub(crate) rejected: Counter,
@@ -28,20 +46,19 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new(
-        name: &str,
-        may_stall: bool,
-        falls_back: bool,
-        registry: &mut MetricRegistry,
-    ) -> Self {
+    pub(crate) fn new(name: &str, has: Has, registry: &mut MetricRegistry) -> Self {
         let state = registry.gauge(format!("circuit_breaker_state.breaker.{name}"));
+        let first_token = has.first_token.then(|| {
+            let labels = format!("breaker.{name}");
+            registry.histogram("circuit_breaker_first_token_ms", &labels, &FIRST_TOKEN_MS)
+        });
         let mut of =
             |what: &str| registry.counter(format!("circuit_breaker_{what}.breaker.{name}"));
         let (admitted, successes, failures) = (of("admitted"), of("successes"), of("failures"));
         let (ignored, slow, broken_off) = (of("ignored"), of("slow"), of("broken_off"));
         let (rejected, shadow_rejected) = (of("rejected"), of("shadow_rejected"));
-        let stalled = may_stall.then(|| of("stalled"));
-        let elsewhere = falls_back.then(|| of("elsewhere"));
+        let stalled = has.stalls.then(|| of("stalled"));
+        let elsewhere = has.fallback.then(|| of("elsewhere"));
         let mut to = |phase: Phase| {
             registry.counter(format!(
                 "circuit_breaker_transitions.breaker.{name}.to.{}",
@@ -57,6 +74,7 @@ impl Metrics {
             slow,
             broken_off,
             stalled,
+            first_token,
             elsewhere,
             rejected,
             shadow_rejected,

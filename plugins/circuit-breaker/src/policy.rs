@@ -357,9 +357,11 @@ impl CircuitBreaker {
         let Ok(mut admitted) = part.admitted.try_borrow_mut() else {
             return;
         };
-        let (Some(circuit), Progress::Begun(pace)) =
-            (self.circuits.get(admitted.circuit), admitted.progress)
-        else {
+        let Some(circuit) = self.circuits.get(admitted.circuit) else {
+            return;
+        };
+        circuit.tell_first(admitted.started, ports);
+        let Progress::Begun(pace) = admitted.progress else {
             return;
         };
         let pace = match circuit.waits_for_text {

@@ -65,5 +65,5 @@ pub use store::{
     CasStatus, CountedConflicts, Expected, RawSharedData, SharedData, SharedStore, StoreError,
     Stored, Version,
 };
-pub use telemetry::{Counter, Gauge, LogLine, MetricKind, MetricRegistry, Telemetry};
+pub use telemetry::{Counter, Gauge, Histogram, LogLine, MetricKind, MetricRegistry, Telemetry};
 pub use time::{Span, Timestamp};

@@ -1,6 +1,6 @@
 //! Counters, gauges and log lines.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use crate::Request;
 
@@ -42,6 +42,28 @@ impl Gauge {
     }
 }
 
+/// How long something took, as Prometheus counts it: for each bound a counter of what was no longer. Counters, since every gateway
+/// has these, and adds up those of all workers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Histogram {
+    buckets: Vec<(u64, Counter)>,
+    all: Counter,
+    sum: Counter,
+}
+
+impl Histogram {
+    /// Counts something that took so many milliseconds.
+    pub fn record(&self, millis: u64, telemetry: &dyn Telemetry) {
+        for (bound, counter) in &self.buckets {
+            if millis <= *bound {
+                telemetry.count(*counter);
+            }
+        }
+        telemetry.count(self.all);
+        telemetry.add(self.sum, u32::try_from(millis).unwrap_or(u32::MAX));
+    }
+}
+
 /// Counter or gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricKind {
@@ -65,6 +87,18 @@ impl MetricRegistry {
     /// Announces a gauge; the same name gives the same gauge.
     pub fn gauge(&mut self, name: impl Into<String>) -> Gauge {
         Gauge(self.index(MetricKind::Gauge, name.into()))
+    }
+
+    /// Announces the counters `NAME_bucket.LABELS.le.BOUND`, of which the last one's bound is `+Inf`, and the sum,
+    /// `NAME_sum.LABELS`. `bounds`: in milliseconds, rising.
+    pub fn histogram(&mut self, name: &str, labels: &str, bounds: &[u64]) -> Histogram {
+        let mut bucket =
+            |bound: &dyn fmt::Display| self.counter(format!("{name}_bucket.{labels}.le.{bound}"));
+        Histogram {
+            buckets: bounds.iter().map(|bound| (*bound, bucket(bound))).collect(),
+            all: bucket(&"+Inf"),
+            sum: self.counter(format!("{name}_sum.{labels}")),
+        }
     }
 
     /// All metrics, each by its index.
@@ -161,6 +195,7 @@ impl LogLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_ports::Recorded;
 
     #[test]
     fn a_client_can_not_forge_a_second_line_or_field() {
@@ -178,6 +213,33 @@ mod tests {
     fn a_long_value_is_cut() {
         let line = LogLine::new("p", "e").with("path", "a".repeat(5000));
         assert!(line.as_str().len() < 300 && line.as_str().ends_with("…\""));
+    }
+
+    #[test]
+    fn what_took_long_is_in_the_buckets_that_are_long_enough() {
+        let mut registry = MetricRegistry::default();
+        let times = registry.histogram("wait_ms", "of.x", &[10, 100]);
+        let recorded = Recorded::default();
+        for millis in [10, 11, 4_000] {
+            times.record(millis, &recorded);
+        }
+        let counted = registry.metrics().iter().enumerate();
+        let counted: Vec<_> = counted
+            .map(|(index, (_, name))| {
+                let times = recorded.counted.borrow();
+                let times = times.iter().filter(|counted| **counted == index).count();
+                (name.as_str(), times)
+            })
+            .collect();
+        assert_eq!(
+            counted,
+            [
+                ("wait_ms_bucket.of.x.le.10", 1),
+                ("wait_ms_bucket.of.x.le.100", 2),
+                ("wait_ms_bucket.of.x.le.+Inf", 3),
+                ("wait_ms_sum.of.x", 4_021),
+            ]
+        );
     }
 
     #[test]

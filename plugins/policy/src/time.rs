@@ -83,6 +83,12 @@ impl Span {
         self.0
     }
 
+    /// Whole milliseconds.
+    #[must_use]
+    pub const fn as_millis(self) -> u64 {
+        self.0 / NANOS_PER_MILLI
+    }
+
     /// In whole seconds, rounded up: what `Retry-After` must say so that nobody comes too early.
     #[must_use]
     pub const fn as_secs_ceil(self) -> u64 {

@@ -71,6 +71,30 @@ fn one_that_says_something_now_and_then_is_fine_however_long_it_takes() {
 }
 
 #[test]
+fn how_long_answers_take_to_say_something_is_counted_where_that_is_looked_for() {
+    let worker = breaker(SLOW);
+    for secs in [2, 7, 90] {
+        let mut flow = begun(&worker);
+        worker.chunk(&mut flow, PING);
+        pass(&worker, secs);
+        worker.chunk(&mut flow, WORD);
+        worker.chunk(&mut flow, WORD);
+        worker.end(flow, Origin::Upstream);
+    }
+    // One that has said nothing took no time to do so.
+    worker.end(begun(&worker), Origin::Upstream);
+    let within = |bound: &str| {
+        metric(
+            &worker,
+            &format!("first_token_ms_bucket.breaker.a.le.{bound}"),
+        )
+    };
+    let counted = ["1000", "2500", "5000", "10000", "60000", "+Inf"].map(within);
+    assert_eq!(counted, [0, 1, 1, 2, 2, 3]);
+    assert_eq!(metric(&worker, "first_token_ms_sum.breaker.a"), 99_000);
+}
+
+#[test]
 fn a_probe_has_succeeded_with_the_first_content_and_not_before() {
     for (config, secs) in [(STALL, 6), (SLOW, 11)] {
         let worker = breaker(config);
