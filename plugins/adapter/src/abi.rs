@@ -150,6 +150,13 @@ pub(crate) fn body(
     Ok(())
 }
 
+/// Puts other bytes in the place of the first `length` of a body that is at hand.
+pub(crate) fn replace_begin(body: Body, length: usize, with: &[u8]) -> Result<(), Status> {
+    check(unsafe {
+        imports::proxy_set_buffer_bytes(body as u32, 0, length, with.as_ptr(), with.len())
+    })
+}
+
 pub(crate) fn header_pairs(map: Map) -> Result<Vec<u8>, Status> {
     returned(|data, size| unsafe { imports::proxy_get_header_map_pairs(map as u32, data, size) })
 }
@@ -276,6 +283,13 @@ mod imports {
             data: *mut *mut u8,
             size: *mut usize,
         ) -> u32;
+        pub(super) fn proxy_set_buffer_bytes(
+            buffer: u32,
+            start: usize,
+            length: usize,
+            data: *const u8,
+            size: usize,
+        ) -> u32;
         pub(super) fn proxy_get_header_map_pairs(
             map: u32,
             data: *mut *mut u8,
@@ -376,6 +390,7 @@ mod imports {
         proxy_set_effective_context(u32) -> u32;
         proxy_continue_stream(u32) -> u32;
         proxy_get_buffer_bytes(u32, usize, usize, *mut *mut u8, *mut usize) -> u32;
+        proxy_set_buffer_bytes(u32, usize, usize, *const u8, usize) -> u32;
         proxy_get_header_map_pairs(u32, *mut *mut u8, *mut usize) -> u32;
         proxy_set_header_map_pairs(u32, *const u8, usize) -> u32;
         proxy_get_header_map_value(u32, *const u8, usize, *mut *mut u8, *mut usize) -> u32;

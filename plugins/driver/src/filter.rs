@@ -170,7 +170,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
             bound: Bound::default(),
         };
         let sent = (!held).then_some(&head.headers);
-        match self.carry_out(exchange, passed, sent, verdict) {
+        match self.carry_out(exchange, passed, sent, None, verdict) {
             Ruling::Read(reading) if !H::READS_REQUESTS => {
                 Ruling::Decided(self.unreadable(exchange, reading))
             }
@@ -178,13 +178,14 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
     }
 
-    /// Does what the policy says of a request, and is a part of whoever asks it: what a policy remembers is large to hand about. `sent`: its headers as they are, where they were read in this callback.
+    /// Does what the policy says of a request, and is a part of whoever asks it: what a policy remembers is large to hand about. `sent`: its headers as they are, where they were read in this callback; `read`: how long its body is, where that was read whole.
     #[inline(always)]
     pub(crate) fn carry_out<X: Exchange>(
         &self,
         exchange: &X,
         mut passed: Passed<P::Flow>,
         sent: Option<&Headers>,
+        read: Option<usize>,
         verdict: Verdict<'_>,
     ) -> Ruling<P::Flow> {
         Ruling::Decided(match verdict {
@@ -199,6 +200,15 @@ impl<P: Policy, H: Host> Filter<P, H> {
             Verdict::Continue(edits) => {
                 passed.bound = Bound::of(edits.most_body());
                 let phase = Phase::Requested(passed);
+                let splices = edits.body();
+                if !splices.is_empty()
+                    && read.is_none_or(|size| exchange.change_request_body(size, splices).is_err())
+                {
+                    // Whatever `on_error` says: what of it would go on is not known.
+                    let reply = Problem::UNAVAILABLE.reply_blind();
+                    let reply = reply.because(P::NAME, "body_not_changed");
+                    return Ruling::Decided(phase.answer(exchange, &reply, P::NAME));
+                }
                 match exchange.change_request(sent, &edits) {
                     Ok(()) => Decided {
                         phase,

@@ -3,7 +3,7 @@
 use portcullis_policy::{
     CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply,
     MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, Sent,
-    SharedStore, Timestamp,
+    SharedStore, Splice, Timestamp,
 };
 
 use crate::body::RequestBody;
@@ -141,11 +141,23 @@ pub trait Exchange: PeerAddress {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Failed>;
 
+    /// Changes the request's body, of which so many bytes have come, and all of them.
+    ///
+    /// # Errors
+    /// [`Failed`]: it did not, and what of it goes on is not known.
+    fn change_request_body(&self, size: usize, splices: &[Splice]) -> Result<(), Failed>;
+
     /// Hands over the part of the response's body that is at hand, `size` bytes.
     ///
     /// # Errors
     /// [`Failed`]: it did not show all of it.
     fn response_body(&self, size: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed>;
+
+    /// Has other bytes pass on in place of the part of the response's body that is at hand, `size` bytes.
+    ///
+    /// # Errors
+    /// [`Failed`]: that part passes on as it is.
+    fn change_response_body(&self, size: usize, passing: &[u8]) -> Result<(), Failed>;
 
     /// Changes the request. All changes are tried, also those behind one that fails: if the request passes all the same,
     /// nothing that was to be taken away passes with it. `sent`: its headers as they

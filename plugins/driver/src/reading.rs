@@ -120,7 +120,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
             self.policy
                 .on_request_read(&request, &mut passed.flow, end, ports)
         });
-        match self.carry_out(exchange, passed, None, verdict) {
+        let whole = (end == BodyEnd::Whole).then_some(read);
+        match self.carry_out(exchange, passed, None, whole, verdict) {
             Ruling::Decided(mut decided) => match decided.admits(read) {
                 true => decided,
                 false => self.too_long(exchange, decided.phase),

@@ -234,7 +234,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
 
     /// A part of the response's body, so many bytes of it. `ends`: whether it is the last of the response.
     pub fn on_response_body<X: Exchange>(&mut self, exchange: &X, size: usize, ends: bool) {
-        let reads = size > 0 && self.reads_response();
+        let reads = self.reads_response();
         let (Some(filter), Phase::Responded(passed, seen)) = (&self.filter, &mut self.phase) else {
             return;
         };
@@ -248,11 +248,29 @@ impl<P: Policy, H: Host> Stream<P, H> {
         }
         filter.with_ports(|ports| {
             let policy = &filter.policy;
-            let shown = exchange.response_body(size, &mut |bytes| {
-                policy.on_response_bytes(flow, Some(bytes), ports);
-            });
+            let trims = policy.trims_response(flow);
+            let mut part = Vec::new();
+            let mut shown = Ok(());
+            if size > 0 {
+                shown = exchange.response_body(size, &mut |bytes| {
+                    policy.on_response_bytes(flow, Some(bytes), ports);
+                    if trims {
+                        part.extend_from_slice(bytes);
+                    }
+                });
+            }
             if shown.is_err() {
                 policy.on_response_bytes(flow, None, ports);
+            } else if trims {
+                let mut passing = Vec::new();
+                if policy.trim_response(flow, &part, ends, &mut passing)
+                    && exchange.change_response_body(size, &passing).is_err()
+                {
+                    log::error!(
+                        "{}: the gateway did not take a change of a response's body",
+                        P::NAME
+                    );
+                }
             }
             if ends {
                 policy.on_response_whole(flow);

@@ -152,7 +152,7 @@ impl Edge {
             circuit_breaker.guard(request, &mut edits);
         }
         if let Some(limits) = &self.rate_limit {
-            edits.extend(limits.edits(&flow.rate_limit, bound));
+            edits.extend(limits.edits(request, &mut flow.rate_limit, bound));
         }
         let mut injected = None;
         if let Some(service_token) = &self.service_token {
@@ -444,6 +444,20 @@ impl Policy for Edge {
         if let (Some(breaker), Some(flow)) = (&self.circuit_breaker, &mut flow.circuit_breaker) {
             breaker.on_response_bytes(flow, bytes, ports);
         }
+    }
+
+    fn trims_response(&self, flow: &Flow) -> bool {
+        RateLimit::trims_answer(&flow.rate_limit)
+    }
+
+    fn trim_response(
+        &self,
+        flow: &mut Flow,
+        bytes: &[u8],
+        ends: bool,
+        passing: &mut Vec<u8>,
+    ) -> bool {
+        RateLimit::trim_answer(&mut flow.rate_limit, bytes, ends, passing)
     }
 
     fn on_request_sent(&self, flow: &mut Flow, ports: &Ports<'_>) {

@@ -169,6 +169,8 @@ callbacks! {
     http_get_body_chunks_size: fn(FilterPtr, u32) -> usize;
     http_get_body_chunks: fn(FilterPtr, u32, *mut Buffer) -> bool;
     http_received_buffered_request_body: fn(FilterPtr) -> bool;
+    http_append_body: fn(FilterPtr, u32, Buffer) -> bool;
+    http_drain_body: fn(FilterPtr, u32, usize) -> bool;
     http_send_response: fn(FilterPtr, u32, *const HeaderLine, usize, Buffer, Buffer);
     http_set_dynamic_metadata_string: fn(FilterPtr, Buffer, Buffer, Buffer) -> bool;
     http_filter_get_attribute_string: fn(FilterPtr, u32, *mut Buffer) -> bool;
@@ -448,6 +450,24 @@ impl FilterPtr {
         };
         // SAFETY: within an event of this stream.
         unsafe { (envoy.http_get_body_size)(self, body as u32) }
+    }
+
+    /// Adds to a body's end.
+    pub(crate) fn append_to_body(self, body: Body, bytes: &[u8]) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        // SAFETY: Envoy copies the bytes before it returns.
+        unsafe { (envoy.http_append_body)(self, body as u32, Buffer::of(bytes)) }
+    }
+
+    /// Takes so many bytes from a body's begin.
+    pub(crate) fn drain_body(self, body: Body, bytes: usize) -> bool {
+        let Some(envoy) = CALLBACKS.get() else {
+            return false;
+        };
+        // SAFETY: a stream of this worker's, within an event.
+        unsafe { (envoy.http_drain_body)(self, body as u32, bytes) }
     }
 
     /// Hands over a body, without copying it. Whether Envoy has shown all of it.

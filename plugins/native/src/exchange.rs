@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use portcullis_driver::{Exchange, Failed, number};
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits, ResponseEdits,
-    parse_peer,
+    Splice, parse_peer,
 };
 
 use crate::abi::{Attribute, Body, FilterPtr, Map};
@@ -61,6 +61,34 @@ impl Exchange for Entered {
             true => Ok(()),
             false => Err(Failed),
         }
+    }
+
+    /// All of it is put where its last part is, or was: Envoy puts what it has kept before that.
+    fn change_request_body(&self, size: usize, splices: &[Splice]) -> Result<(), Failed> {
+        let stream = self.0;
+        let mut body = Vec::with_capacity(size);
+        self.request_body(0, size, &mut |bytes| body.extend_from_slice(bytes))?;
+        let (mut changed, replaced) = Splice::apply(splices, &body).ok_or(Failed)?;
+        changed.extend_from_slice(body.get(replaced..).unwrap_or_default());
+        let received = stream.body_size(Body::ReceivedRequest);
+        let kept = match stream.receives_what_was_kept() {
+            true => 0,
+            false => stream.body_size(Body::BufferedRequest),
+        };
+        let to = match received {
+            0 => Body::BufferedRequest,
+            _ => Body::ReceivedRequest,
+        };
+        let done = stream.append_to_body(to, &changed)
+            && (received == 0 || stream.drain_body(Body::ReceivedRequest, received))
+            && (kept == 0 || stream.drain_body(Body::BufferedRequest, kept));
+        done.then_some(()).ok_or(Failed)
+    }
+
+    fn change_response_body(&self, size: usize, passing: &[u8]) -> Result<(), Failed> {
+        let body = Body::ReceivedResponse;
+        let done = self.0.append_to_body(body, passing) && self.0.drain_body(body, size);
+        done.then_some(()).ok_or(Failed)
     }
 
     fn response_body(&self, _: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {

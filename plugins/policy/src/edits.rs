@@ -50,13 +50,51 @@ impl<'a> HeaderEdit<'a> {
     }
 }
 
+/// A change of a body: other bytes in place of some, or between two.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Splice {
+    /// The first byte that goes.
+    pub start: u64,
+    /// The first one behind these that stays: `start` where none goes.
+    pub end: u64,
+    /// What comes there.
+    pub with: Vec<u8>,
+}
+
+impl Splice {
+    /// The begin of a body as it becomes, and how many of its bytes that stands for; those behind them stay. `body`: as many of
+    /// its bytes as the splices are about, or more. `None` where they are not in order, or about more than that.
+    #[must_use]
+    pub fn apply(splices: &[Self], body: &[u8]) -> Option<(Vec<u8>, usize)> {
+        let mut begin = Vec::new();
+        let mut done = 0;
+        for splice in splices {
+            let start = usize::try_from(splice.start).ok()?;
+            let end = usize::try_from(splice.end).ok()?;
+            begin.extend_from_slice(body.get(done..start)?);
+            begin.extend_from_slice(&splice.with);
+            body.get(start..end)?;
+            done = end;
+        }
+        Some((begin, done))
+    }
+}
+
 /// Changes to a request, in the order in which they are applied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RequestEdits<'a> {
     headers: Vec<HeaderEdit<'a>>,
+    /// What few requests have.
+    more: Option<Box<More<'a>>>,
+}
+
+/// Changes of a request that are none of its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct More<'a> {
     target: Option<Vec<u8>>,
     metadata: Vec<(Cow<'a, str>, Cow<'a, str>)>,
     most_body: Option<u64>,
+    body: Vec<Splice>,
 }
 
 impl<'a> RequestEdits<'a> {
@@ -65,49 +103,66 @@ impl<'a> RequestEdits<'a> {
     pub const fn none() -> Self {
         Self {
             headers: Vec::new(),
-            target: None,
-            metadata: Vec::new(),
-            most_body: None,
+            more: None,
         }
+    }
+
+    fn more(&mut self) -> &mut More<'a> {
+        self.more.get_or_insert_default()
     }
 
     /// Lets the gateway's log and other filters read this, where the gateway takes it. Nothing passes on with the request.
     pub fn tell(&mut self, name: impl Into<Cow<'a, str>>, value: impl Into<Cow<'a, str>>) {
-        self.metadata.push((name.into(), value.into()));
+        self.more().metadata.push((name.into(), value.into()));
     }
 
     /// What the gateway's log and other filters may read.
     #[must_use]
     pub fn metadata(&self) -> &[(Cow<'a, str>, Cow<'a, str>)] {
-        &self.metadata
+        self.more.as_ref().map_or(&[], |more| &more.metadata)
     }
 
     /// Lets no more than so many bytes of its body pass: who sends more is answered with 413.
     pub fn limit_body(&mut self, most: u64) {
-        self.most_body = Some(self.most_body.map_or(most, |known| known.min(most)));
+        let known = &mut self.more().most_body;
+        *known = Some(known.map_or(most, |known| known.min(most)));
     }
 
     /// How many bytes of its body may pass, where that is limited.
     #[must_use]
-    pub const fn most_body(&self) -> Option<u64> {
-        self.most_body
+    pub fn most_body(&self) -> Option<u64> {
+        self.more.as_ref()?.most_body
+    }
+
+    /// Changes its body, which was [read](crate::Verdict::Read): in order, and none within another.
+    pub fn splice_body(&mut self, splices: Vec<Splice>) {
+        self.more().body = splices;
+    }
+
+    /// The changes of its body, in order.
+    #[must_use]
+    pub fn body(&self) -> &[Splice] {
+        self.more.as_ref().map_or(&[], |more| &more.body)
     }
 
     /// The same changes, of which nothing is anybody else's.
     #[must_use]
     pub fn into_owned(self) -> RequestEdits<'static> {
-        let metadata = self.metadata.into_iter();
+        let more = self.more.map(|more| {
+            let metadata = more.metadata.into_iter();
+            Box::new(More {
+                target: more.target,
+                metadata: metadata
+                    .map(|(name, value)| (name.into_owned().into(), value.into_owned().into()))
+                    .collect(),
+                most_body: more.most_body,
+                body: more.body,
+            })
+        });
+        let headers = self.headers.into_iter();
         RequestEdits {
-            headers: self
-                .headers
-                .into_iter()
-                .map(HeaderEdit::into_owned)
-                .collect(),
-            target: self.target,
-            metadata: metadata
-                .map(|(name, value)| (name.into_owned().into(), value.into_owned().into()))
-                .collect(),
-            most_body: self.most_body,
+            headers: headers.map(HeaderEdit::into_owned).collect(),
+            more,
         }
     }
 
@@ -123,7 +178,7 @@ impl<'a> RequestEdits<'a> {
 
     /// Asks the upstream for another path and query. A gateway that can't do that fails to carry the changes out.
     pub fn set_target(&mut self, target: Vec<u8>) {
-        self.target = Some(target);
+        self.more().target = Some(target);
     }
 
     /// Appends the changes of another.
@@ -133,8 +188,16 @@ impl<'a> RequestEdits<'a> {
         } else {
             self.headers.extend(other.headers);
         }
-        self.target = other.target.or(self.target.take());
-        self.metadata.extend(other.metadata);
+        let Some(other) = other.more else {
+            return;
+        };
+        let Some(more) = &mut self.more else {
+            self.more = Some(other);
+            return;
+        };
+        more.target = other.target.or(more.target.take());
+        more.metadata.extend(other.metadata);
+        more.body.extend(other.body);
         if let Some(most) = other.most_body {
             self.limit_body(most);
         }
@@ -149,13 +212,13 @@ impl<'a> RequestEdits<'a> {
     /// The path and query that the upstream is asked for, where it is another one.
     #[must_use]
     pub fn target(&self) -> Option<&[u8]> {
-        self.target.as_deref()
+        self.more.as_ref()?.target.as_deref()
     }
 
     /// Whether nothing changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.headers.is_empty() && self.target.is_none()
+        self.headers.is_empty() && self.target().is_none()
     }
 }
 

@@ -38,7 +38,7 @@ pub mod config;
 pub use address::{ClientAddress, FoundAddress, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};
-pub use edits::{HeaderEdit, RequestEdits, ResponseEdits, clear_spellings};
+pub use edits::{HeaderEdit, RequestEdits, ResponseEdits, Splice, clear_spellings};
 pub use failure::{
     Failure, FailureBy, FailureLines, FailureSettings, Failures, Fate, SpecialFailure,
 };

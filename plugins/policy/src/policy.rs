@@ -128,6 +128,23 @@ pub trait Policy: Sized {
     fn on_response_bytes(&self, _flow: &mut Self::Flow, _bytes: Option<&[u8]>, _ports: &Ports<'_>) {
     }
 
+    /// Whether it may take something out of what comes of this response's body.
+    fn trims_response(&self, _flow: &Self::Flow) -> bool {
+        false
+    }
+
+    /// What passes on in place of these bytes of a response's body, which it has [read](Self::on_response_bytes), is added to
+    /// `passing`. `ends`: whether nothing follows. Whether that is something else than these bytes.
+    fn trim_response(
+        &self,
+        _flow: &mut Self::Flow,
+        _bytes: &[u8],
+        _ends: bool,
+        _passing: &mut Vec<u8>,
+    ) -> bool {
+        false
+    }
+
     /// Sees that all of a response has come.
     fn on_response_whole(&self, _flow: &mut Self::Flow) {}
 

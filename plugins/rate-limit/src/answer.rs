@@ -51,6 +51,13 @@ pub(crate) enum How {
     NotServed,
 }
 
+impl Answer {
+    /// Whether it is a stream of events that is read.
+    pub(crate) fn is_stream(&self) -> bool {
+        matches!(self, Self::Read(meter) if meter.is_of_events())
+    }
+}
+
 impl Answers {
     pub(crate) fn new(config: &UsageConfig) -> Result<Self, ConfigError> {
         let places = [
@@ -124,7 +131,7 @@ impl Used {
         let is_told =
             is_whole && told.input.is_some() && (told.output.is_some() || told.content == 0);
         let counts = Counts {
-            input: Some(told.input.unwrap_or(reserved.input)),
+            input: Some(told.input.unwrap_or(reserved.input.into())),
             output: Some(output),
             ..told
         };

@@ -7,6 +7,7 @@
 //! refuse after all; then what was charged before it is given back.
 
 use std::cmp::Reverse;
+use std::num::NonZeroU32;
 
 use portcullis_policy::config::{Claims, Mode};
 use portcullis_policy::{Failure, LocalReply, Ports, Problem, Request};
@@ -51,6 +52,33 @@ fn refuses((_, limit, look): &At<'_, Look>) -> bool {
     limit.refuses() && !look.is_admitted()
 }
 
+/// What a request asks for that is granted as many tokens as are left, where it asks for more; `None` where that is no help.
+fn grant_less<'a>(
+    demands: &[At<'a, Demand>],
+    looks: &[At<'a, Look>],
+) -> Option<Vec<At<'a, Demand>>> {
+    let mut granted = None;
+    for (index, limit, look) in looks {
+        if look.is_admitted() || limit.mode != Mode::Enforce {
+            continue;
+        }
+        let demand = demands.iter().find(|(of, ..)| of == index);
+        let fewer = demand.and_then(|(.., demand)| limit.grant_to(demand, look));
+        match fewer {
+            Some(fewer) => {
+                granted = Some(granted.map_or(fewer, |most: NonZeroU32| most.min(fewer)))
+            }
+            // It would be refused all the same.
+            None if limit.refuses() => return None,
+            None => {}
+        }
+    }
+    let granted = granted?;
+    let granting =
+        |(index, limit, demand): &At<'a, Demand>| (*index, *limit, limit.granting(demand, granted));
+    Some(demands.iter().map(granting).collect())
+}
+
 impl RateLimit {
     /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
     pub(crate) fn ask_limits(
@@ -65,7 +93,13 @@ impl RateLimit {
         let said = flow.said().unwrap_or(&Said::Nothing);
         let demands = self.demands(stage, request, claims, said, flow, ports);
         let asked = demands
-            .and_then(|demands| self.look(&demands, request, ports))
+            .and_then(|demands| {
+                let looks = self.look(&demands, request, ports)?;
+                match grant_less(&demands, &looks) {
+                    Some(fewer) => self.look(&fewer, request, ports),
+                    None => Ok(looks),
+                }
+            })
             .and_then(|looks| self.charge(looks, request, flow, ports));
         if let Err(reply) = asked {
             self.give_back(flow, ports);

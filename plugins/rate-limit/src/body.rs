@@ -1,7 +1,7 @@
 //! What requests' bodies say of what they ask for.
 
 use portcullis_policy::config::ConfigError;
-use portcullis_usage::{Body, Fields, Value};
+use portcullis_usage::{Body, Document, Fields, Value};
 
 /// All places in requests' bodies that some limit goes by.
 #[derive(Debug, Default)]
@@ -9,6 +9,8 @@ pub(crate) struct Places {
     /// How many bytes of text are taken for a token.
     pub(crate) bytes_per_token: u64,
     paths: Vec<String>,
+    /// Where a request says which model it wants, where that matters.
+    model: Option<Place>,
     fields: Option<Fields>,
 }
 
@@ -29,8 +31,11 @@ pub(crate) struct Reading {
 pub(crate) enum Said {
     /// There is none.
     Nothing,
-    /// What stands at each place, and how long the body is.
-    This { values: Vec<Value>, bytes: u64 },
+    /// This, of a body that may be changed or not.
+    This {
+        document: Document,
+        may_change: bool,
+    },
     /// It is no JSON that all parsers read alike, or did not come whole; how long it is, at least.
     Unreadable { bytes: u64 },
     /// The gateway did not show it.
@@ -67,13 +72,22 @@ impl Places {
         }))
     }
 
+    /// The name of the model that a request wants is to be kept.
+    pub(crate) fn keep_model(&mut self) {
+        self.model = Some(self.at("model"));
+    }
+
     /// All places are known.
     ///
     /// # Errors
     /// There are too many.
     pub(crate) fn complete(&mut self) -> Result<(), ConfigError> {
         let fields = Fields::new(self.paths.iter().map(String::as_str));
-        self.fields = Some(fields.map_err(|error| ConfigError::at("limits", error.to_string()))?);
+        let fields = fields.map_err(|error| ConfigError::at("limits", error.to_string()))?;
+        self.fields = Some(match self.model {
+            Some(Place(model)) => fields.keep(model),
+            None => fields,
+        });
         Ok(())
     }
 
@@ -90,22 +104,25 @@ impl Places {
         }
     }
 
-    /// All of it has come.
-    pub(crate) fn end(&self, reading: Reading) -> Said {
+    /// All of it has come. `may_change`: whether it may be changed.
+    pub(crate) fn end(&self, reading: Reading, may_change: bool) -> Said {
         let bytes = reading.body.bytes();
-        let values = self
+        let document = self
             .fields
             .as_ref()
             .and_then(|fields| reading.body.end(fields).ok());
-        match values {
+        match document {
             _ if bytes == 0 => Said::Nothing,
-            Some(values) => Said::This { values, bytes },
+            Some(document) => Said::This {
+                document,
+                may_change,
+            },
             None => Said::Unreadable { bytes },
         }
     }
 }
 
 /// What stands at a place.
-pub(crate) fn at(values: &[Value], Place(place): Place) -> Value {
-    values.get(place).copied().unwrap_or_default()
+pub(crate) fn at(document: &Document, Place(place): Place) -> Value {
+    document.values.get(place).copied().unwrap_or_default()
 }

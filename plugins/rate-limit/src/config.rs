@@ -14,8 +14,9 @@ pub use cost::{AnsweredConfig, Cost};
 pub(crate) use cost::{
     FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, Weight, WeightsConfig,
 };
-pub use usage::{AcceptEncoding, Log, MaxBody, UsageConfig};
+pub use usage::{AcceptEncoding, IncludeUsage, Log, MaxBody, UsageConfig};
 pub(crate) use words::JsonPath;
+pub(crate) use words::Model;
 
 use cost::Amount;
 
@@ -349,6 +350,9 @@ impl Config {
                 let rule = "no limit has `cost.tokens`, which it is for";
                 return Err(ConfigError::at(key, rule));
             }
+        }
+        if let Some(usage) = &self.usage {
+            usage.check().map_err(|error| error.within("usage"))?;
         }
         for (index, name) in self.before_auth.0.iter().enumerate() {
             if !limits.iter().any(|limit| limit.name == *name) {

@@ -1,13 +1,16 @@
 //! What a request takes of a quota: a number, or what its body, its query or its answer says.
 
+use std::num::NonZeroU32;
+
 use portcullis_policy::Request;
 use portcullis_policy::config::ConfigError;
-use portcullis_usage::{Counts, Value};
+use portcullis_usage::{Counts, Document, Value};
 
 use crate::body::{Place, Places, Said, at};
 use crate::config::{
     Cost, FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, WeightsConfig,
 };
+use crate::rewrite::Target;
 use crate::value;
 
 /// How it is found what a request takes.
@@ -52,6 +55,8 @@ enum Output {
     Number(u64),
     Asked {
         from: Vec<Place>,
+        /// The same, where they may be lowered to what is left.
+        lowered: Option<Vec<Target>>,
         /// How many answers are wanted at once.
         times: Vec<Place>,
         prompts: Place,
@@ -63,8 +68,10 @@ enum Output {
 /// Tokens that a request was charged for before they were known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Reserved {
-    pub(crate) input: u64,
-    pub(crate) output: u64,
+    pub(crate) input: u32,
+    pub(crate) output: u32,
+    /// How many each of the answers that it wants may have, where that is fewer than it asks for.
+    pub(crate) granted: Option<NonZeroU32>,
 }
 
 /// What a request takes.
@@ -73,7 +80,12 @@ pub(crate) struct Price {
     pub(crate) cost: u32,
     /// Where it is settled by what it uses.
     pub(crate) reserved: Option<Reserved>,
+    /// Where it may be granted fewer tokens than it asks for: how many answers it wants.
+    pub(crate) answers: Option<NonZeroU32>,
 }
+
+/// A request is granted no fewer tokens for an answer: no answer is worth less, and OpenAI's responses want as many.
+const LEAST_GRANTED: u64 = 16;
 
 /// Its body can't be read, and it is to be refused then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +109,7 @@ impl Price {
         Self {
             cost,
             reserved: None,
+            answers: None,
         }
     }
 }
@@ -171,7 +184,15 @@ impl Field {
         let of_body = match (self.json, said) {
             (Some(_), Said::NotYet) => return Ok(self.default.min(1)),
             (None, _) | (Some(_), Said::Nothing | Said::Lost) => None,
-            (Some(place), Said::This { values, .. }) => self.of_value(at(values, place)),
+            (Some(place), Said::This { document, .. }) => {
+                let value = at(document, place);
+                let of_value = self.of_value(value);
+                // One that only some parsers find is none to the others.
+                of_value.map(|cost| match value.is_doubtful() {
+                    true => cost.max(self.default),
+                    false => cost,
+                })
+            }
             (Some(_), Said::Unreadable { .. }) => match self.unreadable {
                 Unreadable::Refuse => return Err(NotReadable),
                 Unreadable::AtMost => Some(self.at_most),
@@ -190,7 +211,7 @@ impl Field {
 
     /// What is no number above 0 a backend may take for anything: a text that it makes a number of, all that there is.
     fn of_value(&self, value: Value) -> Option<u32> {
-        let is_odd = value.text.is_some() || value.truth.is_some() || value.object;
+        let is_odd = value.text.is_some() || value.truth.is_some() || value.members.is_some();
         if is_odd || value.elements == Some(0) {
             return Some(self.at_most);
         }
@@ -232,6 +253,11 @@ impl Tokens {
                     .collect(),
                 times: TIMES.iter().map(|path| places.at(path)).collect(),
                 prompts: places.at(PROMPTS),
+                lowered: asked.clamp.then(|| {
+                    let from = asked.from();
+                    let targets = from.iter().map(|path| Target::new(path.as_str(), places));
+                    targets.collect()
+                }),
                 default: asked.default.get().into(),
                 at_most: asked.at_most.get().into(),
             },
@@ -246,28 +272,72 @@ impl Tokens {
     }
 
     fn of(&self, said: &Said) -> Result<Price, NotReadable> {
-        let (values, bytes) = match said {
-            Said::Nothing | Said::Lost => (None, 0),
+        let (document, may_change) = match said {
+            Said::Nothing | Said::Lost => (None, false),
             // Where neither is read there is nothing to wait for.
             Said::NotYet if self.reads() => {
                 return Ok(Price::of(self.price(self.input_of(1), 1).max(1)));
             }
-            Said::NotYet => (None, 0),
-            Said::This { values, bytes } => (Some(values.as_slice()), *bytes),
+            Said::NotYet => (None, false),
+            Said::This {
+                document,
+                may_change,
+            } => (Some(document), *may_change),
             Said::Unreadable { .. } if self.unreadable == Unreadable::Refuse => {
                 return Err(NotReadable);
             }
             Said::Unreadable { bytes } => {
-                return Ok(self.reserved(Reserved {
-                    input: self.input_of(*bytes),
-                    output: self.output.most(),
-                }));
+                return Ok(self.reserved(self.input_of(*bytes), self.output.most(), None));
             }
         };
-        Ok(self.reserved(Reserved {
-            input: self.input_of(bytes),
-            output: self.output.of(values),
-        }))
+        let bytes = document.map_or(0, |document| document.bytes);
+        let lowers = document.filter(|document| may_change && self.output.can_lower(document));
+        Ok(Price {
+            answers: lowers
+                .and_then(|document| NonZeroU32::new(small(self.output.answers(document)))),
+            ..self.reserved(self.input_of(bytes), self.output.of(document), None)
+        })
+    }
+
+    /// How many tokens each answer of a request may have, where only so much is left and it asks for more; `None` where that is
+    /// no help, or too few.
+    pub(crate) fn grant(&self, price: Price, left: u32) -> Option<NonZeroU32> {
+        let answers = u64::from(price.answers?.get());
+        let reserved = price.reserved?;
+        let left = u64::from(left).checked_mul(1_000_000)?;
+        let for_input = u64::from(reserved.input).checked_mul(self.weights.input)?;
+        let for_output = left.checked_sub(for_input)?;
+        let granted = for_output
+            .checked_div(self.weights.output)?
+            .checked_div(answers)?;
+        let is_fewer = granted.checked_mul(answers)? < reserved.output.into();
+        NonZeroU32::new(small(granted)).filter(|_| is_fewer && granted >= LEAST_GRANTED)
+    }
+
+    /// The price of a request whose answers may have no more tokens than that each.
+    pub(crate) fn granting(&self, price: Price, granted: NonZeroU32) -> Price {
+        let (Some(answers), Some(reserved)) = (price.answers, price.reserved) else {
+            return price;
+        };
+        let output = granted.get().saturating_mul(answers.get());
+        if output >= reserved.output {
+            return price;
+        }
+        Price {
+            answers: Some(answers),
+            ..self.reserved(reserved.input.into(), output.into(), Some(granted))
+        }
+    }
+
+    /// Where a request says how many tokens it wants, where that may be lowered.
+    pub(crate) fn lowered(&self) -> &[Target] {
+        match &self.output {
+            Output::Asked {
+                lowered: Some(targets),
+                ..
+            } => targets,
+            Output::Asked { lowered: None, .. } | Output::Number(_) => &[],
+        }
     }
 
     /// Whether it goes by requests' bodies.
@@ -275,10 +345,15 @@ impl Tokens {
         matches!(self.input, InputReserve::Estimate) || matches!(self.output, Output::Asked { .. })
     }
 
-    fn reserved(&self, reserved: Reserved) -> Price {
+    fn reserved(&self, input: u64, output: u64, granted: Option<NonZeroU32>) -> Price {
         Price {
-            cost: self.price(reserved.input, reserved.output),
-            reserved: Some(reserved),
+            cost: self.price(input, output),
+            reserved: Some(Reserved {
+                input: small(input),
+                output: small(output),
+                granted,
+            }),
+            answers: None,
         }
     }
 
@@ -346,42 +421,94 @@ impl Output {
     }
 
     /// How many tokens a request wants at most. What is no number above 0 stands for as many as there are.
-    fn of(&self, values: Option<&[Value]>) -> u64 {
+    fn of(&self, document: Option<&Document>) -> u64 {
         let Self::Asked {
             from,
-            times,
-            prompts,
+            lowered,
             default,
             at_most,
+            ..
         } = self
         else {
             return self.most();
         };
-        let Some(values) = values else {
+        let Some(document) = document else {
             return *default;
         };
-        let number = |place: &Place| {
-            let value = at(values, *place);
-            let is_odd = value.text.is_some()
-                || value.truth.is_some()
-                || value.elements.is_some()
-                || value.object;
-            match value.number {
-                Some(number) if number > 0.0 && !is_odd => {
-                    Some(whole(number, *at_most).unwrap_or(*at_most))
-                }
-                None if !is_odd => None,
-                Some(_) | None => Some(*at_most),
-            }
+        let asked = from.iter().map(|place| {
+            let value = at(document, *place);
+            let number = number(value, *at_most)?;
+            // One that only some parsers find is none to the others.
+            Some(match value.is_doubtful() {
+                true => number.max(*default),
+                false => number,
+            })
+        });
+        let asked: Vec<Option<u64>> = asked.collect();
+        // A field that is not there may be the one that the backend goes by. Where they may be lowered, one that is there is it.
+        let missing = match lowered.is_some() && asked.iter().any(Option::is_some) {
+            true => None,
+            false => Some(*default),
         };
-        // A field that is not there may be the one that the backend goes by.
-        let asked = from.iter().map(|place| number(place).unwrap_or(*default));
+        let asked = asked.iter().filter_map(|number| number.or(missing));
         let asked = asked.max().unwrap_or(*default);
-        let times = times.iter().filter_map(number).max().unwrap_or(1);
-        let prompts = at(values, *prompts).elements.unwrap_or(1).max(1);
-        let answers = times.saturating_mul(prompts);
-        asked.saturating_mul(answers).min(*at_most)
+        asked.saturating_mul(self.answers(document)).min(*at_most)
     }
+
+    /// How many answers a request wants.
+    fn answers(&self, document: &Document) -> u64 {
+        let Self::Asked {
+            times,
+            prompts,
+            at_most,
+            ..
+        } = self
+        else {
+            return 1;
+        };
+        let times = times
+            .iter()
+            .filter_map(|place| number(at(document, *place), *at_most));
+        let prompts = at(document, *prompts).elements.unwrap_or(1).max(1);
+        times.max().unwrap_or(1).saturating_mul(prompts)
+    }
+
+    /// Whether a request's body can be changed so that it asks for fewer.
+    fn can_lower(&self, document: &Document) -> bool {
+        let Self::Asked {
+            lowered: Some(lowered),
+            ..
+        } = self
+        else {
+            return false;
+        };
+        let mut is_there = false;
+        let all_fit = lowered.iter().all(|target| {
+            let is_absent = target.value(document).times == 0;
+            is_there |= !is_absent;
+            is_absent || target.is_settable(document)
+        });
+        let first = lowered.first();
+        all_fit && (is_there || first.is_some_and(|target| target.is_settable(document)))
+    }
+}
+
+/// A number of tokens, or of answers; what is no number above 0 stands for as many as there are. `None`: nothing stands there.
+fn number(value: Value, at_most: u64) -> Option<u64> {
+    let is_odd = value.text.is_some()
+        || value.truth.is_some()
+        || value.elements.is_some()
+        || value.members.is_some();
+    match value.number {
+        Some(number) if number > 0.0 && !is_odd => Some(whole(number, at_most).unwrap_or(at_most)),
+        None if !is_odd => None,
+        Some(_) | None => Some(at_most),
+    }
+}
+
+/// Of tokens there are never so many that it matters.
+fn small(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// A number as a whole one, rounded up, and `most` at most; `None` where it is none.

@@ -15,15 +15,18 @@ mod ask;
 mod body;
 mod bucket;
 mod busiest;
+mod changes;
 mod config;
 mod control;
 mod cost;
 mod failure;
 mod hash_key;
 mod headers;
+mod include_usage;
 mod key;
 mod limit;
 mod max_body;
+mod models;
 mod permits;
 mod policy;
 mod quota;
@@ -31,6 +34,7 @@ mod quota;
 mod random;
 mod range;
 mod refusal;
+mod rewrite;
 mod table;
 mod value;
 
@@ -38,8 +42,8 @@ mod value;
 pub(crate) const NAME: &str = "rate_limit";
 
 pub use config::{
-    AcceptEncoding, AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, LimitConfig, Log,
-    MaxBody, UsageConfig, WhenUnserved,
+    AcceptEncoding, AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, IncludeUsage,
+    LimitConfig, Log, MaxBody, UsageConfig, WhenUnserved,
 };
 pub use key::{KeyPart, WhenKeyMissing};
 pub use policy::{Asked, Beside, Flow, RateLimit, Stage, UNAVAILABLE};

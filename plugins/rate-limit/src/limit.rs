@@ -1,6 +1,7 @@
 //! One limit as it is configured: whom it counts, and what it charges.
 
 use std::cell::Cell;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 
 use portcullis_policy::config::{ConfigError, Fallback, IfAmbiguous, Match, Mode, check_reached};
@@ -17,7 +18,7 @@ use crate::body::{Places, Said};
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, WhenUnserved};
-use crate::cost::{NotReadable, Price, Pricing, Reserved, check_cost};
+use crate::cost::{NotReadable, Price, Pricing, Reserved, Tokens, check_cost};
 use crate::failure::ADDRESS;
 use crate::headers::Allowance;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
@@ -25,7 +26,19 @@ use crate::permits::{Permit, Permits};
 use crate::quota::{Decision, Quota, Rate};
 use crate::range::Range;
 use crate::refusal::refusal;
+use crate::rewrite::Target;
 use crate::table::{Asked, Plan, Table};
+
+/// What is the same for all limits.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct All<'a> {
+    /// The mode of all together: the weaker of this and a limit's own holds.
+    pub(crate) mode: Mode,
+    /// Whether there is somebody who can ask for the busiest keys.
+    pub(crate) keeps_busiest: bool,
+    /// Names for models that tokens are counted by.
+    pub(crate) models: &'a [&'a str],
+}
 
 /// One limit.
 #[derive(Debug)]
@@ -77,6 +90,8 @@ struct TokenMetrics {
     estimated: Counter,
     /// Requests of whose answers nothing could be read: they stay charged as they were.
     unreadable: Counter,
+    /// Tokens of prompts and of answers, by the model that requests want: those that are named, and then all others.
+    by_model: Vec<(Counter, Counter)>,
 }
 
 /// What a request was charged, or found exhausted.
@@ -147,6 +162,11 @@ impl Charge {
         self.charged.decision.charged.is_some()
     }
 
+    /// How many tokens each answer of the request may have, where that is fewer than it asks for.
+    pub(crate) fn granted(&self) -> Option<NonZeroU32> {
+        self.reserved.filter(|_| !self.returned)?.granted
+    }
+
     /// Whether it is to be settled by what the request uses.
     pub(crate) const fn is_reserved(&self) -> bool {
         self.reserved.is_some() && !self.returned
@@ -181,13 +201,11 @@ impl Look {
 }
 
 impl Limit {
-    /// `plugin` is the mode of all limits together: the weaker of the two holds.
     pub(crate) fn new(
         config: LimitConfig,
-        plugin: Mode,
+        all: &All<'_>,
         before_auth: bool,
         range: Range,
-        keeps_busiest: bool,
         places: &mut Places,
         setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
@@ -223,16 +241,28 @@ impl Limit {
             ));
         }
         let name = config.name.as_str().to_owned();
+        let by_model = cost.tokens().map(|_| {
+            let pairs = all.models.iter().map(|model| {
+                let mut of = |what: &str| {
+                    metrics.counter(format!(
+                        "rate_limit_model_{what}.limit.{name}.model.{model}"
+                    ))
+                };
+                (of("input_tokens"), of("output_tokens"))
+            });
+            pairs.collect::<Vec<_>>()
+        });
         let mut counter = |what: &str| metrics.counter(format!("rate_limit_{what}.limit.{name}"));
-        let tokens = cost.tokens().map(|_| TokenMetrics {
+        let tokens = by_model.map(|by_model| TokenMetrics {
             input: counter("input_tokens"),
             cached: counter("cached_input_tokens"),
             output: counter("output_tokens"),
             estimated: counter("estimated"),
             unreadable: counter("unreadable"),
+            by_model,
         });
         Ok(Self {
-            mode: plugin.weaker(config.mode),
+            mode: all.mode.weaker(config.mode),
             before_auth,
             metrics: Metrics {
                 allowed: counter("allowed"),
@@ -246,7 +276,9 @@ impl Limit {
             name,
             matches: config.matches,
             key,
-            busiest: keeps_busiest.then(|| Busiest::new(config.name.as_str(), window)),
+            busiest: all
+                .keeps_busiest
+                .then(|| Busiest::new(config.name.as_str(), window)),
             permits: quota.permits().map(|_| Permits::default()),
             table: Table::new(quota, range),
             costs,
@@ -318,9 +350,9 @@ impl Limit {
                 let Ok(price) = self.price_of(source.request, said) else {
                     return Ok(Keyed::Refused(Unasked::NotReadable));
                 };
-                if price.cost > self.table.quota.counting().largest_cost() {
+                let Some(price) = self.affordable(price) else {
                     return Ok(Keyed::Refused(Unasked::TooDear));
-                }
+                };
                 if let (Some(busiest), Ok(now), true) = (&self.busiest, ports.clock.now(), is_asked)
                 {
                     busiest.asked(key, price.cost, now, || label(&self.key, source));
@@ -336,6 +368,43 @@ impl Limit {
             }
             Err(missing) => Ok(Keyed::Refused(Unasked::NoKey(missing))),
         }
+    }
+
+    /// A price that something is left for at some time: by granting fewer tokens, where that is to be had.
+    fn affordable(&self, price: Price) -> Option<Price> {
+        let most = self.table.quota.counting().largest_cost();
+        if price.cost <= most {
+            return Some(price);
+        }
+        let tokens = self.cost.tokens()?;
+        Some(tokens.granting(price, self.grant(price, most)?))
+    }
+
+    /// How many tokens each answer of a request may have for which only so much is left.
+    fn grant(&self, price: Price, left: u32) -> Option<NonZeroU32> {
+        let tokens = self.cost.tokens()?;
+        (self.mode == Mode::Enforce).then(|| tokens.grant(price, left))?
+    }
+
+    /// How many tokens each answer may have of a request for which not enough was left.
+    pub(crate) fn grant_to(&self, demand: &Demand, look: &Look) -> Option<NonZeroU32> {
+        self.grant(demand.price, look.plan.charged.decision.remaining)
+    }
+
+    /// A request whose answers may have no more tokens than that each asks for less.
+    pub(crate) fn granting(&self, demand: &Demand, granted: NonZeroU32) -> Demand {
+        match self.cost.tokens() {
+            Some(tokens) if self.mode == Mode::Enforce => Demand {
+                price: tokens.granting(demand.price, granted),
+                ..*demand
+            },
+            Some(_) | None => *demand,
+        }
+    }
+
+    /// Where requests say how many tokens they want, where that may be lowered.
+    pub(crate) fn lowered(&self) -> &[Target] {
+        self.cost.tokens().map_or(&[], Tokens::lowered)
     }
 
     /// Looks at what a request would be charged.
@@ -385,6 +454,7 @@ impl Limit {
             let dearest = self.overriding(request).fold(price.cost, u32::max);
             return Ok(Price {
                 cost: dearest,
+                answers: None,
                 ..price
             });
         }
@@ -406,6 +476,7 @@ impl Limit {
         &self,
         charge: &mut Charge,
         used: &Used,
+        model: Option<usize>,
         ports: &Ports<'_>,
     ) -> Result<Option<Settled>, SlotError> {
         if matches!(used, Used::Unserved) && self.when_unserved == WhenUnserved::Charge {
@@ -423,7 +494,7 @@ impl Limit {
             charged: charge.asked.cost,
             used: found,
         };
-        self.count_used(&settled, ports);
+        self.count_used(&settled, model, ports);
         let Some((counts, _)) = found else {
             return Ok(Some(settled));
         };
@@ -443,7 +514,7 @@ impl Limit {
         Ok(Some(settled))
     }
 
-    fn count_used(&self, settled: &Settled, ports: &Ports<'_>) {
+    fn count_used(&self, settled: &Settled, model: Option<usize>, ports: &Ports<'_>) {
         let Some(metrics) = &self.metrics.tokens else {
             return;
         };
@@ -451,11 +522,23 @@ impl Limit {
             ports.telemetry.count(metrics.unreadable);
             return;
         };
-        for (counter, tokens) in [
-            (metrics.input, counts.input.unwrap_or(0)),
+        let (input, output) = (counts.input.unwrap_or(0), counts.output.unwrap_or(0));
+        let of_model = match model {
+            Some(model) => metrics.by_model.get(model),
+            None => metrics.by_model.last(),
+        };
+        let of_model = of_model.map(|(of_input, of_output)| {
+            [
+                (*of_input, input.saturating_add(counts.cached)),
+                (*of_output, output),
+            ]
+        });
+        let of_all = [
+            (metrics.input, input),
             (metrics.cached, counts.cached),
-            (metrics.output, counts.output.unwrap_or(0)),
-        ] {
+            (metrics.output, output),
+        ];
+        for (counter, tokens) in of_all.into_iter().chain(of_model.into_iter().flatten()) {
             let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
             if tokens > 0 {
                 ports.telemetry.add(counter, tokens);

@@ -1,6 +1,7 @@
 //! The policy: its limits, what they share, and what clients are shown of them.
 
 use std::cell::{Cell, OnceCell};
+use std::num::NonZeroU32;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
@@ -10,19 +11,24 @@ use portcullis_policy::{
     SlotError, Span, Timestamp, Verdict, colliding,
 };
 
+use portcullis_usage::Extra;
+
 use crate::NAME;
 use crate::answer::{Answer, Answers, How, Used};
 use crate::body::{Places, Reading, Said};
 use crate::busiest::Busiest;
-use crate::config::{Config, CorsPreflight, HeaderStyle, Log, WhenUnserved};
+use crate::config::{Config, CorsPreflight, HeaderStyle, IncludeUsage, Log, WhenUnserved};
 use crate::failure::{ADDRESS, BODY};
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Allowance, Shown, headers, is_of_a_limit};
+use crate::include_usage::Forcing;
 use crate::key::HashKey;
-use crate::limit::{Charge, Limit, Settled};
+use crate::limit::{All, Charge, Limit, Settled};
 use crate::max_body::Bounds;
+use crate::models::Models;
 use crate::range::{Range, lay_out, slot_names};
 use crate::refusal::refusal;
+use crate::rewrite::may_change;
 
 /// The status of what the gateway can't serve, for no fault of the client's.
 pub const UNAVAILABLE: u16 = 503;
@@ -51,9 +57,12 @@ pub struct RateLimit {
     pub(crate) address_unreadable: Counter,
     places: Places,
     /// How answers are read, where that says what was used.
-    answers: Option<Answers>,
+    pub(crate) answers: Option<Answers>,
     log: Option<Log>,
     bounds: Bounds,
+    /// How streams are asked for what they used, where that is wanted.
+    pub(crate) forces: Option<Forcing>,
+    models: Models,
 }
 
 /// What stands beside the limits in one filter.
@@ -97,21 +106,29 @@ pub struct Flow {
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
     /// What is known of its bodies; nothing where no limit goes by them.
-    bodies: Option<Box<Bodies>>,
+    pub(crate) bodies: Option<Box<Bodies>>,
 }
 
 /// What is known of a request's body and of its answer's.
 #[derive(Debug, Default)]
-struct Bodies {
+pub(crate) struct Bodies {
     /// The request's, as far as it has come.
     reading: Option<Reading>,
     /// What that says, once it is known.
-    said: Option<Said>,
+    pub(crate) said: Option<Said>,
     answer: Answer,
     /// The limits that it goes elsewhere for, by their indices.
-    elsewhere: Vec<usize>,
+    pub(crate) elsewhere: Vec<usize>,
     /// The request's correlation id, where the log is to name it at the end.
     id: Option<String>,
+    /// Which of the models that have names it wants.
+    model: Option<usize>,
+    /// How many tokens each of its answers may have, where that is fewer than it asks for.
+    pub(crate) granted: Option<NonZeroU32>,
+    /// Whether its answer is asked for what was used, which its client has not done.
+    pub(crate) is_asked_for_usage: bool,
+    /// What takes that out of its answer again.
+    pub(crate) extra: Option<Box<Extra>>,
 }
 
 impl Flow {
@@ -148,25 +165,42 @@ impl RateLimit {
             .control
             .map(|control| Control::new(control, NAME, setup));
         let control = control.transpose()?;
-        let is_controlled = beside.control || control.is_some();
         let usage = config.usage.unwrap_or_default();
         let mut places = Places::new(usage.bytes_per_token.get());
+        let forces =
+            (usage.include_usage == IncludeUsage::Force).then(|| Forcing::new(&mut places));
+        let models = Models::new(&usage.models);
+        if !models.is_empty() {
+            places.keep_model();
+        }
+        let names: Vec<&str> = models.names().collect();
+        let all = All {
+            mode: config.mode,
+            keeps_busiest: beside.control || control.is_some(),
+            models: &names,
+        };
         let mut limits = Vec::new();
         let placed = config.limits.into_vec().into_iter().zip(&ranges);
         for (index, (limit, range)) in placed.enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
-            let limit = Limit::new(
-                limit,
-                config.mode,
-                before_auth,
-                *range,
-                is_controlled,
-                &mut places,
-                setup,
-            );
+            let limit = Limit::new(limit, &all, before_auth, *range, &mut places, setup);
             limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
         places.complete()?;
+        drop(names);
+        if !limits
+            .iter()
+            .any(|limit| limit.has_tokens() && limit.reads_requests())
+        {
+            let wanted = [
+                ("usage.include_usage", forces.is_some()),
+                ("usage.models", !models.is_empty()),
+            ];
+            if let Some((key, _)) = wanted.iter().find(|(_, is_wanted)| *is_wanted) {
+                let rule = "no limit with `cost.tokens` reads requests' bodies; expected `reserve` with `input: estimate` or `output.from`";
+                return Err(ConfigError::at(*key, rule));
+            }
+        }
         let has_tokens = limits.iter().any(Limit::has_tokens);
         let answers = has_tokens.then(|| Answers::new(&usage)).transpose()?;
         let claim_headers = config.claim_headers.into_vec().into_iter();
@@ -201,6 +235,8 @@ impl RateLimit {
             places,
             answers,
             log: config.log,
+            forces,
+            models,
         })
     }
 
@@ -223,37 +259,6 @@ impl RateLimit {
                 fallback.guard(request.headers(), edits);
             }
         }
-    }
-
-    /// What is to be changed of a request that the limits have admitted. `bound`: how much of its body may pass.
-    #[must_use]
-    pub fn edits<'a>(&'a self, flow: &Flow, bound: Option<u64>) -> RequestEdits<'a> {
-        let mut edits = RequestEdits::none();
-        let bodies = flow.bodies.as_ref();
-        for limit in bodies.map_or(&[][..], |bodies| &bodies.elsewhere) {
-            let limit = self.limits.get(*limit);
-            if let Some(fallback) = limit.and_then(|limit| limit.on_exceeded.as_ref()) {
-                fallback.take(&mut edits);
-            }
-        }
-        if let Some(most) = bound {
-            edits.limit_body(most);
-        }
-        let is_read = || {
-            flow.charges.iter().any(|(index, charge)| {
-                let limit = self.limits.get(*index);
-                charge.is_reserved() && limit.is_some_and(|limit| limit.mode == Mode::Enforce)
-            })
-        };
-        if self
-            .answers
-            .as_ref()
-            .is_some_and(|answers| answers.asks_for_identity)
-            && is_read()
-        {
-            edits.set("accept-encoding", &b"identity"[..]);
-        }
-        edits
     }
 
     /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
@@ -347,10 +352,15 @@ impl RateLimit {
         let is_enforced = reading.is_enforced;
         let problem = match end {
             BodyEnd::Whole => {
-                bodies.said = Some(match is_plain_text(request.headers()) {
-                    true => self.places.end(reading),
+                let headers = request.headers();
+                let said = match is_plain_text(headers) {
+                    true => self.places.end(reading, may_change(headers)),
                     false => reading.unread(),
-                });
+                };
+                if let Said::This { document, .. } = &said {
+                    bodies.model = self.models.of(document);
+                }
+                bodies.said = Some(said);
                 return Ok(());
             }
             BodyEnd::TooLong => Some(("body_too_long", Problem::CONTENT_TOO_LARGE)),
@@ -401,6 +411,20 @@ impl RateLimit {
         }
     }
 
+    /// Whether something may be taken out of a request's answer.
+    #[must_use]
+    pub fn trims_answer(flow: &Flow) -> bool {
+        let bodies = flow.bodies.as_ref();
+        bodies.is_some_and(|bodies| bodies.extra.is_some())
+    }
+
+    /// Adds what passes on of an answer in place of these bytes. Whether that is something else.
+    pub fn trim_answer(flow: &mut Flow, bytes: &[u8], ends: bool, passing: &mut Vec<u8>) -> bool {
+        let bodies = flow.bodies.as_mut();
+        let extra = bodies.and_then(|bodies| bodies.extra.as_mut());
+        extra.is_some_and(|extra| extra.take(bytes, ends, passing))
+    }
+
     /// An answer has begun.
     fn begin_answer(&self, flow: &mut Flow, response: &dyn Response, ports: &Ports<'_>) {
         /// From here on statuses say that a request was not served (RFC 9110 section 15.5).
@@ -413,7 +437,11 @@ impl RateLimit {
         }
         let status = response.status();
         if let Some(..CLIENT_ERROR) = status {
-            flow.bodies().answer = answers.begin(response);
+            let bodies = flow.bodies();
+            bodies.answer = answers.begin(response);
+            if bodies.is_asked_for_usage && bodies.answer.is_stream() {
+                bodies.extra = Extra::new().ok().map(Box::new);
+            }
             return;
         }
         match (status, response.origin()) {
@@ -430,12 +458,14 @@ impl RateLimit {
 
     /// Settles what a request was charged by what it used, where that is not known before. Once, however often this is called.
     fn settle_used(&self, flow: &mut Flow, used: &Used, ports: &Ports<'_>) {
-        let id = flow.bodies.as_ref().and_then(|bodies| bodies.id.as_deref());
+        let bodies = flow.bodies.as_ref();
+        let id = bodies.and_then(|bodies| bodies.id.as_deref());
+        let model = bodies.and_then(|bodies| bodies.model);
         for (index, charge) in &mut flow.charges {
             let Some(limit) = self.limits.get(*index) else {
                 continue;
             };
-            match limit.settle(charge, used, ports) {
+            match limit.settle(charge, used, model, ports) {
                 Ok(None) => {}
                 Ok(Some(settled)) => self.log_used(limit, &settled, id, ports),
                 Err(error) => self.errors.count(error, ports),
@@ -601,7 +631,7 @@ impl RateLimit {
         Ok(
             match self.ask(Stage::AfterAuth, request, None, flow, ports)? {
                 Asked::Admitted => {
-                    let taken = self.edits(flow, bound);
+                    let taken = self.edits(request, flow, bound);
                     if self.limits.iter().all(|limit| limit.on_exceeded.is_none()) {
                         return Ok(Verdict::Continue(taken));
                     }
@@ -774,6 +804,20 @@ impl Policy for RateLimit {
         self.take_answer(flow, bytes);
     }
 
+    fn trims_response(&self, flow: &Flow) -> bool {
+        Self::trims_answer(flow)
+    }
+
+    fn trim_response(
+        &self,
+        flow: &mut Flow,
+        bytes: &[u8],
+        ends: bool,
+        passing: &mut Vec<u8>,
+    ) -> bool {
+        Self::trim_answer(flow, bytes, ends, passing)
+    }
+
     fn writes_response_headers(&self) -> bool {
         self.headers != HeaderStyle::None && self.mode == Mode::Enforce
     }
@@ -794,7 +838,24 @@ impl Policy for RateLimit {
             let grpc = response.grpc_status().filter(|_| status == 200);
             self.answered(flow, status, grpc, ports);
         }
-        if !self.writes_response_headers() || is_of_another_limiter(response) {
+        if is_of_another_limiter(response) {
+            return ResponseEdits::none();
+        }
+        let changes = self.response_changes(flow, response);
+        let mut edits = self.show_limits(flow, response);
+        edits.extend(changes);
+        edits
+    }
+
+    fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
+        self.errors.on_host_failure(failure, ports)
+    }
+}
+
+impl RateLimit {
+    /// Says where the client stands.
+    fn show_limits<'a>(&self, flow: &'a mut Flow, response: &dyn Response) -> ResponseEdits<'a> {
+        if !self.writes_response_headers() {
             return ResponseEdits::none();
         }
         flow.shown = headers(self.headers, &self.allowances(flow));
@@ -818,9 +879,5 @@ impl Policy for RateLimit {
             edits.set(name, value.as_bytes());
         }
         edits
-    }
-
-    fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {
-        self.errors.on_host_failure(failure, ports)
     }
 }

@@ -8,6 +8,7 @@
 //! Chunks may be cut anywhere. Nothing is kept of a body but where its reader is and what was found: no tree, no line, no copy.
 #![cfg_attr(test, allow(clippy::arithmetic_side_effects))]
 
+mod extra;
 mod fields;
 mod meter;
 mod number;
@@ -16,8 +17,9 @@ mod reader;
 mod scanner;
 mod text;
 
-pub use fields::{Body, Fields, Value};
+pub use extra::Extra;
+pub use fields::{Body, Document, Fields, Value};
 pub use meter::{Counts, Kind, Meter, Vendors};
 pub use paths::{InvalidPath, Paths};
 pub use reader::{Framing, Reader};
-pub use scanner::{Broken, Found, Scanner};
+pub use scanner::{Broken, Found, Place, Scanner};

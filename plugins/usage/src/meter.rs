@@ -219,8 +219,8 @@ impl Meter {
     pub fn feed(&mut self, vendors: &Vendors, bytes: &[u8]) {
         let told = &mut self.told;
         if let Some(reader) = &mut self.reader {
-            reader.feed(&vendors.paths, bytes, &mut |path, found| {
-                told.hear(vendors, path, found);
+            reader.feed(&vendors.paths, bytes, &mut |place, found| {
+                told.hear(vendors, place.path, found);
             });
         }
     }
@@ -229,8 +229,8 @@ impl Meter {
     pub fn end(&mut self, vendors: &Vendors) {
         let told = &mut self.told;
         if let Some(reader) = &mut self.reader {
-            reader.end(&vendors.paths, &mut |path, found| {
-                told.hear(vendors, path, found);
+            reader.end(&vendors.paths, &mut |place, found| {
+                told.hear(vendors, place.path, found);
             });
         }
     }
@@ -241,6 +241,14 @@ impl Meter {
         self.reader
             .as_ref()
             .is_some_and(|reader| reader.framing() == Framing::Whole)
+    }
+
+    /// Whether it is a stream of server-sent events.
+    #[must_use]
+    pub fn is_of_events(&self) -> bool {
+        self.reader
+            .as_ref()
+            .is_some_and(|reader| reader.framing() == Framing::Events)
     }
 
     /// How many documents of it have ended that were not broken.

@@ -90,6 +90,15 @@ impl Paths {
         })
     }
 
+    /// The same of those whose next one is this name to the letter.
+    pub(crate) fn named_exactly(&self, some: u64, depth: usize, name: &[u8]) -> u64 {
+        self.filter(
+            some,
+            depth,
+            |step| matches!(step, Step::Name(known) if **known == *name),
+        )
+    }
+
     fn filter(&self, some: u64, depth: usize, fits: impl Fn(&Step) -> bool) -> u64 {
         let mut rest = some;
         let mut found = 0;
@@ -124,6 +133,14 @@ pub(crate) fn numbers(mut set: u64) -> impl Iterator<Item = usize> {
         set &= !lowest;
         (lowest != 0).then(|| usize::try_from(lowest.trailing_zeros()).unwrap_or_default())
     })
+}
+
+/// Whether a set has the path of this number.
+pub(crate) fn has(set: u64, path: usize) -> bool {
+    let bit = u32::try_from(path)
+        .ok()
+        .and_then(|path| 1_u64.checked_shl(path));
+    bit.is_some_and(|bit| set & bit != 0)
 }
 
 /// Whether a lenient parser takes them for one name.

@@ -1,7 +1,7 @@
 //! Documents in a body: one alone, one in each line, or one in each server-sent event.
 
 use crate::paths::Paths;
-use crate::scanner::{Found, Scanner};
+use crate::scanner::{Found, Place, Scanner};
 
 /// How documents lie in a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,8 +118,8 @@ impl Reader {
         self.broken
     }
 
-    /// Takes the next bytes of the body. `tell` hears of each value at one of the paths, by the path's number.
-    pub fn feed(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
+    /// Takes the next bytes of the body. `tell` hears of each value at one of the paths.
+    pub fn feed(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(Place, Found<'_>)) {
         match self.framing {
             Framing::Whole => self.read(paths, bytes, tell),
             Framing::Lines => {
@@ -138,11 +138,11 @@ impl Reader {
 
     /// The body has ended. An event that is not ended by an empty line is none, as in a browser; but the last one of a stream
     /// that was broken off counts here, if it is whole.
-    pub fn end(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
+    pub fn end(&mut self, paths: &Paths, tell: &mut dyn FnMut(Place, Found<'_>)) {
         self.end_document(paths, tell);
     }
 
-    fn feed_events(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
+    fn feed_events(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(Place, Found<'_>)) {
         let mut rest = bytes;
         while let Some((byte, behind)) = rest.split_first() {
             if std::mem::take(&mut self.after_return) && *byte == b'\n' {
@@ -205,7 +205,7 @@ impl Reader {
     }
 
     /// A line of an event stream has ended.
-    fn end_line(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
+    fn end_line(&mut self, paths: &Paths, tell: &mut dyn FnMut(Place, Found<'_>)) {
         let line = std::mem::replace(
             &mut self.line,
             Line::Begin {
@@ -222,7 +222,7 @@ impl Reader {
         }
     }
 
-    fn read(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(usize, Found<'_>)) {
+    fn read(&mut self, paths: &Paths, bytes: &[u8], tell: &mut dyn FnMut(Place, Found<'_>)) {
         if self.skips {
             return;
         }
@@ -231,7 +231,7 @@ impl Reader {
         }
     }
 
-    fn end_document(&mut self, paths: &Paths, tell: &mut dyn FnMut(usize, Found<'_>)) {
+    fn end_document(&mut self, paths: &Paths, tell: &mut dyn FnMut(Place, Found<'_>)) {
         let skips = std::mem::take(&mut self.skips);
         if !skips && self.scanner.is_at_begin() {
             // There was none.
@@ -261,7 +261,8 @@ mod tests {
         let paths = Paths::new(["a", "b.*.c"]).unwrap();
         let mut reader = Reader::new(framing);
         let mut told = Vec::new();
-        let mut tell = |path: usize, found: Found<'_>| told.push(format!("{path} {found:?}"));
+        let mut tell =
+            |place: Place, found: Found<'_>| told.push(format!("{} {found:?}", place.path));
         let mut rest = body;
         while !rest.is_empty() {
             let (chunk, behind) = rest.split_at(cut.min(rest.len()));

@@ -1,7 +1,9 @@
 //! JSON (RFC 8259), byte by byte.
 
 use crate::number::Number;
-use crate::paths::{Paths, numbers};
+use std::ops::Range;
+
+use crate::paths::{Paths, has, numbers};
 use crate::text::{Taken, Text};
 
 /// Reads one JSON document in chunks, and says what stands at [`Paths`].
@@ -16,11 +18,17 @@ pub struct Scanner {
     /// Of the open ones, which are objects: the innermost is the lowest bit.
     objects: u128,
     /// Of the open ones, from outside on: which paths lead to them or on from them.
-    leading: [u64; Paths::DEEPEST + 1],
+    leading: [Leading; Paths::DEEPEST + 1],
     /// The paths of the value that comes.
-    here: u64,
-    /// How many elements the lists among them have.
+    here: Leading,
+    /// How many elements, or members, they have.
     elements: [u64; Paths::DEEPEST + 1],
+    /// Where they begin.
+    starts: [u64; Paths::DEEPEST + 1],
+    /// Where the byte at hand stands in the document.
+    at: u64,
+    /// Where a value begins that is no list and no object.
+    begun: u64,
     /// Whether the elements of a list that is the document are documents themselves.
     opens_lists: bool,
     /// 1 within such a list: paths begin at its elements.
@@ -58,6 +66,37 @@ enum Word {
     Null,
 }
 
+/// Paths that lead somewhere.
+#[derive(Clone, Copy, Debug, Default)]
+struct Leading {
+    /// As the most lenient parser reads names.
+    any: u64,
+    /// Those of them all of whose names stand there to the letter.
+    exact: u64,
+}
+
+impl Leading {
+    fn all(paths: &Paths) -> Self {
+        Self {
+            any: paths.all(),
+            exact: paths.all(),
+        }
+    }
+}
+
+/// Where a value stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// At the path of this number.
+    pub path: usize,
+    /// Whether all names stand there to the letter: a parser that is not lenient finds nothing else.
+    pub is_exact: bool,
+    /// Its first byte in the document.
+    pub start: u64,
+    /// The first byte behind it.
+    pub end: u64,
+}
+
 /// What stands at a path.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Found<'t> {
@@ -71,8 +110,8 @@ pub enum Found<'t> {
     Null,
     /// A list of so many elements, told at its end.
     List(u64),
-    /// An object, told at its end.
-    Object,
+    /// An object of so many members, told at its end.
+    Object(u64),
 }
 
 /// It is no JSON, or too deep.
@@ -85,9 +124,12 @@ impl Default for Scanner {
             expect: Expect::Value,
             depth: 0,
             objects: 0,
-            leading: [0; Paths::DEEPEST + 1],
-            here: u64::MAX,
+            leading: [Leading::default(); Paths::DEEPEST + 1],
+            here: Leading::default(),
             elements: [0; Paths::DEEPEST + 1],
+            starts: [0; Paths::DEEPEST + 1],
+            at: 0,
+            begun: 0,
             opens_lists: false,
             base: 0,
         }
@@ -107,7 +149,7 @@ impl Scanner {
         }
     }
 
-    /// Takes the next bytes of the document. `tell` hears of each value at one of the paths, by the path's number.
+    /// Takes the next bytes of the document. `tell` hears of each value at one of the paths.
     ///
     /// # Errors
     /// [`Broken`], from then on always.
@@ -115,7 +157,7 @@ impl Scanner {
         &mut self,
         paths: &Paths,
         bytes: &[u8],
-        tell: &mut dyn FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(Place, Found<'_>),
     ) -> Result<(), Broken> {
         let mut rest = bytes;
         while let Some((byte, behind)) = rest.split_first() {
@@ -127,6 +169,7 @@ impl Scanner {
                     && plain > 0
                 {
                     text.take_plain(ordinary);
+                    self.pass(plain);
                     rest = special;
                     continue;
                 }
@@ -135,9 +178,15 @@ impl Scanner {
                 self.expect = Expect::Broken;
                 return Err(Broken);
             }
+            self.pass(1);
             rest = behind;
         }
         Ok(())
+    }
+
+    fn pass(&mut self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.at = self.at.saturating_add(bytes);
     }
 
     /// The document has ended, and another may begin.
@@ -147,7 +196,7 @@ impl Scanner {
     pub fn end(
         &mut self,
         paths: &Paths,
-        tell: &mut dyn FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(Place, Found<'_>),
     ) -> Result<(), Broken> {
         // A number ends with what is no part of it; one that was broken off may be a part of another.
         let whole = self.depth == 0
@@ -163,6 +212,12 @@ impl Scanner {
         }
     }
 
+    /// How many elements, or members, the list or object has that is the document, so far.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        self.elements.first().copied().unwrap_or(0)
+    }
+
     /// Whether nothing of a document has come.
     #[must_use]
     pub const fn is_at_begin(&self) -> bool {
@@ -170,7 +225,7 @@ impl Scanner {
     }
 
     /// Takes a byte; `false` where it may not stand there.
-    fn take(&mut self, paths: &Paths, byte: u8, tell: &mut dyn FnMut(usize, Found<'_>)) -> bool {
+    fn take(&mut self, paths: &Paths, byte: u8, tell: &mut dyn FnMut(Place, Found<'_>)) -> bool {
         let is_space = matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         match &mut self.expect {
             Expect::Text { is_name, text } => match text.take(byte) {
@@ -190,7 +245,8 @@ impl Scanner {
                 let Some(number) = number.end() else {
                     return false;
                 };
-                self.end_value(paths, Found::Number(number), tell);
+                // The byte at hand is no part of it any more.
+                self.tell(paths, Found::Number(number), self.begun..self.at, tell);
                 self.take(paths, byte, tell)
             }
             Expect::Word(rest, word) => match rest.split_first() {
@@ -202,7 +258,7 @@ impl Scanner {
                             Word::False => Found::Truth(false),
                             Word::Null => Found::Null,
                         };
-                        self.end_value(paths, found, tell);
+                        self.end_value(paths, found, self.begun, tell);
                     } else {
                         self.expect = Expect::Word(rest, word);
                     }
@@ -255,17 +311,18 @@ impl Scanner {
     }
 
     /// The paths that lead into what is innermost.
-    fn leading(&self) -> u64 {
+    fn leading(&self) -> Leading {
         let innermost = self.steps().checked_sub(1);
         innermost
             .and_then(|at| self.leading.get(at).copied())
-            .unwrap_or(0)
+            .unwrap_or_default()
     }
 
     fn begin_value(&mut self, paths: &Paths, byte: u8) -> bool {
         if self.depth == 0 {
-            self.here = paths.all();
+            self.here = Leading::all(paths);
         }
+        self.begun = self.at;
         self.expect = match byte {
             b'{' => return self.open(true),
             b'[' => {
@@ -292,16 +349,29 @@ impl Scanner {
     /// An element of a list comes next, if the list does not end.
     fn begin_element(&mut self, paths: &Paths) {
         self.here = match self.steps() {
-            0 => paths.all(),
-            steps => paths.each(self.leading(), steps.saturating_sub(1)),
+            0 => Leading::all(paths),
+            steps => {
+                let leading = self.leading();
+                let each = |some| paths.each(some, steps.saturating_sub(1));
+                Leading {
+                    any: each(leading.any),
+                    exact: each(leading.exact),
+                }
+            }
         };
     }
 
     /// The value that begins is one more element, where it is in a list.
     fn count_element(&mut self) {
-        if !self.is_in_object()
-            && let Some(list) = self.steps().checked_sub(1)
-            && let Some(elements) = self.elements.get_mut(list)
+        if !self.is_in_object() {
+            self.count_one();
+        }
+    }
+
+    /// What is innermost has one more.
+    fn count_one(&mut self) {
+        if let Some(innermost) = self.steps().checked_sub(1)
+            && let Some(elements) = self.elements.get_mut(innermost)
         {
             *elements = elements.saturating_add(1);
         }
@@ -322,8 +392,11 @@ impl Scanner {
             if let Some(elements) = self.elements.get_mut(steps) {
                 *elements = 0;
             }
+            if let Some(start) = self.starts.get_mut(steps) {
+                *start = self.at;
+            }
         }
-        self.here = 0;
+        self.here = Leading::default();
         self.depth = self.depth.saturating_add(1);
         self.objects = self.objects.wrapping_shl(1) | u128::from(is_object);
         self.expect = match is_object {
@@ -337,7 +410,7 @@ impl Scanner {
         &mut self,
         paths: &Paths,
         is_object: bool,
-        tell: &mut dyn FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(Place, Found<'_>),
     ) -> bool {
         if self.depth == 0 || self.is_in_object() != is_object {
             return false;
@@ -345,11 +418,13 @@ impl Scanner {
         self.here = self.leading();
         self.depth = self.depth.saturating_sub(1);
         self.objects = self.objects.wrapping_shr(1);
+        let of_this = |all: &[u64]| all.get(self.steps()).copied().unwrap_or(0);
+        let (elements, start) = (of_this(&self.elements), of_this(&self.starts));
         let found = match is_object {
-            true => Found::Object,
-            false => Found::List(self.elements.get(self.steps()).copied().unwrap_or(0)),
+            true => Found::Object(elements),
+            false => Found::List(elements),
         };
-        self.end_value(paths, found, tell);
+        self.end_value(paths, found, start, tell);
         true
     }
 
@@ -358,28 +433,57 @@ impl Scanner {
         paths: &Paths,
         is_name: bool,
         text: &Text,
-        tell: &mut dyn FnMut(usize, Found<'_>),
+        tell: &mut dyn FnMut(Place, Found<'_>),
     ) {
         if !is_name {
-            return self.end_value(paths, Found::Text(text.start(), text.length()), tell);
+            let found = Found::Text(text.start(), text.length());
+            return self.end_value(paths, found, self.begun, tell);
         }
+        self.count_one();
         let leading = self.leading();
         let is_whole = text.length() <= u64::try_from(Text::KEPT).unwrap_or(0);
-        self.here = match leading != 0 && is_whole {
-            true => paths.named(leading, self.steps().saturating_sub(1), text.start()),
-            false => 0,
+        self.here = match leading.any != 0 && is_whole {
+            true => {
+                let depth = self.steps().saturating_sub(1);
+                Leading {
+                    any: paths.named(leading.any, depth, text.start()),
+                    exact: paths.named_exactly(leading.exact, depth, text.start()),
+                }
+            }
+            false => Leading::default(),
         };
         self.expect = Expect::Colon;
     }
 
+    /// A value has ended with the byte at hand.
     fn end_value(
         &mut self,
         paths: &Paths,
         found: Found<'_>,
-        tell: &mut dyn FnMut(usize, Found<'_>),
+        start: u64,
+        tell: &mut dyn FnMut(Place, Found<'_>),
     ) {
-        for path in numbers(paths.ending(self.here, self.steps())) {
-            tell(path, found);
+        self.tell(paths, found, start..self.at.saturating_add(1), tell);
+    }
+
+    fn tell(
+        &mut self,
+        paths: &Paths,
+        found: Found<'_>,
+        Range { start, end }: Range<u64>,
+        tell: &mut dyn FnMut(Place, Found<'_>),
+    ) {
+        for path in numbers(paths.ending(self.here.any, self.steps())) {
+            let is_exact = has(self.here.exact, path);
+            tell(
+                Place {
+                    path,
+                    is_exact,
+                    start,
+                    end,
+                },
+                found,
+            );
         }
         self.expect = match self.depth {
             0 => Expect::Nothing,

@@ -141,7 +141,13 @@ impl Subject for FilterSubject {
             true => exchange.outcome != Outcome::Paused,
             false => !exchange.outcome.is_continue(),
         };
-        is_decided.then(|| seen(&exchange.outcome))
+        is_decided.then(|| {
+            let mut seen = seen(&exchange.outcome);
+            if seen.refused.is_none() {
+                seen.body = String::from_utf8_lossy(&exchange.request_body).into_owned();
+            }
+            seen
+        })
     }
 
     fn head_with(
@@ -161,12 +167,12 @@ impl Subject for FilterSubject {
         head.map_or(Vec::new(), |head| text(&head.headers))
     }
 
-    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) -> Vec<u8> {
         let exchange = self.exchanges[handle].as_mut();
         let exchange = exchange.expect("a request under way");
         self.host
             .response_part(exchange, bytes, false)
-            .expect("no trap");
+            .expect("no trap")
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {

@@ -84,7 +84,7 @@ fn seen(outcome: Outcome, stream: &Stream) -> Seen {
         Outcome::Continue => Seen {
             refused: None,
             headers: texts(stream.sent()),
-            body: String::new(),
+            body: String::from_utf8_lossy(stream.sent_body()).into_owned(),
         },
         Outcome::Replied(Reply {
             status,
@@ -173,9 +173,10 @@ impl Subject for ModuleSubject {
         texts(&received)
     }
 
-    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
-        self.under_way(handle).stream.answer_part(bytes);
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) -> Vec<u8> {
+        let passed = self.under_way(handle).stream.answer_part(bytes);
         self.hear();
+        passed
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {

@@ -121,7 +121,10 @@ impl<P: Policy> Subject for PolicySubject<P> {
             .map(|(name, value)| (name.as_str(), value.as_str()))
             .collect();
         let (answer, flow) = self.worker.send(&peer, &headers, Some(&body));
-        let seen = seen(answer);
+        let mut seen = seen(answer);
+        if seen.refused.is_none() {
+            seen.body = String::from_utf8_lossy(&self.worker.passed_body.borrow()).into_owned();
+        }
         self.flows[handle] = Some((flow, seen.refused.is_some()));
         self.bodies[handle] = false;
         Some(seen)
@@ -146,9 +149,9 @@ impl<P: Policy> Subject for PolicySubject<P> {
             .respond_with(flow, status, Origin::Upstream, headers)
     }
 
-    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) {
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) -> Vec<u8> {
         let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
-        self.worker.chunk(flow, bytes);
+        self.worker.chunk(flow, bytes)
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {

@@ -22,7 +22,7 @@ pub struct Seen {
     pub refused: Option<u16>,
     /// The refusal's headers, or those that the upstream receives.
     pub headers: Vec<(String, String)>,
-    /// The refusal's body.
+    /// The refusal's body, or that which the upstream receives where it was waited for.
     pub body: String,
 }
 
@@ -83,8 +83,8 @@ pub trait Subject {
         status: u16,
         headers: &[(&str, &str)],
     ) -> Vec<(String, String)>;
-    /// A part of the answer's body comes, and not the last.
-    fn answer_part(&mut self, handle: Handle, bytes: &[u8]);
+    /// A part of the answer's body comes, and not the last. What the client receives of it.
+    fn answer_part(&mut self, handle: Handle, bytes: &[u8]) -> Vec<u8>;
     /// Lets it end; returns the headers that the client receives. A refused request just ends.
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)>;
     /// Moves the clock.

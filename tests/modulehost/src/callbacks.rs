@@ -37,6 +37,8 @@ pub(crate) fn all() -> Callbacks {
         http_get_body_chunks_size: body_chunk_count,
         http_get_body_chunks: body_chunks,
         http_received_buffered_request_body: receives_what_was_kept,
+        http_append_body: append_body,
+        http_drain_body: drain_body,
         http_send_response: send_response,
         http_set_dynamic_metadata_string: tell,
         http_filter_get_attribute_string: attribute,
@@ -376,6 +378,35 @@ unsafe extern "C" fn body_chunks(filter: FilterPtr, of: u32, found: *mut Buffer)
         // SAFETY: there is room for as many as there are.
         unsafe { found.add(index).write(Buffer::of(slice)) };
     }
+    true
+}
+
+/// The body of that kind, where there is one to change.
+fn body_at(stream: &mut Inner, of: u32) -> &mut Vec<u8> {
+    match of {
+        known if known == Body::ReceivedRequest as u32 => &mut stream.request_body[1],
+        known if known == Body::BufferedRequest as u32 => &mut stream.request_body[0],
+        _ => &mut stream.response_body,
+    }
+}
+
+unsafe extern "C" fn append_body(filter: FilterPtr, of: u32, bytes: Buffer) -> bool {
+    note("http_append_body");
+    // SAFETY: as the ABI says.
+    let stream = unsafe { Inner::at(filter) };
+    if (stream.fails)("body") {
+        return false;
+    }
+    // SAFETY: they live until this returns.
+    body_at(stream, of).extend_from_slice(unsafe { bytes.bytes() });
+    true
+}
+
+unsafe extern "C" fn drain_body(filter: FilterPtr, of: u32, bytes: usize) -> bool {
+    note("http_drain_body");
+    // SAFETY: as the ABI says.
+    let body = body_at(unsafe { Inner::at(filter) }, of);
+    body.drain(..bytes.min(body.len()));
     true
 }
 

@@ -39,6 +39,8 @@ pub(crate) struct Inner {
     pub(crate) reply: Option<Reply>,
     /// What was kept of the request's body, and what of it is at hand.
     pub(crate) request_body: [Vec<u8>; 2],
+    /// What of it has gone on.
+    pub(crate) sent_body: Vec<u8>,
     /// What is at hand of the response's.
     pub(crate) response_body: Vec<u8>,
     pub(crate) resumed: bool,
@@ -80,6 +82,7 @@ impl Stream {
             attempts: 1,
             reply: None,
             request_body: [Vec::new(), Vec::new()],
+            sent_body: Vec::new(),
             response_body: Vec::new(),
             resumed: false,
             routed_anew: false,
@@ -155,17 +158,26 @@ impl Stream {
             BodyStep::StopAndBuffer | BodyStep::StopAndWatermark => {
                 self.0.request_body[0].extend(came);
             }
-            BodyStep::Continue | BodyStep::StopNoBuffer => self.0.request_body[0].clear(),
+            BodyStep::Continue => {
+                let kept = std::mem::take(&mut self.0.request_body[0]);
+                self.0.sent_body.extend([kept, came].concat());
+            }
+            BodyStep::StopNoBuffer => self.0.request_body[0].clear(),
         }
         self.outcome(step != BodyStep::Continue)
     }
 
-    /// A part of the response's body comes, and not the last.
-    pub fn answer_part(&mut self, bytes: &[u8]) {
+    /// What the upstream receives of the request's body.
+    pub fn sent_body(&self) -> &[u8] {
+        &self.0.sent_body
+    }
+
+    /// A part of the response's body comes, and not the last. What the client receives of it.
+    pub fn answer_part(&mut self, bytes: &[u8]) -> Vec<u8> {
         let (filter, module) = (self.pointer(), self.0.module.cast_mut().cast());
         self.0.response_body = bytes.to_vec();
         events::envoy_dynamic_module_on_http_filter_response_body(filter, module, false);
-        self.0.response_body.clear();
+        std::mem::take(&mut self.0.response_body)
     }
 
     /// The request's trailers come.

@@ -7,7 +7,7 @@ use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
     BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall,
     LocalReply, MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response,
-    Sent, Setup, SharedData, Timestamp, Verdict, parse_peer,
+    Sent, Setup, SharedData, Splice, Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};
@@ -81,6 +81,7 @@ impl World {
             store: SharedData(ZoneStore::new(&self.zone, turns)),
             telemetry: RecordingTelemetry::new(&metrics),
             calls: RefCell::default(),
+            passed_body: RefCell::default(),
         };
         worker.policy.prepare(&worker.ports());
         Ok(worker)
@@ -97,6 +98,8 @@ pub struct Worker<P: Policy> {
     pub store: SharedData<ZoneStore>,
     /// What it told.
     pub telemetry: RecordingTelemetry,
+    /// What the upstream receives of the body of the request that was sent last.
+    pub passed_body: RefCell<Vec<u8>>,
     entropy: SeededEntropy,
     calls: RefCell<Vec<(CallId, HttpCall)>>,
 }
@@ -235,6 +238,10 @@ impl<P: Policy> Worker<P> {
             Verdict::Read { .. } => panic!("it was read"),
             Verdict::Refuse(reply) => Answer::Refused(reply),
             Verdict::Continue(edits) => {
+                let body = body.unwrap_or_default();
+                let (mut begin, replaced) = Splice::apply(edits.body(), body).expect("in order");
+                begin.extend_from_slice(&body[replaced..]);
+                self.passed_body.replace(begin);
                 let mut passed = apply(headers, edits.headers());
                 if let Some(target) = edits.target() {
                     passed.retain(|(name, _)| name != ":path");
@@ -276,10 +283,19 @@ impl<P: Policy> Worker<P> {
     }
 
     /// A part of the response's body.
-    pub fn chunk(&self, flow: &mut P::Flow, bytes: &[u8]) {
+    ///
+    /// What of it passes on.
+    pub fn chunk(&self, flow: &mut P::Flow, bytes: &[u8]) -> Vec<u8> {
         if self.policy.reads_response(flow) {
             self.policy
                 .on_response_bytes(flow, Some(bytes), &self.ports());
+        }
+        let mut passing = Vec::new();
+        let differs = self.policy.trims_response(flow)
+            && self.policy.trim_response(flow, bytes, false, &mut passing);
+        match differs {
+            true => passing,
+            false => bytes.to_vec(),
         }
     }
 

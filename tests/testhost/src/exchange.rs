@@ -8,6 +8,8 @@ use crate::stream::Stream;
 pub struct Exchange {
     /// What the filter decided about the request.
     pub outcome: Outcome,
+    /// What the upstream receives of its body, where the filter has read it.
+    pub request_body: Vec<u8>,
     /// What the client receives, once there is a response and the filter has seen it.
     pub response: Option<ResponseHead>,
     /// The context's id in the module.
@@ -75,6 +77,7 @@ impl Exchange {
             outcome: Outcome::Continue {
                 headers: stream.request.sent_upstream(),
             },
+            request_body: Vec::new(),
             response: None,
             context: 0,
             worker,

@@ -63,6 +63,7 @@ impl Host {
             responded: false,
             bypassed: false,
             unfiltered: false,
+            request_body: Vec::new(),
         };
         self.settle(&mut exchange);
         Ok(exchange)
@@ -109,6 +110,9 @@ impl Host {
         let arguments = [context, size, u32::from(ends)];
         let action = instance.run(shared, name, Phase::RequestBody, context, &arguments)?;
         let goes_on = action.unwrap_or(CONTINUE) == CONTINUE;
+        if waits && goes_on {
+            exchange.request_body = open(instance, context)?.request_body.clone();
+        }
         if open(instance, context)?.local_reply.is_some() || waits && goes_on {
             exchange.outcome = decide(instance, shared, context, goes_on)?;
         }
@@ -116,13 +120,13 @@ impl Host {
         Ok(())
     }
 
-    /// A part of the response's body comes. `ends`: whether it is the last.
+    /// A part of the response's body comes. `ends`: whether it is the last. What the client receives of it.
     pub fn response_part(
         &mut self,
         exchange: &mut Exchange,
         bytes: &[u8],
         ends: bool,
-    ) -> Result<(), Trap> {
+    ) -> Result<Vec<u8>, Trap> {
         self.shared.recent = Calls::default();
         let (instance, shared) = self.parts(exchange.instance)?;
         let context = exchange.context;
@@ -131,9 +135,9 @@ impl Host {
         let arguments = [context, size, u32::from(ends)];
         let name = "proxy_on_response_body";
         instance.run(shared, name, Phase::ResponseBody, context, &arguments)?;
-        open(instance, context)?.response_body.clear();
+        let passed = mem::take(&mut open(instance, context)?.response_body);
         exchange.calls.merge(&self.shared.recent);
-        Ok(())
+        Ok(passed)
     }
 
     /// Looks again at what the filter decided, after the answer to a call that it waited for.
@@ -253,6 +257,7 @@ impl Host {
             responded: true,
             bypassed: false,
             unfiltered: false,
+            request_body: Vec::new(),
         };
         let stream = open(instance, context)?;
         let shown = response.shown(dialect);

@@ -83,6 +83,21 @@ pub struct WeightsConfig {
     pub reasoning: Option<Weight>,
 }
 
+impl WeightsConfig {
+    fn are_nothing(&self) -> bool {
+        let weights = [
+            Some(self.input),
+            self.cached_input,
+            Some(self.output),
+            self.reasoning,
+        ];
+        weights
+            .into_iter()
+            .flatten()
+            .all(|weight| weight.millionths() == 0)
+    }
+}
+
 /// What tokens take of a quota, and what is charged before they are known.
 #[derive(Clone, Debug)]
 pub struct TokensConfig {
@@ -131,6 +146,10 @@ pub struct AskedOutput {
     /// How many are charged at most, whatever it says. Default: 8192.
     #[serde(default = "most_output")]
     pub at_most: Bounded<1, 1_000_000_000, u32>,
+    /// With `from`: whether a request that asks for more than is left goes on all the same, asking for no more than that, if that is 16
+    /// tokens or more for each answer: the first of `from` that is there is lowered, or added. Default: false.
+    #[serde(default)]
+    pub clamp: bool,
 }
 
 /// Tokens of an answer.
@@ -148,6 +167,7 @@ impl Default for OutputReserve {
             from: None,
             default: usual_output(),
             at_most: most_output(),
+            clamp: false,
         })
     }
 }
@@ -165,6 +185,29 @@ const ASKED_AT: [&str; 8] = [
 ];
 
 impl AskedOutput {
+    fn check(&self) -> Result<(), String> {
+        let from = self.from.as_ref().map(|from| from.0.as_slice());
+        let is_of_many = |path: &JsonPath| path.as_str().split('.').any(|name| name == "*");
+        if self.default.get() > self.at_most.get() {
+            return Err("`default` is more than `at_most`".to_owned());
+        }
+        if from.is_some_and(<[JsonPath]>::is_empty) {
+            return Err(
+                "from: the list is empty; expected a path, or a number in place of the object"
+                    .to_owned(),
+            );
+        }
+        match (self.clamp, from) {
+            (true, None) => {
+                Err("clamp: expected `from`, with the fields that your backend goes by".to_owned())
+            }
+            (true, Some(from)) if from.iter().any(is_of_many) => {
+                Err("from: with `clamp` a path has names alone; expected no *".to_owned())
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Where in its body a request says how many it wants at most.
     pub(crate) fn from(&self) -> Vec<JsonPath> {
         match &self.from {
@@ -245,6 +288,9 @@ impl TryFrom<Object> for Cost {
                 }
                 _ => Ok(Self::Field(field)),
             },
+            (None, None, Some(weights), _) if weights.are_nothing() => {
+                Err("tokens: all are 0, so that nothing is ever charged".to_owned())
+            }
             (None, None, Some(weights), reserve) => {
                 let reserve = reserve.unwrap_or_default();
                 let reads = matches!(reserve.input, InputReserve::Estimate)
@@ -322,10 +368,8 @@ impl<'de> Deserialize<'de> for OutputReserve {
             }
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<OutputReserve, A::Error> {
                 let asked = AskedOutput::deserialize(MapAccessDeserializer::new(map))?;
-                match asked.default.get() > asked.at_most.get() {
-                    true => Err(de::Error::custom("`default` is more than `at_most`")),
-                    false => Ok(OutputReserve::Asked(asked)),
-                }
+                asked.check().map_err(de::Error::custom)?;
+                Ok(OutputReserve::Asked(asked))
             }
         }
         deserializer.deserialize_any(Either)

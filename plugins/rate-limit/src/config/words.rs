@@ -17,6 +17,34 @@ text_type!(
 pub struct QueryName(String);
 text_type!(QueryName, "the name of a parameter of the query", "pattern": "^[A-Za-z0-9_.-]{1,64}$");
 
+/// A model's name, or with `*` behind it the begin of several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model(String);
+text_type!(Model, "a model's name, or with * behind it the begin of several", "pattern": "^[!-)+-~]{1,128}\\*?$|^\\*$");
+
+impl Model {
+    fn parse(name: &str) -> Result<Self, String> {
+        let begin = name.strip_suffix('*').unwrap_or(name);
+        let is_plain = begin
+            .bytes()
+            .all(|byte| byte.is_ascii_graphic() && byte != b'*');
+        match is_plain && !name.is_empty() && begin.len() <= 128 {
+            true => Ok(Self(name.to_owned())),
+            false => Err(format!(
+                "{name:?} is not a model's name; expected 1 to 128 visible characters, and * only behind them"
+            )),
+        }
+    }
+
+    /// Whether it is that model, or it is among those.
+    pub(crate) fn is(&self, model: &[u8]) -> bool {
+        match self.0.strip_suffix('*') {
+            Some(begin) => model.starts_with(begin.as_bytes()),
+            None => model == self.0.as_bytes(),
+        }
+    }
+}
+
 impl JsonPath {
     /// One that is known to be good.
     pub(crate) fn known(path: &str) -> Self {

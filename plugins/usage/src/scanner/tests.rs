@@ -7,7 +7,7 @@ use super::*;
 fn read_in(paths: &Paths, text: &[u8], cuts: &[usize]) -> Result<Vec<String>, Broken> {
     let mut scanner = Scanner::default();
     let mut told = Vec::new();
-    let mut tell = |path: usize, found: Found<'_>| {
+    let mut tell = |Place { path, .. }: Place, found: Found<'_>| {
         let found = match found {
             Found::Text(start, length) => {
                 format!("{:?} of {length}", String::from_utf8_lossy(start))
@@ -63,7 +63,7 @@ fn values_are_found_where_they_stand_and_nowhere_else() {
             r#"1 "" of 0"#,
             "2 List(5)",
             "0 Number(-35.0)",
-            "4 Object"
+            "4 Object(2)"
         ]
         .map(str::to_owned)
         .into())
@@ -78,7 +78,7 @@ fn every_kind_of_value_is_told() {
         ("null", "0 Null"),
         ("[]", "0 List(0)"),
         ("[[1,2],[3]]", "0 List(2)"),
-        ("{}", "0 Object"),
+        ("{}", "0 Object(0)"),
         ("0", "0 Number(0.0)"),
         ("1e999", "0 Number(inf)"),
     ] {

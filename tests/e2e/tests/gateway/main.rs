@@ -29,6 +29,7 @@ mod native_code;
 mod on_call;
 mod rate_limit;
 mod rate_limit_address;
+mod rate_limit_changes;
 mod rate_limit_hot_key;
 mod rate_limit_in_flight;
 mod rate_limit_migration;

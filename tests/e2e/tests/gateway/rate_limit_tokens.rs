@@ -74,7 +74,8 @@ fn dialects() -> Vec<(&'static str, Value, &'static str)> {
     ]
 }
 
-async fn left(gateway: &Gateway, client: &Client, user: &str) -> Result<u64> {
+/// What is left of the budget.
+pub(crate) async fn left(gateway: &Gateway, client: &Client, user: &str) -> Result<u64> {
     // A path that the model does not have: its 404 takes nothing.
     let request = client.get(gateway.url("/nothing")).header("x-user", user);
     let answer = Answer::to(request).await?;

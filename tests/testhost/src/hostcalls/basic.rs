@@ -110,13 +110,33 @@ pub(crate) fn get_buffer(
     }
 }
 
-/// There are no bodies here to set.
-pub(crate) fn set_buffer(guest: &mut Guest<'_>, kind: u32, value: (u32, u32)) -> Called {
-    guest.read(value.0, value.1)?;
-    match guest.dialect() {
-        Dialect::Envoy => Err(Refusal::Status(NOT_FOUND)),
-        Dialect::Kong => Err(Refusal::Trap(format!(
+/// As Envoy does it: at a body's begin it takes so many bytes away and puts others there, at its end it adds to it, and in
+/// between it can do nothing.
+pub(crate) fn set_buffer(
+    guest: &mut Guest<'_>,
+    kind: u32,
+    start: u32,
+    size: u32,
+    value: (u32, u32),
+) -> Called {
+    let value = guest.read(value.0, value.1)?;
+    if guest.dialect() == Dialect::Kong {
+        return Err(Refusal::Trap(format!(
             "can't set buffer {kind} in this phase"
-        ))),
+        )));
     }
+    let body = match (kind, guest.state().stream()) {
+        (HTTP_REQUEST_BODY, Some(stream)) => &mut stream.request_body,
+        (HTTP_RESPONSE_BODY, Some(stream)) => &mut stream.response_body,
+        _ => return Err(Refusal::Status(NOT_FOUND)),
+    };
+    match start as usize {
+        0 => {
+            let gone = (size as usize).min(body.len());
+            body.splice(..gone, value);
+        }
+        start if start >= body.len() => body.extend(value),
+        _ => return Err(Refusal::Status(BAD_ARGUMENT)),
+    }
+    Ok(())
 }

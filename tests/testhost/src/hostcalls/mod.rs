@@ -103,9 +103,9 @@ fn link_logic(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.func_wrap(
         env,
         "proxy_set_buffer_bytes",
-        |c: Caller<'_, State>, kind: u32, _start: u32, _size: u32, at: u32, len: u32| {
+        |c: Caller<'_, State>, kind: u32, start: u32, size: u32, at: u32, len: u32| {
             enter(c, "proxy_set_buffer_bytes", |g| {
-                basic::set_buffer(g, kind, (at, len))
+                basic::set_buffer(g, kind, start, size, (at, len))
             })
         },
     )?;

@@ -8,6 +8,7 @@ use portcullis_driver::{Exchange, Failed, number};
 use portcullis_envoy::origin_by;
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits, ResponseEdits,
+    Splice,
 };
 
 use self::response::Head;
@@ -62,6 +63,23 @@ impl Exchange for Envoy {
         take: &mut dyn FnMut(&[u8]),
     ) -> Result<(), Failed> {
         Ok(abi::body(Body::Request, from, size, take)?)
+    }
+
+    fn change_request_body(&self, size: usize, splices: &[Splice]) -> Result<(), Failed> {
+        let last = splices
+            .last()
+            .and_then(|last| usize::try_from(last.end).ok());
+        let mut begin = Vec::new();
+        let needed = last.unwrap_or(0).min(size);
+        abi::body(Body::Request, 0, needed, &mut |bytes| {
+            begin.extend_from_slice(bytes);
+        })?;
+        let (changed, replaced) = Splice::apply(splices, &begin).ok_or(Failed)?;
+        Ok(abi::replace_begin(Body::Request, replaced, &changed)?)
+    }
+
+    fn change_response_body(&self, size: usize, passing: &[u8]) -> Result<(), Failed> {
+        Ok(abi::replace_begin(Body::Response, size, passing)?)
     }
 
     fn response_body(&self, size: usize, take: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {

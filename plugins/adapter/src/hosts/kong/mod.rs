@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use portcullis_driver::{Exchange, Failed, RequestBody};
 use portcullis_policy::{
     HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
-    ResponseEdits, is_folded,
+    ResponseEdits, Splice, is_folded,
 };
 
 use self::response::Head;
@@ -87,7 +87,15 @@ impl Exchange for Kong {
         Err(Failed)
     }
 
+    fn change_request_body(&self, _: usize, _: &[Splice]) -> Result<(), Failed> {
+        Err(Failed)
+    }
+
     fn response_body(&self, _: usize, _: &mut dyn FnMut(&[u8])) -> Result<(), Failed> {
+        Err(Failed)
+    }
+
+    fn change_response_body(&self, _: usize, _: &[u8]) -> Result<(), Failed> {
         Err(Failed)
     }
 
