@@ -82,7 +82,8 @@ pub(super) async fn chat(State(app): State<App>, body: Bytes) -> Result<Response
 pub(super) struct Completion {
     model: String,
     pub(super) tokens: Vec<String>,
-    cut: bool,
+    /// Whether there would be more tokens than were asked for.
+    pub(super) cut: bool,
     pub(super) prompt_tokens: usize,
     pub(super) pause: Duration,
 }

@@ -1,5 +1,5 @@
 //! Ollama's HTTP API, as far as the guarded services use it: embeddings, completions and chats, of models that are none; and
-//! completions as other vendors write them.
+//! the same as other vendors write them.
 //!
 //! A vector tells what words a text has; a completion repeats the sentences of its prompt that answer its last
 //! paragraph. Nothing is learned and nothing is random, so that tests can say what comes.
@@ -7,6 +7,7 @@
 mod embed;
 mod generate;
 mod model;
+mod openai;
 mod vector;
 mod vendors;
 
@@ -37,7 +38,8 @@ pub(crate) fn routes() -> Router<App> {
     let generating = Router::new()
         .route("/api/generate", post(generate::generate))
         .route("/api/chat", post(generate::chat))
-        .route("/v1/chat/completions", post(vendors::openai))
+        .route("/v1/chat/completions", post(openai::chat))
+        .route("/v1/responses", post(openai::responses))
         .route("/v1/messages", post(vendors::anthropic))
         .route("/v1beta/models/{model}", post(vendors::gemini))
         .route("/v2/chat", post(vendors::cohere))
@@ -48,6 +50,7 @@ pub(crate) fn routes() -> Router<App> {
         .route("/api/tags", get(model::list))
         .route("/api/embed", post(embed::embed))
         .route("/api/embeddings", post(embed::embeddings))
+        .route("/v1/embeddings", post(embed::openai))
         .merge(generating)
         .fallback(async || (StatusCode::NOT_FOUND, "404 page not found"))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))

@@ -1,4 +1,4 @@
-//! The same completions as others write them: OpenAI (and vLLM), Anthropic, Gemini and Cohere.
+//! The same completions as others write them: Anthropic, Gemini and Cohere; and what all of them have alike, OpenAI too.
 //!
 //! With test routes `x-demo-stream` says what is odd about a stream, as words with commas between them: `no-usage`, `wrong-usage`,
 //! `late-usage` (a second after the text), `cut=5` (in pieces of so many bytes), `stall=3` (nothing comes behind so many tokens).
@@ -25,8 +25,8 @@ const HEADER: &str = "x-demo-stream";
 
 /// What is odd about a stream.
 #[derive(Clone, Copy, Debug, Default)]
-struct Oddities {
-    no_usage: bool,
+pub(super) struct Oddities {
+    pub(super) no_usage: bool,
     wrong_usage: bool,
     late_usage: bool,
     cut: Option<usize>,
@@ -61,22 +61,25 @@ struct Part(Option<Duration>, String);
 /// What a request asks for, in whichever field it says so.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Asked {
+pub(super) struct Asked {
     messages: Vec<Value>,
     contents: Vec<Value>,
     prompt: String,
-    stream: bool,
-    stream_options: StreamOptions,
+    instructions: Option<String>,
+    input: Value,
+    pub(super) stream: bool,
+    pub(super) stream_options: Option<StreamOptions>,
     max_tokens: Option<i64>,
     max_completion_tokens: Option<i64>,
+    max_output_tokens: Option<i64>,
     #[serde(rename = "generationConfig")]
     generation_config: GenerationConfig,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct StreamOptions {
-    include_usage: bool,
+pub(super) struct StreamOptions {
+    pub(super) include_usage: bool,
 }
 
 #[derive(Default, Deserialize)]
@@ -89,11 +92,13 @@ struct GenerationConfig {
 impl Asked {
     fn completion(&self, app: &App) -> Result<Completion, Failed> {
         let said = self.messages.iter().chain(&self.contents).map(text_of);
-        let prompt = said.chain([self.prompt.clone()]).collect::<Vec<_>>();
+        let given = self.instructions.iter().chain([&self.prompt]).cloned();
+        let prompt: Vec<_> = given.chain(said).chain([text_of(&self.input)]).collect();
         let options = Options {
             num_predict: self
                 .max_completion_tokens
                 .or(self.max_tokens)
+                .or(self.max_output_tokens)
                 .or(self.generation_config.max_output_tokens),
         };
         Completion::of(app, String::new(), &prompt.join("\n\n"), &options)
@@ -115,7 +120,7 @@ fn text_of(message: &Value) -> String {
 }
 
 /// Adds a field to the object at a path that there is.
-fn put(into: &mut Value, path: &[&str], what: Value) {
+pub(super) fn put(into: &mut Value, path: &[&str], what: Value) {
     match path {
         [] => *into = what,
         [name, rest @ ..] => {
@@ -127,22 +132,22 @@ fn put(into: &mut Value, path: &[&str], what: Value) {
     }
 }
 
-fn event(data: &Value) -> String {
+pub(super) fn event(data: &Value) -> String {
     format!("data: {data}\n\n")
 }
 
-fn named(data: &Value) -> String {
+pub(super) fn named(data: &Value) -> String {
     let name = data.get("type").and_then(Value::as_str).unwrap_or_default();
     format!("event: {name}\ndata: {data}\n\n")
 }
 
-/// `first`, one for each token, and `last`, which may be late.
-fn send(
+/// `first`, one for each token, and `last`, which may be late, as one piece after another.
+pub(super) fn send(
     said: &Completion,
     odd: Oddities,
     first: Option<String>,
     each: impl Fn(&str) -> String,
-    last: Vec<String>,
+    last: impl FnOnce() -> Vec<String>,
 ) -> Response {
     let mut parts: Vec<Part> = Vec::new();
     parts.extend(first.map(|first| Part(Some(Duration::ZERO), first)));
@@ -153,12 +158,10 @@ fn send(
     if stall < said.tokens.len() {
         parts.push(Part(None, String::new()));
     } else {
-        let late = if odd.late_usage {
-            Duration::from_secs(1)
-        } else {
-            Duration::ZERO
-        };
-        parts.extend(last.into_iter().map(|last| Part(Some(late), last)));
+        let mut late = Duration::from_secs(u64::from(odd.late_usage));
+        for last in last() {
+            parts.push(Part(Some(std::mem::take(&mut late)), last));
+        }
     }
     let cut = odd.cut.unwrap_or(usize::MAX).max(1);
     let sent = stream::iter(parts).then(async |Part(pause, text)| {
@@ -199,16 +202,16 @@ impl Completion {
 }
 
 /// A request, and what will be said to it.
-struct Heard {
-    asked: Asked,
-    odd: Oddities,
-    said: Completion,
+pub(super) struct Heard {
+    pub(super) asked: Asked,
+    pub(super) odd: Oddities,
+    pub(super) said: Completion,
     /// Tokens of the prompt and of the answer, as it will tell them.
-    used: (usize, usize),
+    pub(super) used: (usize, usize),
 }
 
 impl Heard {
-    fn of(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failed> {
+    pub(super) fn of(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failed> {
         let asked: Asked = read(body)?;
         let odd = Oddities::asked(app, headers)?;
         let said = asked.completion(app)?;
@@ -219,54 +222,6 @@ impl Heard {
             said,
         })
     }
-}
-
-/// `/v1/chat/completions` of OpenAI and vLLM.
-pub(super) async fn openai(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
-        asked,
-        odd,
-        said,
-        used: (input, output),
-    } = Heard::of(&app, &headers, &body)?;
-    let usage = json!({
-        "prompt_tokens": input,
-        "completion_tokens": output,
-        "total_tokens": input.saturating_add(output),
-        "prompt_tokens_details": { "cached_tokens": 0 },
-    });
-    if !asked.stream {
-        let mut answer = json!({
-            "id": "chatcmpl-1", "object": "chat.completion", "model": "demo",
-            "choices": [{ "index": 0, "finish_reason": "stop",
-                          "message": { "role": "assistant", "content": said.tokens.concat() } }],
-        });
-        if !odd.no_usage {
-            put(&mut answer, &["usage"], usage);
-        }
-        return Ok(Json(answer).into_response());
-    }
-    let chunk = |delta: Value| {
-        event(&json!({
-            "id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "demo",
-            "choices": [{ "index": 0, "delta": delta, "finish_reason": null }],
-        }))
-    };
-    let mut last = Vec::new();
-    if asked.stream_options.include_usage && !odd.no_usage {
-        last.push(event(&json!({
-            "id": "chatcmpl-1", "object": "chat.completion.chunk", "model": "demo",
-            "choices": [], "usage": usage,
-        })));
-    }
-    last.push("data: [DONE]\n\n".to_owned());
-    let first = chunk(json!({ "role": "assistant", "content": "" }));
-    let each = |token: &str| chunk(json!({ "content": token }));
-    Ok(send(&said, odd, Some(first), each, last))
 }
 
 /// `/v1/messages` of Anthropic.
@@ -304,7 +259,7 @@ pub(super) async fn anthropic(
             &json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": token } }),
         )
     };
-    let last = vec![named(&delta), named(&json!({ "type": "message_stop" }))];
+    let last = || vec![named(&delta), named(&json!({ "type": "message_stop" }))];
     Ok(send(&said, odd, Some(named(&start)), each, last))
 }
 
@@ -334,7 +289,7 @@ pub(super) async fn gemini(
         event(&chunk)
     };
     let each = |token: &str| chunk(token, 1);
-    Ok(send(&said, odd, None, each, vec![chunk("", output)]))
+    Ok(send(&said, odd, None, each, || vec![chunk("", output)]))
 }
 
 /// `/v2/chat` of Cohere, as a stream.
@@ -366,11 +321,7 @@ pub(super) async fn cohere(
             &json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": token } } } }),
         )
     };
-    Ok(send(
-        &said,
-        odd,
-        Some(named(&start)),
-        each,
-        vec![named(&end)],
-    ))
+    Ok(send(&said, odd, Some(named(&start)), each, || {
+        vec![named(&end)]
+    }))
 }

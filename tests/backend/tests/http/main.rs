@@ -17,6 +17,7 @@ mod control;
 mod faults;
 mod lifecycle;
 mod ollama;
+mod openai;
 mod program;
 mod qdrant;
 mod token;
