@@ -25,6 +25,8 @@ pub enum FaultKind {
     Delay,
     /// Never answered; the connection stays open.
     BlackHole,
+    /// Answered as usual, but compressed, whatever encoding the request accepts.
+    Gzip,
 }
 
 /// Something that goes wrong.
@@ -65,6 +67,12 @@ impl Fault {
     #[must_use]
     pub fn black_hole() -> Self {
         Self::new(FaultKind::BlackHole)
+    }
+
+    /// Answers as usual, but compressed.
+    #[must_use]
+    pub fn gzip() -> Self {
+        Self::new(FaultKind::Gzip)
     }
 
     /// Only for paths that start with `path_prefix`.
@@ -160,14 +168,14 @@ impl fmt::Display for InvalidFault {
 
 impl std::error::Error for InvalidFault {}
 
-/// The words of the request header: `status=503`, `drop`, `break_off`, `delay=250` (milliseconds) or `black_hole`.
+/// The words of the request header: `status=503`, `drop`, `break_off`, `delay=250` (milliseconds), `black_hole` or `gzip`.
 impl FromStr for Fault {
     type Err = InvalidFault;
 
     fn from_str(text: &str) -> Result<Self, InvalidFault> {
         let unknown = || {
             InvalidFault(format!(
-                "{text:?} is none of status=<code>, drop, break_off, delay=<ms>, black_hole"
+                "{text:?} is none of status=<code>, drop, break_off, delay=<ms>, black_hole, gzip"
             ))
         };
         let mut spec = Spec::default();
@@ -183,6 +191,7 @@ impl FromStr for Fault {
                     "drop" => Mode::Drop,
                     "break_off" => Mode::BreakOff,
                     "black_hole" => Mode::BlackHole,
+                    "gzip" => Mode::Gzip,
                     _ => return Err(unknown()),
                 };
             }
@@ -215,15 +224,14 @@ enum Mode {
     BreakOff,
     Delay,
     BlackHole,
+    Gzip,
 }
 
 impl TryFrom<Spec> for Fault {
     type Error = InvalidFault;
 
     fn try_from(spec: Spec) -> Result<Self, InvalidFault> {
-        if let (Some(status), Mode::Drop | Mode::BreakOff | Mode::Delay | Mode::BlackHole) =
-            (spec.status, spec.mode)
-        {
+        if let Some(status) = spec.status.filter(|_| !matches!(spec.mode, Mode::Status)) {
             return Err(InvalidFault(format!(
                 "status: {status} is given, which goes with mode \"status\" only"
             )));
@@ -246,6 +254,7 @@ impl TryFrom<Spec> for Fault {
             Mode::BreakOff => FaultKind::BreakOff,
             Mode::Delay => FaultKind::Delay,
             Mode::BlackHole => FaultKind::BlackHole,
+            Mode::Gzip => FaultKind::Gzip,
         };
         let delay = Duration::from_millis(spec.delay_ms);
         Ok(Self {
@@ -265,6 +274,7 @@ impl From<Fault> for Spec {
             FaultKind::BreakOff => (Mode::BreakOff, None),
             FaultKind::Delay => (Mode::Delay, None),
             FaultKind::BlackHole => (Mode::BlackHole, None),
+            FaultKind::Gzip => (Mode::Gzip, None),
         };
         let delay_ms = u64::try_from(fault.delay.as_millis()).unwrap_or(u64::MAX);
         Self {
@@ -312,6 +322,7 @@ mod tests {
             ("break_off", Fault::break_off()),
             ("delay=250", Fault::delay(Duration::from_millis(250))),
             ("black_hole", Fault::black_hole()),
+            ("gzip", Fault::gzip()),
         ];
         for (text, fault) in ok {
             assert_eq!(text.parse(), Ok(fault), "{text}");

@@ -1,14 +1,16 @@
 //! Makes requests fail, as asked by the fault in force or by the request itself.
 
-use std::io;
+use std::io::{self, Write as _};
 
 use axum::body::{Body, HttpBody};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::CONTENT_LENGTH;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use crate::app::App;
@@ -41,6 +43,7 @@ pub(crate) async fn inject(
         FaultKind::Status(status) => answer(status),
         FaultKind::Delay => next.run(request).await,
         FaultKind::BreakOff => break_off(next.run(request).await, line),
+        FaultKind::Gzip => gzip(next.run(request).await),
         FaultKind::Drop => reset(&line),
         FaultKind::BlackHole => {
             // Ends earlier only if the client hangs up, by which this future is dropped.
@@ -99,4 +102,28 @@ fn break_off(response: Response, line: Line) -> Response {
         Err(io::Error::from(io::ErrorKind::ConnectionAborted))
     });
     Response::from_parts(parts, Body::from_stream(part.chain(end)))
+}
+
+/// Compresses the body piece by piece, so that of a stream each comes when it is its turn.
+fn gzip(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    parts.headers.remove(CONTENT_LENGTH);
+    parts
+        .headers
+        .insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    let encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let left = Some((body.into_data_stream(), encoder));
+    let compressed = stream::unfold(left, async |left| {
+        let (mut body, mut encoder) = left?;
+        match body.next().await {
+            Some(Ok(piece)) => {
+                let written = encoder.write_all(&piece).and_then(|()| encoder.flush());
+                let piece = written.map(|()| Bytes::from(std::mem::take(encoder.get_mut())));
+                Some((piece, Some((body, encoder))))
+            }
+            Some(Err(error)) => Some((Err(io::Error::other(error)), None)),
+            None => Some((encoder.finish().map(Bytes::from), None)),
+        }
+    });
+    Response::from_parts(parts, Body::from_stream(compressed))
 }

@@ -1,6 +1,7 @@
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::time::{Duration, Instant};
 
+use flate2::read::GzDecoder;
 use portcullis_backend::{Backend, Fault, Running};
 use reqwest::StatusCode;
 use tokio::io::AsyncReadExt;
@@ -133,6 +134,40 @@ async fn a_black_hole_never_answers_and_is_reset_when_the_backend_stops() {
         lost.0.read_u8().await.unwrap_err().kind(),
         ErrorKind::ConnectionReset
     );
+}
+
+#[tokio::test]
+async fn an_answer_is_compressed_although_nobody_asked_for_it_and_a_stream_stays_one() {
+    let backend = backend().await;
+    for path in [SEARCH, "/api/v1/rag/query?q=breaker"] {
+        let plain = get(&backend, path).send().await.unwrap();
+        assert_eq!(plain.headers().get("content-encoding"), None);
+        let plain = plain.bytes().await.unwrap();
+        let asked = get(&backend, path).header("accept-encoding", "identity");
+        let answer = asked.header("x-demo-fault", "gzip").send().await.unwrap();
+        assert_eq!(answer.headers()["content-encoding"], "gzip");
+        let compressed = answer.bytes().await.unwrap();
+        let mut text = String::new();
+        GzDecoder::new(compressed.as_ref())
+            .read_to_string(&mut text)
+            .unwrap();
+        assert_eq!(text.as_bytes(), plain, "{path}");
+        assert!(compressed.len() < plain.len(), "{path}");
+    }
+    // The first event is there before the last has been written.
+    let slow = Backend::builder().event_delay(Duration::from_secs(60));
+    let slow = slow.start().await.unwrap();
+    slow.faults().set(Fault::gzip());
+    let mut answer = get(&slow, "/api/v1/rag/query?q=breaker")
+        .send()
+        .await
+        .unwrap();
+    let mut decoder = flate2::write::GzDecoder::new(Vec::new());
+    while !decoder.get_ref().ends_with(b"\n\n") {
+        let piece = answer.chunk().await.unwrap().unwrap();
+        std::io::Write::write_all(&mut decoder, &piece).unwrap();
+        std::io::Write::flush(&mut decoder).unwrap();
+    }
 }
 
 #[tokio::test]
