@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the gateway in front of a backend, on this machine, and a tour of what it does.
+//! `cargo xtask demo`: gateways in front of a backend and a model, on this machine, and a tour of what they do.
 //!
 //! The tour checks what it shows: where an answer is not as it says, it ends with an error.
 
@@ -6,6 +6,7 @@ mod curl;
 mod faults;
 mod page;
 mod stage;
+mod streams;
 mod tour;
 
 use std::cell::Cell;
@@ -81,7 +82,7 @@ async fn show(
 ) -> Result<()> {
     let stage = Stage::set(envoy, upstream, args.port.unwrap_or(0), args.native).await?;
     if let Err(error) = tour::walk(&stage).await {
-        return Err(error.context(format!("the gateway's last lines:\n{}", stage.last_lines())));
+        return Err(error.context(format!("the gateways' last lines:\n{}", stage.last_lines())));
     }
     toured.set(true);
     if args.keep {
@@ -92,6 +93,10 @@ async fn show(
             "curl -i '{}' -H \"Authorization: Bearer $TOKEN\"",
             stage.url(tour::SEARCH)
         );
+        if let Some(models) = stage.models() {
+            let chat = streams::chat(models, stage.token());
+            println!("\n{}\n{chat}", chat.sets_body().unwrap_or_default());
+        }
         std::future::pending::<()>().await;
     }
     Ok(())

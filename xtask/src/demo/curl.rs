@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::{Context as _, Result};
 use portcullis_e2e::Answer;
-use reqwest::{Client, Method};
+use reqwest::{Client, Method, RequestBuilder, Response};
 
 /// A request.
 #[derive(Clone, Debug)]
@@ -14,6 +14,9 @@ pub struct Curl {
     headers: Vec<(String, String)>,
     token: Option<String>,
     body: Option<String>,
+    /// The variable of a shell that holds the body.
+    body_name: Option<&'static str>,
+    is_stream: bool,
 }
 
 impl Curl {
@@ -25,6 +28,8 @@ impl Curl {
             headers: Vec::new(),
             token: None,
             body: None,
+            body_name: None,
+            is_stream: false,
         }
     }
 
@@ -52,11 +57,48 @@ impl Curl {
         self.header("content-type", "application/json")
     }
 
+    /// The body is shown as a variable of this name.
+    pub fn body_as(mut self, name: &'static str) -> Self {
+        self.body_name = Some(name);
+        self
+    }
+
+    /// The line that sets the body's variable.
+    pub fn sets_body(&self) -> Option<String> {
+        let (name, body) = self.body_name.zip(self.body.as_ref())?;
+        Some(format!("{name}={}", quoted(body)))
+    }
+
+    /// Its answer is shown as it comes.
+    pub fn streamed(mut self) -> Self {
+        self.is_stream = true;
+        self
+    }
+
     /// Makes the request.
     ///
     /// # Errors
     /// There was no whole answer.
     pub async fn send(&self, client: &Client) -> Result<Answer> {
+        Answer::to(self.request(client))
+            .await
+            .with_context(|| self.unanswered())
+    }
+
+    /// Makes the request, and waits for no more than the head of the answer.
+    ///
+    /// # Errors
+    /// There was none.
+    pub async fn begin(&self, client: &Client) -> Result<Response> {
+        let answer = self.request(client).send().await;
+        answer.with_context(|| self.unanswered())
+    }
+
+    fn unanswered(&self) -> String {
+        format!("no answer to: {self}")
+    }
+
+    fn request(&self, client: &Client) -> RequestBuilder {
         let mut request = client.request(self.method.clone(), &self.url);
         for (name, value) in &self.headers {
             request = request.header(name, value);
@@ -67,15 +109,16 @@ impl Curl {
         if let Some(body) = &self.body {
             request = request.body(body.clone());
         }
-        Answer::to(request)
-            .await
-            .with_context(|| format!("no answer to: {self}"))
+        request
     }
 }
 
 impl fmt::Display for Curl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("curl -i")?;
+        if self.is_stream {
+            f.write_str(" -N")?;
+        }
         if self.method != Method::GET {
             write!(f, " -X {}", self.method)?;
         }
@@ -86,9 +129,10 @@ impl fmt::Display for Curl {
         for (name, value) in &self.headers {
             write!(f, " -H {}", quoted(&format!("{name}: {value}")))?;
         }
-        match &self.body {
-            Some(body) => write!(f, " -d {}", quoted(body)),
-            None => Ok(()),
+        match (&self.body, self.body_name) {
+            (Some(_), Some(name)) => write!(f, " -d \"${name}\""),
+            (Some(body), None) => write!(f, " -d {}", quoted(body)),
+            (None, _) => Ok(()),
         }
     }
 }
@@ -116,5 +160,11 @@ mod tests {
             curl.to_string(),
             "curl -i -X PUT 'http://h' -H 'content-type: application/json' -d '{}'"
         );
+        let curl = Curl::get("http://h").streamed().json("{}").body_as("ASKED");
+        assert_eq!(
+            curl.to_string(),
+            "curl -i -N 'http://h' -H 'content-type: application/json' -d \"$ASKED\""
+        );
+        assert_eq!(curl.sets_body().as_deref(), Some("ASKED='{}'"));
     }
 }

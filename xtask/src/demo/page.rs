@@ -1,7 +1,7 @@
 //! How the tour prints.
 
 use anyhow::{Result, ensure};
-use portcullis_e2e::Answer;
+use portcullis_e2e::{Answer, Output};
 
 /// Headers worth a look.
 const SHOWN: [&str; 8] = [
@@ -55,6 +55,17 @@ pub(super) fn excerpt(body: &str) -> String {
         text.push('…');
     }
     text
+}
+
+/// Waits for a line of a gateway's log in which all of `words` occur, and shows what a filter says in it.
+///
+/// # Errors
+/// There is none in time.
+pub(super) async fn log_line(output: &Output, words: &[&str]) -> Result<String> {
+    let line = output.wait_for(words).await?;
+    let said = line.split_once("plugin=").map_or(&*line, |(_, said)| said);
+    println!("    {said}");
+    Ok(said.to_owned())
 }
 
 /// What to see in it.

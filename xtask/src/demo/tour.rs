@@ -5,7 +5,7 @@ use portcullis_e2e::{Answer, until};
 use tokio::task::JoinSet;
 
 use super::curl::Curl;
-use super::page::{expect, see, show};
+use super::page::{expect, log_line, see, show};
 use super::stage::{OPEN_FOR, Stage};
 
 /// What is searched for.
@@ -38,6 +38,9 @@ pub async fn walk(stage: &Stage) -> Result<()> {
         None => tour.leave_out(),
     }
     tour.limit().await?;
+    if let Some(models) = stage.models() {
+        tour.streams(models).await?;
+    }
     tour.metrics().await?;
     println!("\nAll of it was as it should be.");
     Ok(())
@@ -88,17 +91,12 @@ impl Tour<'_> {
         let id = answer
             .header("x-request-id")
             .context("the answer has no x-request-id")?;
-        let line = self.stage.output().wait_for(&["event=refused", id]).await?;
-        println!(
-            "    {}",
-            line.split_once("plugin=")
-                .map_or(line.as_str(), |(_, said)| said)
-        );
+        log_line(self.stage.output(), &["event=refused", id]).await?;
         Ok(())
     }
 
     fn leave_out(&mut self) {
-        self.title("Left out: forged headers and the breaker");
+        self.title("Left out: forged headers, the breaker, and the streams of a model");
         println!(
             "\n  They need a backend that tells what it received and fails on demand, as the demo's own does."
         );
