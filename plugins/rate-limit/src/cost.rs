@@ -146,7 +146,7 @@ impl Pricing {
         match self {
             Self::Fixed(cost) => *cost,
             Self::Field(field) => field.default,
-            Self::Tokens(tokens) => tokens.price(0, tokens.output.of(None)),
+            Self::Tokens(tokens) => tokens.price(0, tokens.output.wanted(None)),
         }
     }
 
@@ -292,10 +292,20 @@ impl Tokens {
         };
         let bytes = document.map_or(0, |document| document.bytes);
         let lowers = document.filter(|document| may_change && self.output.can_lower(document));
-        Ok(Price {
-            answers: lowers
-                .and_then(|document| NonZeroU32::new(small(self.output.answers(document)))),
-            ..self.reserved(self.input_of(bytes), self.output.of(document), None)
+        let answers =
+            lowers.and_then(|document| NonZeroU32::new(small(self.output.answers(document))));
+        let (wanted, most) = (self.output.wanted(document), self.output.most());
+        let price = Price {
+            answers,
+            ..self.reserved(self.input_of(bytes), wanted.min(most), None)
+        };
+        // What it is not charged for it is not to get.
+        let granted = answers.and_then(|answers| NonZeroU32::new(small(most) / answers));
+        Ok(match granted {
+            Some(granted) if wanted > most && u64::from(granted.get()) >= LEAST_GRANTED => {
+                self.lowered_to(price, granted)
+            }
+            Some(_) | None => price,
         })
     }
 
@@ -316,13 +326,21 @@ impl Tokens {
 
     /// The price of a request whose answers may have no more tokens than that each.
     pub(crate) fn granting(&self, price: Price, granted: NonZeroU32) -> Price {
+        let asked = price.reserved.map_or(0, |reserved| reserved.output);
+        let output = price.answers.map_or(u32::MAX, |answers| {
+            granted.get().saturating_mul(answers.get())
+        });
+        match output < asked {
+            true => self.lowered_to(price, granted),
+            false => price,
+        }
+    }
+
+    fn lowered_to(&self, price: Price, granted: NonZeroU32) -> Price {
         let (Some(answers), Some(reserved)) = (price.answers, price.reserved) else {
             return price;
         };
         let output = granted.get().saturating_mul(answers.get());
-        if output >= reserved.output {
-            return price;
-        }
         Price {
             answers: Some(answers),
             ..self.reserved(reserved.input.into(), output.into(), Some(granted))
@@ -420,13 +438,12 @@ impl Output {
         }
     }
 
-    /// How many tokens a request wants at most. What is no number above 0 stands for as many as there are.
-    fn of(&self, document: Option<&Document>) -> u64 {
+    /// How many tokens a request wants. What is no number above 0 stands for as many as there are.
+    fn wanted(&self, document: Option<&Document>) -> u64 {
         let Self::Asked {
             from,
             lowered,
             default,
-            at_most,
             ..
         } = self
         else {
@@ -437,7 +454,7 @@ impl Output {
         };
         let asked = from.iter().map(|place| {
             let value = at(document, *place);
-            let number = number(value, *at_most)?;
+            let number = number(value, u64::MAX)?;
             // One that only some parsers find is none to the others.
             Some(match value.is_doubtful() {
                 true => number.max(*default),
@@ -452,7 +469,7 @@ impl Output {
         };
         let asked = asked.iter().filter_map(|number| number.or(missing));
         let asked = asked.max().unwrap_or(*default);
-        asked.saturating_mul(self.answers(document)).min(*at_most)
+        asked.saturating_mul(self.answers(document))
     }
 
     /// How many answers a request wants.

@@ -64,6 +64,23 @@ fn a_request_that_asks_for_more_than_is_left_asks_for_what_is_left() {
 }
 
 #[test]
+fn nobody_gets_more_than_what_is_charged_at_most() {
+    everywhere(CLAMPED, |subject| {
+        for (body, expected) in [
+            (r#"{"max_tokens":5000}"#, r#"{"max_tokens":200}"#),
+            (r#"{"max_tokens":-1}"#, r#"{"max_tokens":200}"#),
+            (r#"{"max_tokens":0}"#, r#"{"max_tokens":200}"#),
+            (r#"{"max_tokens":"all"}"#, r#"{"max_tokens":200}"#),
+            (r#"{"n":8}"#, r#"{"max_tokens":25,"n":8}"#),
+        ] {
+            let (seen, handle) = subject.send(post(CHAT), body.as_bytes());
+            assert_eq!((seen.refused, &*seen.body), (None, expected), "{body}");
+            subject.finish(handle, Then::Upstream(400));
+        }
+    });
+}
+
+#[test]
 fn what_a_request_does_not_say_is_said_for_it() {
     everywhere(CLAMPED, |subject| {
         spend(subject, 200);

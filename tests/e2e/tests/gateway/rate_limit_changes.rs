@@ -44,7 +44,7 @@ async fn answer(request: Request) -> Response {
         return echo;
     }
     let usage = asked["stream_options"]["include_usage"] == true;
-    let text = [&WORD.repeat(20), if usage { EXTRA } else { "" }, DONE].concat();
+    let text = [&*WORD.repeat(20), if usage { EXTRA } else { "" }, DONE].concat();
     let cut = asked["cut"].as_u64().unwrap_or(64).max(1);
     let parts: Vec<Bytes> = text
         .as_bytes()
@@ -82,8 +82,6 @@ async fn start() -> Result<Gateway> {
         .upstream(upstream().await?);
     let gateway = gateway.edit(|bootstrap| {
         bootstrap.lets_bodies_be_read("rate_limit")?;
-        *bootstrap.at("/static_resources/listeners/0/per_connection_buffer_limit_bytes")? =
-            json!(2_000_000);
         let filter = bootstrap.filter("rate_limit")?;
         filter["limits"] = json!([{
             "name": "tokens", "key": ["header:x-user"], "quota": 1_000, "window": "1h", "algorithm": "fixed_window",
@@ -194,8 +192,8 @@ async fn a_stream_says_what_it_used_to_the_gateway_and_not_to_a_client_that_has_
 -> Result<()> {
     let gateway = start().await?;
     let client = client()?;
-    let without = [&WORD.repeat(20), DONE].concat();
-    let with = [&WORD.repeat(20), EXTRA, DONE].concat();
+    let without = [&*WORD.repeat(20), DONE].concat();
+    let with = [&*WORD.repeat(20), EXTRA, DONE].concat();
     for (number, cut) in [1, 7, 64, 100_000].into_iter().enumerate() {
         for sized in [false, true] {
             for asks in [false, true] {
