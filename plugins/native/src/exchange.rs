@@ -63,7 +63,8 @@ impl Exchange for Entered {
         }
     }
 
-    /// All of it is put where its last part is, or was: Envoy puts what it has kept before that.
+    /// All of it is put where its last part is, or was: Envoy puts what it has kept before that. First it is taken away: Envoy answers by
+    /// itself, with 413, where more is kept for a moment than may be.
     fn change_request_body(&self, size: usize, splices: &[Splice]) -> Result<(), Failed> {
         let stream = self.0;
         let mut body = Vec::with_capacity(size);
@@ -79,9 +80,9 @@ impl Exchange for Entered {
             0 => Body::BufferedRequest,
             _ => Body::ReceivedRequest,
         };
-        let done = stream.append_to_body(to, &changed)
-            && (received == 0 || stream.drain_body(Body::ReceivedRequest, received))
-            && (kept == 0 || stream.drain_body(Body::BufferedRequest, kept));
+        let done = (received == 0 || stream.drain_body(Body::ReceivedRequest, received))
+            && (kept == 0 || stream.drain_body(Body::BufferedRequest, kept))
+            && stream.append_to_body(to, &changed);
         done.then_some(()).ok_or(Failed)
     }
 
