@@ -13,7 +13,7 @@ use super::input::Input;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::search::Answer;
-use crate::upstreams::{Found, RequestId, Upstreams};
+use crate::upstreams::{Found, PassedOn, Upstreams};
 
 /// How many words one `token` event carries.
 const WORDS_PER_EVENT: usize = 8;
@@ -25,11 +25,11 @@ type Events = Pin<Box<dyn Stream<Item = Result<Event, Infallible>> + Send>>;
 
 pub(super) async fn query(
     State(app): State<App>,
-    id: RequestId,
+    passed: PassedOn,
     input: Input,
 ) -> Result<Sse<Events>, Problem> {
     if let Some(upstreams) = &app.0.upstreams {
-        return Ok(Sse::new(written(upstreams, &input.q, &id).await?));
+        return Ok(Sse::new(written(upstreams, &input.q, &passed).await?));
     }
     let answer = app.0.library.answer(&input.q).map_err(Problem::internal)?;
     let delay = app.0.event_delay;
@@ -75,8 +75,12 @@ fn events(answer: &Answer<'_>) -> Vec<(&'static str, Value)> {
 
 /// What a model writes about the passages that are nearest to the question. If it stops in the middle, the last event is
 /// an `error`.
-async fn written(upstreams: &Upstreams, question: &str, id: &RequestId) -> Result<Events, Problem> {
-    let passages = upstreams.search(question, PASSAGES, id).await?;
+async fn written(
+    upstreams: &Upstreams,
+    question: &str,
+    passed: &PassedOn,
+) -> Result<Events, Problem> {
+    let passages = upstreams.search(question, PASSAGES, passed).await?;
     let texts: Vec<&str> = passages
         .iter()
         .map(|passage| passage.text("text"))
@@ -84,7 +88,7 @@ async fn written(upstreams: &Upstreams, question: &str, id: &RequestId) -> Resul
     let prompt = format!("{}\n\n{question}", texts.join("\n\n"));
     let mut tokens = 0_usize;
     let pieces = upstreams
-        .generate(&prompt, id)
+        .generate(&prompt, passed)
         .await?
         .map(Some)
         .chain(stream::iter([None]));

@@ -10,7 +10,7 @@ use super::input::Input;
 use crate::app::App;
 use crate::problem::Problem;
 use crate::search::{self, Hit};
-use crate::upstreams::{self, RequestId};
+use crate::upstreams::{self, PassedOn};
 
 /// Vectors are of passages, results are documents: so many passages are asked for, for one result.
 const PASSAGES_PER_DOCUMENT: usize = 3;
@@ -56,13 +56,13 @@ impl From<&upstreams::Found> for FoundDocument {
 
 pub(super) async fn search(
     State(app): State<App>,
-    id: RequestId,
+    passed: PassedOn,
     input: Input,
 ) -> Result<Json<Found>, Problem> {
     let results = match &app.0.upstreams {
         Some(upstreams) => {
             let limit = input.limit.saturating_mul(PASSAGES_PER_DOCUMENT);
-            let passages = upstreams.search(&input.q, limit, &id).await?;
+            let passages = upstreams.search(&input.q, limit, &passed).await?;
             let mut seen = BTreeSet::new();
             let documents = passages
                 .iter()

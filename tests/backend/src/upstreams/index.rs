@@ -11,7 +11,7 @@ use siphasher::sip128::{Hasher128 as _, SipHasher13};
 use uuid::Uuid;
 
 use super::failed::{Failed, Upstream};
-use super::{RequestId, Upstreams};
+use super::{PassedOn, Upstreams};
 use crate::search::Library;
 
 /// How many passages are embedded with one request: a slow model answers when all are done.
@@ -56,22 +56,22 @@ impl Upstreams {
 
     /// A collection that holds anything of someone else's is left as it is.
     async fn try_to_index(&self, library: &Library) -> Result<(), Failed> {
-        let id = RequestId::default();
+        let passed = PassedOn::default();
         let Exists { exists } = self
-            .qdrant(Method::GET, "/exists", &Value::Null, &id)
+            .qdrant(Method::GET, "/exists", &Value::Null, &passed)
             .await?;
         if exists {
             let foreign =
                 json!({ "must_not": [{ "key": "source", "match": { "value": SOURCE } }] });
             let foreign = json!({ "filter": foreign, "exact": true });
             let Count { count } = self
-                .qdrant(Method::POST, "/points/count", &foreign, &id)
+                .qdrant(Method::POST, "/points/count", &foreign, &passed)
                 .await?;
             if count > 0 {
                 return Ok(());
             }
         } else {
-            self.create(&id).await?;
+            self.create(&passed).await?;
         }
         let passages: Vec<_> = library.passages().collect();
         for batch in passages.chunks(BATCH) {
@@ -80,7 +80,7 @@ impl Upstreams {
                 .map(|(document, text)| format!("{}\n{text}", document.title))
                 .collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let vectors = self.embed(&texts, &id).await?;
+            let vectors = self.embed(&texts, &passed).await?;
             let points: Vec<Value> = batch
                 .iter()
                 .zip(vectors)
@@ -97,22 +97,23 @@ impl Upstreams {
                 .collect();
             let points = json!({ "points": points });
             let _: Value = self
-                .qdrant(Method::PUT, "/points?wait=true", &points, &id)
+                .qdrant(Method::PUT, "/points?wait=true", &points, &passed)
                 .await?;
         }
         Ok(())
     }
 
     /// Makes the collection, of the dimension that the model's vectors have.
-    async fn create(&self, id: &RequestId) -> Result<(), Failed> {
-        let vectors = self.embed(&["How long is a vector?"], id).await?;
+    async fn create(&self, passed: &PassedOn) -> Result<(), Failed> {
+        let vectors = self.embed(&["How long is a vector?"], passed).await?;
         let size = vectors.first().map(Vec::len).filter(|size| *size > 0);
         let size = size.ok_or_else(|| Failed::no_answer(Upstream::Ollama, "an empty vector"))?;
         let collection = json!({
             "vectors": { "size": size, "distance": "Cosine" },
             "replication_factor": 2,
         });
-        let created: Result<Value, Failed> = self.qdrant(Method::PUT, "", &collection, id).await;
+        let created: Result<Value, Failed> =
+            self.qdrant(Method::PUT, "", &collection, passed).await;
         match created {
             // Another service was faster.
             Err(failed) if failed.is_conflict() => Ok(()),

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
-use axum::http::HeaderValue;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName};
 use futures_util::Stream;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde::Deserialize;
@@ -19,7 +19,8 @@ use serde_json::{Map, Value, json};
 pub(crate) use self::failed::Failed;
 use self::failed::Upstream;
 
-const REQUEST_ID: &str = "x-request-id";
+/// What goes with all that is asked because of a request: its id, and whom the gateway knows as its user.
+const PASSED_ON: [&str; 2] = ["x-request-id", "x-user-id"];
 
 /// For the whole of an answer of Qdrant, and of an embedding. How long a model may be silent, and how long it may write,
 /// is for whoever stands in between to say.
@@ -61,15 +62,19 @@ impl UpstreamSettings {
     }
 }
 
-/// A request's id, which goes with all that is asked because of it.
+/// Headers of a request that are passed on.
 #[derive(Clone, Default)]
-pub(crate) struct RequestId(Option<HeaderValue>);
+pub(crate) struct PassedOn(HeaderMap);
 
-impl<S: Sync> FromRequestParts<S> for RequestId {
+impl<S: Sync> FromRequestParts<S> for PassedOn {
     type Rejection = std::convert::Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(parts.headers.get(REQUEST_ID).cloned()))
+        let there = PASSED_ON.into_iter().filter_map(|name| {
+            let value = parts.headers.get(name)?.clone();
+            Some((HeaderName::from_static(name), value))
+        });
+        Ok(Self(there.collect()))
     }
 }
 
@@ -120,17 +125,17 @@ impl Upstreams {
         &self,
         text: &str,
         limit: usize,
-        id: &RequestId,
+        passed: &PassedOn,
     ) -> Result<Vec<Found>, Failed> {
         #[derive(Deserialize)]
         struct Points {
             points: Vec<Found>,
         }
 
-        let vectors = self.embed(&[text], id).await?;
+        let vectors = self.embed(&[text], passed).await?;
         let query = json!({ "query": vectors.first(), "limit": limit, "with_payload": true });
         let points: Points = self
-            .qdrant(Method::POST, "/points/query", &query, id)
+            .qdrant(Method::POST, "/points/query", &query, passed)
             .await?;
         Ok(points.points)
     }
@@ -139,13 +144,13 @@ impl Upstreams {
     pub(crate) async fn generate(
         &self,
         prompt: &str,
-        id: &RequestId,
+        passed: &PassedOn,
     ) -> Result<impl Stream<Item = Result<String, Failed>> + use<>, Failed> {
         let body =
             json!({ "model": self.settings.generation_model, "prompt": prompt, "stream": true });
         let url = format!("{}/api/generate", self.settings.ollama);
         let request = self.client.post(url).json(&body);
-        Ok(lines::of(send(Upstream::Ollama, request, id).await?))
+        Ok(lines::of(send(Upstream::Ollama, request, passed).await?))
     }
 
     /// The states of the breakers before the upstreams, as the gateway shows them; `null` where it does not.
@@ -159,7 +164,7 @@ impl Upstreams {
         Some(states)
     }
 
-    async fn embed(&self, texts: &[&str], id: &RequestId) -> Result<Vec<Vec<f32>>, Failed> {
+    async fn embed(&self, texts: &[&str], passed: &PassedOn) -> Result<Vec<Vec<f32>>, Failed> {
         #[derive(Deserialize)]
         struct Embedded {
             embeddings: Vec<Vec<f32>>,
@@ -168,8 +173,11 @@ impl Upstreams {
         let body = json!({ "model": self.settings.embedding_model, "input": texts });
         let url = format!("{}/api/embed", self.settings.ollama);
         let request = self.client.post(url).timeout(EMBED_TIMEOUT).json(&body);
-        let embedded: Embedded =
-            json(Upstream::Ollama, send(Upstream::Ollama, request, id).await?).await?;
+        let embedded: Embedded = json(
+            Upstream::Ollama,
+            send(Upstream::Ollama, request, passed).await?,
+        )
+        .await?;
         if embedded.embeddings.len() != texts.len() {
             let reason = format!(
                 "{} vectors for {} texts",
@@ -187,7 +195,7 @@ impl Upstreams {
         method: Method,
         path: &str,
         body: &Value,
-        id: &RequestId,
+        passed: &PassedOn,
     ) -> Result<T, Failed> {
         #[derive(Deserialize)]
         struct Envelope<T> {
@@ -202,8 +210,11 @@ impl Upstreams {
         if !body.is_null() {
             request = request.json(body);
         }
-        let answer: Envelope<T> =
-            json(Upstream::Qdrant, send(Upstream::Qdrant, request, id).await?).await?;
+        let answer: Envelope<T> = json(
+            Upstream::Qdrant,
+            send(Upstream::Qdrant, request, passed).await?,
+        )
+        .await?;
         Ok(answer.result)
     }
 }
@@ -211,13 +222,10 @@ impl Upstreams {
 /// Sends a request; what is returned has a status of success.
 async fn send(
     upstream: Upstream,
-    mut request: RequestBuilder,
-    id: &RequestId,
+    request: RequestBuilder,
+    PassedOn(headers): &PassedOn,
 ) -> Result<Response, Failed> {
-    if let RequestId(Some(id)) = id {
-        request = request.header(REQUEST_ID, id);
-    }
-    let answer = request.send().await;
+    let answer = request.headers(headers.clone()).send().await;
     let answer = answer.map_err(|error| Failed::no_answer(upstream, error.without_url()))?;
     if answer.status().is_success() {
         return Ok(answer);

@@ -100,11 +100,12 @@ async fn a_question_is_answered_by_the_model_from_what_was_found() {
 }
 
 #[tokio::test]
-async fn the_requests_id_goes_with_what_is_asked_because_of_it() {
+async fn the_requests_id_and_its_user_go_with_what_is_asked_because_of_it() {
     let scene = Scene::set().await;
     scene.ollama.requests().clear();
     scene.qdrant.requests().clear();
     let asked = get(&scene.rag, QUERY).header("x-request-id", "id-of-this-one");
+    let asked = asked.header("x-user-id", "alice");
     asked.send().await.unwrap().text().await.unwrap();
     let asked = [scene.ollama.requests().all(), scene.qdrant.requests().all()].concat();
     assert_eq!(asked.len(), 3);
@@ -112,6 +113,11 @@ async fn the_requests_id_goes_with_what_is_asked_because_of_it() {
         assert_eq!(
             request.only_value("x-request-id"),
             Some("id-of-this-one"),
+            "{request:?}"
+        );
+        assert_eq!(
+            request.only_value("x-user-id"),
+            Some("alice"),
             "{request:?}"
         );
         assert_eq!(request.only_value("x-service-token"), None, "{request:?}");

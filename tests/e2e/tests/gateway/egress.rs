@@ -1,13 +1,14 @@
 //! `envoy/egress.yaml`: between services and what they depend on, as stand-ins that hold the HTTP contract of Ollama and
 //! Qdrant.
 
+mod budgets;
 mod scene;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_e2e::backend::{Backend, Fault, Role, UpstreamSettings};
-use portcullis_e2e::{Answer, until, until_some};
+use portcullis_e2e::{Answer, Bootstrap, until, until_some};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -16,15 +17,15 @@ use crate::common::assert_problem;
 
 const CLOSED: &str =
     r#"{"ollama_embedding":"closed","ollama_generation":"closed","qdrant_search":"closed"}"#;
+const GENERATION_OPEN: &str =
+    r#"{"ollama_embedding":"closed","ollama_generation":"open","qdrant_search":"closed"}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_failures_of_the_model_open_its_breaker_and_no_other() -> Result<()> {
     let scene = Scene::set(4).await?;
     assert_eq!(scene.breakers().await?, CLOSED);
     scene.trip_generation().await?;
-    let open =
-        r#"{"ollama_embedding":"closed","ollama_generation":"open","qdrant_search":"closed"}"#;
-    assert_eq!(scene.breakers().await?, open);
+    assert_eq!(scene.breakers().await?, GENERATION_OPEN);
     let asked = scene.ollama.requests().total();
     let mut took = Vec::new();
     for _ in 0..20 {
@@ -221,6 +222,52 @@ async fn a_model_that_is_silent_fails_whether_it_has_begun_or_not() -> Result<()
     scene.ollama.faults().set(Fault::black_hole());
     assert_eq!(Answer::to(scene.generating()).await?.status, 504);
     scene.gateway.admin().wait_for_metric(FAILURES, 2).await
+}
+
+/// What the route's time-out would end far later.
+#[tokio::test]
+async fn a_model_that_begins_and_stalls_opens_its_breaker() -> Result<()> {
+    const STALLED: &str = r#"circuit_breaker_stalled{breaker="ollama_generation"}"#;
+    let scene = Scene::with(2, Duration::from_secs(60), |bootstrap| {
+        generation(bootstrap)?["failures"]["stall"] = json!("500ms");
+        Ok(())
+    });
+    let scene = scene.await?;
+    for stalled in 1..=5 {
+        let mut stream = scene.generating().send().await?;
+        assert_eq!(stream.status(), 200);
+        assert!(stream.chunk().await?.is_some(), "the first token");
+        let admin = scene.gateway.admin();
+        admin.wait_for_metric(STALLED, stalled).await?;
+    }
+    assert_eq!(scene.breakers().await?, GENERATION_OPEN);
+    assert_problem(&Answer::to(scene.generating()).await?, 503, "circuit-open");
+    assert_eq!(scene.embed().await?.status, 200);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_model_whose_first_tokens_come_late_opens_its_breaker() -> Result<()> {
+    let scene = Scene::with(1, Duration::ZERO, |bootstrap| {
+        generation(bootstrap)?["trip"]["slow_first_token"]["slower_than"] = json!("100ms");
+        Ok(())
+    });
+    let scene = scene.await?;
+    let late = Fault::delay(Duration::from_millis(300)).on("/api/generate");
+    scene.ollama.faults().set(late);
+    for _ in 0..10 {
+        assert_eq!(Answer::to(scene.generating()).await?.status, 200);
+    }
+    until("the breaker to open", async || {
+        Ok(Answer::to(scene.generating()).await?.status == 503)
+    })
+    .await?;
+    assert_eq!(scene.breakers().await?, GENERATION_OPEN);
+    Ok(())
+}
+
+fn generation(bootstrap: &mut Bootstrap) -> Result<&mut Value> {
+    Ok(&mut bootstrap.filter("circuit_breaker")?["breakers"][1])
 }
 
 #[tokio::test]

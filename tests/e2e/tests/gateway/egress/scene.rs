@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use portcullis_e2e::backend::{Backend, Fault, Role, Running};
-use portcullis_e2e::{Answer, Bootstrap, Gateway, filters, until};
+use portcullis_e2e::{Answer, Bootstrap, Gateway, until};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
@@ -96,8 +96,13 @@ impl Scene {
     }
 
     pub(super) fn generating(&self) -> RequestBuilder {
+        self.generating_of(
+            "Probes decide when a breaker closes, and nothing else.\n\nWhat do probes do?",
+        )
+    }
+
+    pub(super) fn generating_of(&self, prompt: &str) -> RequestBuilder {
         let url = format!("{}/api/generate", self.ollama_url);
-        let prompt = "Probes decide when a breaker closes, and nothing else.\n\nWhat do probes do?";
         client()
             .post(url)
             .json(&json!({ "model": "llama3.2:3b", "prompt": prompt }))
@@ -156,9 +161,6 @@ pub(super) fn url(backend: &Running) -> String {
 fn place(bootstrap: &mut Bootstrap, nodes: &[Running]) -> Result<()> {
     const LISTENER: &str = "/static_resources/listeners/1";
     *bootstrap.at(&format!("{LISTENER}/address/socket_address/port_value"))? = json!(0);
-    let filter = format!("{LISTENER}/filter_chains/0/filters/0/typed_config/http_filters/0");
-    let file = format!("{filter}/typed_config/config/vm_config/code/local/filename");
-    *bootstrap.at(&file)? = json!(filters().join("circuit_breaker.wasm"));
     for (n, node) in nodes.iter().enumerate() {
         let host = "/static_resources/clusters/1/load_assignment/endpoints/0/lb_endpoints";
         let address: SocketAddr = node.addr();
