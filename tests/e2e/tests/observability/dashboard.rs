@@ -84,6 +84,11 @@ fn it_has_its_panels_with_units_and_thresholds() -> Result<()> {
         ("Query latency P95", "timeseries"),
         ("Refused tokens", "timeseries"),
         ("Requests to upstreams and models", "timeseries"),
+        ("Sent elsewhere", "timeseries"),
+        ("Slots", "timeseries"),
+        ("Streams that stall", "timeseries"),
+        ("Token budgets", "timeseries"),
+        ("Tokens", "timeseries"),
         ("Upstreams and models", "timeseries"),
     ]);
     assert_eq!(kinds, expected);

@@ -78,9 +78,11 @@ fn every_recorded_name_is_tried_by_a_unit_test() -> Result<()> {
 #[test]
 fn every_metric_of_a_filter_that_is_asked_for_is_one_that_the_filter_has() -> Result<()> {
     let page = fs::read_to_string(repository().join("docs/metrics.md"))?;
-    // Names stand there with what becomes labels: `jwt_auth_allowed.provider.P`.
+    // Names stand there with what becomes labels, `jwt_auth_allowed.provider.P`, several of them in a row.
     let known: BTreeSet<&str> = (page.lines())
-        .filter_map(|line| line.strip_prefix("| `")?.split(['.', '`']).next())
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .flat_map(|names| names.split('`').skip(1).step_by(2))
+        .filter_map(|name| name.split('.').next())
         .collect();
     let mut asked = BTreeSet::new();
     for file in [

@@ -12,7 +12,7 @@ use crate::dashboard::{Query, queries};
 use crate::files::{names, rules, yaml};
 use crate::programs::promtool;
 use crate::prometheus::{Prometheus, has_data, is_data, wait_for_value};
-use crate::scene::{Egress, all_outcomes, edge, keep_refusing, query_from};
+use crate::scene::{Egress, SLOTS, UNREADABLE, all_outcomes, edge, keep_refusing, query_from};
 
 /// Before the first address of other clients.
 const OTHERS: Ipv4Addr = Ipv4Addr::new(127, 1, 0, 0);
@@ -39,6 +39,7 @@ async fn rules_alerts_and_panels_have_data_of_live_gateways_and_one_that_is_gone
         return Ok(());
     };
     let asked = panels_of_rates_have_data(&prometheus, &gateway).await?;
+    egress.ask_the_model().await?;
     let answers = all_outcomes(&gateway).await?;
     // Queries that the backend answered: the health route is another, and refusals take no time of its.
     let queries = answers
@@ -130,7 +131,14 @@ async fn rules_alerts_and_panels_have_data(prometheus: &Prometheus, answered: f6
         outcome.with_context(|| query.panel.clone())?;
     }
 
-    for alert in ["CircuitBreakerOpen", "QdrantNodeDown", "RequestsRefused"] {
+    for alert in [
+        "CircuitBreakerOpen",
+        "ModelStalls",
+        "QdrantNodeDown",
+        "RequestsRefused",
+        "TokenBudgetExhausted",
+        "UsageUnreadable",
+    ] {
         until(&format!("{alert} to fire"), async || {
             Ok(prometheus.firing().await?.iter().any(|name| name == alert))
         })
@@ -154,6 +162,7 @@ async fn rules_alerts_and_panels_have_data(prometheus: &Prometheus, answered: f6
         3.0,
     )
     .await?;
+    what_became_of_requests_to_the_model(prometheus).await?;
     wait_for_value(
         prometheus,
         r#"qdrant_cluster_nodes_up{cluster="qdrant"}"#,
@@ -175,6 +184,40 @@ async fn rules_alerts_and_panels_have_data(prometheus: &Prometheus, answered: f6
         assert!(!firing.iter().any(|name| name == alert), "{firing:?}");
     }
     every_rule_was_evaluated(prometheus).await
+}
+
+async fn what_became_of_requests_to_the_model(prometheus: &Prometheus) -> Result<()> {
+    for (expression, value) in [
+        (r#"rate_limit_elsewhere{limit="user_tokens"}"#, 1.0),
+        (
+            r#"rate_limit_unreadable{limit="service_tokens"}"#,
+            UNREADABLE as f64,
+        ),
+        (
+            r#"rate_limit_estimated{limit="service_tokens"}"#,
+            SLOTS as f64,
+        ),
+        (
+            r#"circuit_breaker_stalled{breaker="ollama_generation"}"#,
+            SLOTS as f64,
+        ),
+        (
+            r#"min(rate_limit_limited{limit=~"ollama_slots|service_tokens"} > bool 0)"#,
+            1.0,
+        ),
+        (
+            r#"min(rate_limit_input_tokens{limit=~".*_tokens"} > bool 99000)"#,
+            1.0,
+        ),
+        (
+            r#"min(rate_limit_output_tokens{limit=~".*_tokens"} > bool 0)"#,
+            1.0,
+        ),
+        (r#"circuit_breaker_elsewhere > bool 0"#, 1.0),
+    ] {
+        wait_for_value(prometheus, expression, value).await?;
+    }
+    Ok(())
 }
 
 async fn buckets_are_those_of_the_gateway_in_seconds(

@@ -7,12 +7,12 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
 use axum::routing::get;
-use portcullis_e2e::backend::Fault;
+use portcullis_e2e::backend::{Backend, Fault, Role, Running};
 use portcullis_e2e::{
     Admin, Answer, Bootstrap, Envoy, Gateway, JWT_SECRET_KEY, Listeners, Options, PATIENCE, Token,
-    envoy_binary, filters,
+    envoy_binary, until,
 };
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -20,6 +20,15 @@ use tokio::time::interval;
 
 /// Requests that a client may make before it is limited.
 const QUOTA: u32 = 25;
+
+/// Slots of the model.
+pub(crate) const SLOTS: u64 = 4;
+
+/// Answers that do not tell what they used.
+pub(crate) const UNREADABLE: u64 = 5;
+
+/// Requests that go elsewhere since the model's breaker is open, before others do.
+const ELSEWHERE: usize = 4;
 
 pub(crate) const SEARCH: &str = "/api/v1/rag/search?q=private+words";
 pub(crate) const QUERY: &str = "/api/v1/rag/query?q=private+words";
@@ -109,9 +118,10 @@ fn status(outcome: &str) -> Result<u16> {
     Ok(found.context("no such outcome")?.1)
 }
 
-/// `envoy/egress.yaml` before three nodes of Qdrant, of which one is down.
+/// `envoy/egress.yaml` before a model and three nodes of Qdrant, of which one is down.
 pub(crate) struct Egress {
     envoy: Envoy,
+    ollama: Running,
     nodes: Vec<JoinHandle<()>>,
 }
 
@@ -132,16 +142,90 @@ impl Egress {
         let down = std::net::TcpListener::bind((Ipv4Addr::new(127, 0, 0, 9), 0))?;
         addresses.push(down.local_addr()?);
         drop(down);
+        let ollama = Backend::builder().role(Role::Ollama).test_routes(true);
+        let ollama = ollama.event_delay(Duration::ZERO).start().await?;
         let envoy = Envoy::start(Options {
             program: envoy_binary()?,
-            bootstrap: egress_before(&addresses)?,
+            bootstrap: egress_before(ollama.addr(), &addresses)?,
             workers: 1,
             env: Vec::new(),
             listeners: Listeners::Static,
             drain: None,
         });
         let envoy = envoy.await?;
-        Ok(Self { envoy, nodes })
+        Ok(Self {
+            envoy,
+            ollama,
+            nodes,
+        })
+    }
+
+    /// All that can become of what is asked of a model. Of four streams nothing comes any more while a fifth asks for a slot, the
+    /// model fails until its breaker sends requests elsewhere, answers tell nothing, and a user and then the service spend their
+    /// budgets.
+    pub(crate) async fn ask_the_model(&self) -> Result<()> {
+        let words = |number: usize| "a ".repeat(number);
+        let mut streams = Vec::new();
+        for _ in 0..SLOTS {
+            let chat = json!({ "messages": ["What is a probe?"], "stream": true });
+            let asked = self.asking("/v1/chat/completions", &chat)?;
+            let stream = asked.header("x-demo-stream", "stall=1").send().await?;
+            ensure!(stream.status() == 200, "{stream:?}");
+            streams.push(stream);
+        }
+        let stalled = r#"circuit_breaker_stalled{breaker="ollama_generation"}"#;
+        self.admin().wait_for_metric(stalled, SLOTS).await?;
+        let ask = async |user: Option<&str>, prompt: &str| {
+            let body = json!({ "model": "llama3.2:3b", "prompt": prompt, "stream": false });
+            let mut request = self.asking("/api/generate", &body)?;
+            if let Some(user) = user {
+                request = request.header("x-user-id", user);
+            }
+            anyhow::Ok(Answer::to(request).await?.status)
+        };
+        ensure!(ask(None, "no slot").await? == 429);
+        drop(streams);
+        until("the slots to be free", async || {
+            Ok(ask(None, "a slot").await? == 200)
+        })
+        .await?;
+
+        let failed = Fault::status(StatusCode::INTERNAL_SERVER_ERROR);
+        self.ollama.faults().set(failed.times(5));
+        for _ in 0..5 {
+            ensure!(ask(None, "it fails").await? == 500);
+        }
+        for _ in 0..ELSEWHERE {
+            ensure!(ask(Some("bob"), "elsewhere").await? == 200);
+        }
+        for _ in 0..UNREADABLE {
+            let silent = json!({ "messages": [], "max_tokens": 0 });
+            let asked = self.asking("/v1/chat/completions", &silent)?;
+            let answer = Answer::to(asked.header("x-demo-stream", "no-usage")).await?;
+            ensure!(answer.status == 200, "{answer:?}");
+        }
+
+        ensure!(ask(Some("alice"), &words(99_000)).await? == 200);
+        let used = ["event=usage", "limit=user_tokens", "input=99000"];
+        until("what alice has used to be counted", async || {
+            Ok(!self.envoy.output().with(&used).is_empty())
+        })
+        .await?;
+        ensure!(ask(Some("alice"), "elsewhere").await? == 200);
+        until("the service to have spent its budget", async || {
+            Ok(ask(None, &words(30_000)).await? == 429)
+        })
+        .await?;
+        for _ in 0..20 {
+            ensure!(ask(None, &words(30_000)).await? == 429);
+        }
+        Ok(())
+    }
+
+    fn asking(&self, path: &str, body: &Value) -> Result<RequestBuilder> {
+        let client = Client::builder().no_proxy().timeout(PATIENCE).build()?;
+        let url = format!("http://{}{path}", self.envoy.gateway());
+        Ok(client.post(url).json(body))
     }
 
     pub(crate) fn admin(&self) -> &Admin {
@@ -155,22 +239,28 @@ impl Drop for Egress {
     }
 }
 
-/// The names in `envoy/egress.yaml` are those of the stack: here there are addresses.
-fn egress_before(qdrant: &[SocketAddr]) -> Result<Bootstrap> {
+/// The names in `envoy/egress.yaml` are those of the stack: here there are addresses. And requests go elsewhere instead of
+/// being refused.
+fn egress_before(ollama: SocketAddr, qdrant: &[SocketAddr]) -> Result<Bootstrap> {
     let mut bootstrap = Bootstrap::shipped("egress")?;
     bootstrap.listen(0, 0)?;
+    let limits = &mut bootstrap.filter("rate_limit")?["limits"];
+    limits[1]["quota"] = json!(250_000);
+    limits[2]["on_exceeded"] = json!({ "set": { "x-small": "budget" } });
+    let generation = &mut bootstrap.filter("circuit_breaker")?["breakers"][1];
+    generation["failures"]["stall"] = json!("100ms");
+    generation["on_open"] = json!({ "set": { "x-smaller": "open" } });
     let listeners = bootstrap.at("/static_resources/listeners")?;
     for listener in listeners.as_array_mut().context("no listeners")? {
         listener["address"]["socket_address"]["port_value"] = json!(0);
-        // The filter's path is relative to the repository.
-        let manager = &mut listener["filter_chains"][0]["filters"][0]["typed_config"];
-        let code = "/http_filters/0/typed_config/config/vm_config/code/local/filename";
-        *manager.pointer_mut(code).context("no filter")? =
-            json!(filters().join("circuit_breaker.wasm"));
     }
     let clusters = bootstrap.at("/static_resources/clusters")?;
     for cluster in clusters.as_array_mut().context("no clusters")? {
-        let hosts: Vec<Value> = (qdrant.iter())
+        let hosts = match cluster["name"].as_str() {
+            Some("ollama") => &[ollama][..],
+            _ => qdrant,
+        };
+        let hosts: Vec<Value> = (hosts.iter())
             .map(|host| json!({ "address": host.ip(), "port_value": host.port() }))
             .map(|address| json!({ "endpoint": { "address": { "socket_address": address } } }))
             .collect();
