@@ -6,8 +6,9 @@ use crate::classify::Outcome;
 use crate::transition::Phase;
 
 /// Bounds of the times to an answer's first content, in milliseconds.
-const FIRST_TOKEN_MS: [u64; 11] = [
-    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000,
+const FIRST_TOKEN_MS: [u64; 15] = [
+    50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 20_000, 30_000, 60_000, 90_000, 120_000,
+    150_000, 180_000,
 ];
 
 /// What a breaker has that not each one has.

@@ -18,6 +18,11 @@ impl Query {
     pub(crate) fn is_of_durations(&self) -> bool {
         self.expression.contains("rag_query_duration_seconds")
     }
+
+    /// Whether it asks how long models take to their first token.
+    pub(crate) fn is_of_first_tokens(&self) -> bool {
+        self.expression.contains("first_token_ms")
+    }
 }
 
 /// The dashboard.
@@ -78,6 +83,7 @@ fn it_has_its_panels_with_units_and_thresholds() -> Result<()> {
     let expected = BTreeMap::from([
         ("Circuit breakers", "gauge"),
         ("Error rate", "stat"),
+        ("First token P95", "timeseries"),
         ("Gateway request rate", "timeseries"),
         ("Limits", "timeseries"),
         ("Qdrant cluster", "table"),
@@ -89,6 +95,7 @@ fn it_has_its_panels_with_units_and_thresholds() -> Result<()> {
         ("Streams that stall", "timeseries"),
         ("Token budgets", "timeseries"),
         ("Tokens", "timeseries"),
+        ("Tokens by model", "timeseries"),
         ("Upstreams and models", "timeseries"),
     ]);
     assert_eq!(kinds, expected);

@@ -40,6 +40,7 @@ async fn rules_alerts_and_panels_have_data_of_live_gateways_and_one_that_is_gone
     };
     let asked = panels_of_rates_have_data(&prometheus, &gateway).await?;
     egress.ask_the_model().await?;
+    panels_have_data(&prometheus, Query::is_of_first_tokens).await?;
     let answers = all_outcomes(&gateway).await?;
     // Queries that the backend answered: the health route is another, and refusals take no time of its.
     let queries = answers
@@ -126,10 +127,8 @@ async fn rules_alerts_and_panels_have_data(prometheus: &Prometheus, answered: f6
     for name in ["circuit_breaker_state", "circuit_breaker_failures"] {
         has_data(prometheus, name).await?;
     }
-    for query in queries()?.iter().filter(|query| !query.is_of_durations()) {
-        let outcome = has_data(prometheus, &query.expression).await;
-        outcome.with_context(|| query.panel.clone())?;
-    }
+    let have_to_grow = |query: &Query| query.is_of_durations() || query.is_of_first_tokens();
+    panels_have_data(prometheus, |query| !have_to_grow(query)).await?;
 
     for alert in [
         "CircuitBreakerOpen",
@@ -184,6 +183,14 @@ async fn rules_alerts_and_panels_have_data(prometheus: &Prometheus, answered: f6
         assert!(!firing.iter().any(|name| name == alert), "{firing:?}");
     }
     every_rule_was_evaluated(prometheus).await
+}
+
+async fn panels_have_data(prometheus: &Prometheus, which: impl Fn(&Query) -> bool) -> Result<()> {
+    for query in queries()?.iter().filter(|query| which(query)) {
+        let outcome = has_data(prometheus, &query.expression).await;
+        outcome.with_context(|| query.panel.clone())?;
+    }
+    Ok(())
 }
 
 async fn what_became_of_requests_to_the_model(prometheus: &Prometheus) -> Result<()> {
