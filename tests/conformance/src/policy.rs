@@ -151,7 +151,7 @@ impl<P: Policy> Subject for PolicySubject<P> {
 
     fn answer_part(&mut self, handle: Handle, bytes: &[u8]) -> Vec<u8> {
         let (flow, _) = self.flows[handle].as_mut().expect("a request under way");
-        self.worker.chunk(flow, bytes)
+        self.worker.pass(flow, bytes)
     }
 
     fn finish(&mut self, handle: Handle, then: Then) -> Vec<(String, String)> {

@@ -283,9 +283,12 @@ impl<P: Policy> Worker<P> {
     }
 
     /// A part of the response's body.
-    ///
-    /// What of it passes on.
-    pub fn chunk(&self, flow: &mut P::Flow, bytes: &[u8]) -> Vec<u8> {
+    pub fn chunk(&self, flow: &mut P::Flow, bytes: &[u8]) {
+        self.pass(flow, bytes);
+    }
+
+    /// The same; what of it passes on.
+    pub fn pass(&self, flow: &mut P::Flow, bytes: &[u8]) -> Vec<u8> {
         if self.policy.reads_response(flow) {
             self.policy
                 .on_response_bytes(flow, Some(bytes), &self.ports());
