@@ -56,14 +56,15 @@ impl RateLimit {
         let Some(bodies) = &mut flow.bodies else {
             return;
         };
+        // Nobody asks for it any more, and it would be kept for as long as the answer lasts.
         let Some(Said::This {
             document,
             may_change: true,
-        }) = &bodies.said
+        }) = bodies.said.take()
         else {
             return;
         };
-        let mut rewrite = Rewrite::of(document);
+        let mut rewrite = Rewrite::of(&document);
         let granted = flow.charges.iter().filter_map(|(index, charge)| {
             let limit = self.limits.get(*index)?;
             Some((limit, charge.granted()?))

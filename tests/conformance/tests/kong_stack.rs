@@ -40,7 +40,10 @@ fn of_envoy(gateway: &str) -> Vec<Value> {
 fn leave_out_what_goes_by_bodies(config: &mut Value) {
     if let Some(limits) = config.get_mut("limits").and_then(Value::as_array_mut) {
         limits.retain(|limit| limit["cost"]["tokens"].is_null());
-        config.as_object_mut().expect("fields").remove("log");
+        let fields = config.as_object_mut().expect("fields");
+        for of_tokens in ["log", "usage"] {
+            fields.remove(of_tokens);
+        }
     }
     let breakers = config.get_mut("breakers").and_then(Value::as_array_mut);
     for breaker in breakers.into_iter().flatten() {

@@ -172,12 +172,14 @@ fn config() -> Value {
         "rate_limit": {
             "limits": [
                 {"name": "l", "key": ["client_address"], "quota": 20, "window": "10s"},
-                {"name": "t", "key": ["client_address"], "quota": 20_000, "window": "10s", "cost": {"tokens": {}}},
+                {"name": "t", "key": ["client_address"], "quota": 20_000, "window": "10s",
+                 "cost": {"tokens": {}, "reserve": {"output": {"from": ["max_tokens", "o.k"], "clamp": true}}}},
                 {"name": "f", "key": ["client_address"], "quota": 900, "window": "10s", "algorithm": "token_bucket",
                  "cost": {"field": {"json": "n", "at_most": 9, "unreadable": "at_most"}},
                  "on_exceeded": {"set": {"x-tier": "small"}}},
             ],
             "capacity": 64, "on_error": "allow", "log": "usage", "max_body": [{"bytes": 300}],
+            "usage": {"include_usage": "force", "models": {"m": ["a*"]}},
         },
         "circuit_breaker": {"breakers": [{
             "name": "b", "open_for": {"initial": "5s"}, "failures": {"stall": "2s"},

@@ -2,7 +2,7 @@
 //!
 //! The first byte says how documents lie in the body, the second how long its chunks are.
 
-use portcullis_usage::{Counts, Framing, Meter, Paths, Reader, Vendors};
+use portcullis_usage::{Counts, Extra, Framing, Meter, Paths, Reader, Vendors};
 use serde_json::Value;
 use std::sync::LazyLock;
 
@@ -31,8 +31,10 @@ pub fn check(input: &[u8]) -> bool {
         read(media, body, usize::from(*size)),
         "cut otherwise"
     );
-    if framing == Framing::Whole {
-        hold(body);
+    match framing {
+        Framing::Whole => hold(body),
+        Framing::Lines => {}
+        Framing::Events => trim(body, usize::from(*size).max(1)),
     }
     whole.output.is_some()
 }
@@ -44,6 +46,30 @@ fn read(media: &[u8], body: &[u8], size: usize) -> Counts {
     }
     meter.end(&VENDORS);
     meter.counts()
+}
+
+/// Of a stream the same passes however it is cut, in its order, and all of it where nothing is told of a use.
+fn trim(body: &[u8], size: usize) {
+    let passed = |size: usize| {
+        let mut extra = Extra::new().expect("paths");
+        let mut passed = Vec::new();
+        let last = body.chunks(size).count().saturating_sub(1);
+        for (number, chunk) in body.chunks(size).enumerate() {
+            let mut passing = Vec::new();
+            match extra.take(chunk, number == last, &mut passing) {
+                true => passed.extend(passing),
+                false => passed.extend(chunk),
+            }
+        }
+        passed
+    };
+    let whole = passed(body.len().max(1));
+    assert_eq!(whole, passed(size), "cut otherwise");
+    let mut rest = body.iter();
+    assert!(
+        whole.iter().all(|byte| rest.any(|known| known == byte)),
+        "something passes that has not come"
+    );
 }
 
 /// Holds what is a document here to what is one for a parser.

@@ -364,6 +364,12 @@ fn where_no_limit_goes_by_bodies_none_is_read() {
     assert!(!worker.policy.reads_response(&flow));
 }
 
+/// What a request asks for, as a backend reads it.
+#[derive(serde::Deserialize)]
+struct Asked {
+    max_tokens: u64,
+}
+
 /// Workers whose streams end as it comes, a third of them by their clients: what was used of a budget is never more than it, where
 /// no answer is longer than its request has asked for; and once all have ended, what is left is what was not used.
 #[test]
@@ -371,9 +377,19 @@ fn in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_
     const BUDGET: u64 = 1_000;
     TOKENS.run(|seed| {
         for dialect in Dialect::BOTH {
-            for algorithm in ["fixed_window", "sliding_window"] {
+            // Some ask for more than there is, and are granted what is left.
+            for (algorithm, clamps) in [
+                ("fixed_window", false),
+                ("fixed_window", true),
+                ("sliding_window", false),
+                ("sliding_window", true),
+            ] {
                 let world = World::new(dialect, seed);
                 let config = config(BUDGET, algorithm);
+                let config = match clamps {
+                    true => config.replace(r#""default":50"#, r#""default":50,"clamp":true"#),
+                    false => config,
+                };
                 let _laid_out: Worker<RateLimit> = world.worker(&config).unwrap();
                 let (used, kept) = (AtomicU64::new(0), AtomicU64::new(0));
                 interleave(3, seed, |me, turns| {
@@ -384,9 +400,14 @@ fn in_whatever_order_streams_end_no_more_is_used_than_the_budget_and_nothing_is_
                     let mut streams: Vec<(Flow, u64, u64)> = Vec::new();
                     for _ in 0..20 {
                         if draw.once_in(2) || streams.is_empty() {
-                            let asked = draw.between(1, 60);
+                            let asked = draw.between(1, if clamps { 300 } else { 60 });
                             let body = format!("{{\"max_tokens\":{asked}}}");
                             if let (Answer::Passed(_), mut flow) = send(&worker, &body) {
+                                let passed = worker.passed_body.borrow();
+                                let passed: Asked = serde_json::from_slice(&passed).unwrap();
+                                assert!(passed.max_tokens <= asked);
+                                assert!(clamps || passed.max_tokens == asked);
+                                let asked = passed.max_tokens;
                                 begin(&worker, &mut flow, EVENTS);
                                 streams.push((flow, asked, 0));
                             }

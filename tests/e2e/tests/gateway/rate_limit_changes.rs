@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use axum::Router;
@@ -13,10 +13,14 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::{StreamExt as _, stream};
 use portcullis_e2e::{Gateway, until};
+use portcullis_idp::{Answer as Served, Idp};
 use reqwest::Client;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
+use crate::jwks_scene::{
+    self, HOST, KEYS, RAG, every_second, good_set, good_token_of, until_asked,
+};
 use crate::rate_limit_tokens::left;
 
 const WORD: &str =
@@ -219,5 +223,53 @@ async fn a_stream_says_what_it_used_to_the_gateway_and_not_to_a_client_that_has_
             }
         }
     }
+    Ok(())
+}
+
+/// The body is there before the key is: it is changed in an event that is none of the request's own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_that_waits_for_a_key_is_changed_once_that_has_come() -> Result<()> {
+    let idp = Idp::start(HOST).await?;
+    let slowly = Served::Slow(Duration::from_millis(900), Box::new(good_set()));
+    idp.serve(KEYS, slowly);
+    let mut remote = every_second(RAG);
+    (remote["refresh"], remote["timeout"]) = (json!("10m"), json!("5s"));
+    remote["wait"] = json!("5s");
+    let gateway = jwks_scene::gateway("edge", &idp, &[(RAG, remote)])
+        .upstream(upstream().await?)
+        .edit(|bootstrap| {
+            bootstrap.lets_bodies_be_read("edge")?;
+            *bootstrap.at("/static_resources/listeners/0/per_connection_buffer_limit_bytes")? =
+                json!(1_000_000);
+            bootstrap.filter("edge")?["rate_limit"] = json!({ "limits": [{
+                "name": "tokens", "key": ["claim:sub"], "quota": 1_000, "window": "1h",
+                "cost": {
+                    "tokens": { "input": 0, "output": 1 },
+                    "reserve": { "output": { "from": ["max_tokens"], "at_most": 1_000, "default": 900, "clamp": true } },
+                },
+            }] });
+            Ok(())
+        });
+    let gateway = gateway.start().await?;
+    until_asked(&idp, KEYS, 1).await?;
+    let body = |most: u64| {
+        format!(
+            r#"{{"prompt":"{}","max_tokens": {most}}}"#,
+            "x".repeat(100_000)
+        )
+    };
+    let begun = Instant::now();
+    let request = gateway
+        .request(Method::POST, "/api/v1/rag/query")
+        .header("content-type", "application/json")
+        .bearer_auth(good_token_of(RAG))
+        .body(body(5_000));
+    let answer = request.send().await?;
+    ensure!(
+        begun.elapsed() > Duration::from_millis(300),
+        "it has waited"
+    );
+    ensure!(answer.status() == 200, "{answer:?}");
+    ensure!(answer.text().await? == body(1_000), "it came otherwise");
     Ok(())
 }
