@@ -65,13 +65,20 @@ impl RateLimit {
             return;
         };
         let mut rewrite = Rewrite::of(&document);
-        let granted = flow.charges.iter().filter_map(|(index, charge)| {
-            let limit = self.limits.get(*index)?;
-            Some((limit, charge.granted()?))
-        });
-        for (limit, granted) in granted {
-            rewrite.lower(limit.lowered(), granted.get());
-            bodies.granted = Some(bodies.granted.map_or(granted, |most| most.min(granted)));
+        let granted = || {
+            let charges = flow.charges.iter();
+            charges.filter_map(|(index, charge)| {
+                let limit = self.limits.get(*index)?;
+                let granted = charge.granted()?;
+                (limit.mode == Mode::Enforce).then_some((limit, granted))
+            })
+        };
+        // The least that any of them grants, wherever it is said.
+        bodies.granted = granted().map(|(_, granted)| granted).min();
+        if let Some(least) = bodies.granted {
+            for (limit, _) in granted() {
+                rewrite.lower(limit.lowered(), least.get());
+            }
         }
         if let Some(forces) = &self.forces
             && is_settled

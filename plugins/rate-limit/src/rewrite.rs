@@ -29,9 +29,9 @@ enum Spot<'t> {
 pub(crate) struct Rewrite<'d> {
     document: &'d Document,
     /// Where values go, up to which byte, and what comes there.
-    values: BTreeMap<u64, (u64, String)>,
+    values: BTreeMap<u64, (u64, serde_json::Value)>,
     /// What comes first in the objects that begin there, and whether they were empty.
-    members: BTreeMap<u64, (bool, Vec<String>)>,
+    members: BTreeMap<u64, (bool, serde_json::Value)>,
 }
 
 impl Target {
@@ -127,48 +127,39 @@ impl<'d> Rewrite<'d> {
 
     /// Sets a name to this value. Whether that can be done.
     pub(crate) fn set(&mut self, target: &Target, value: &serde_json::Value) -> bool {
-        match target.spot(self.document) {
-            None => false,
+        let (there, names) = match target.spot(self.document) {
+            None => return false,
             Some(Spot::Value(start, end, names)) => {
-                self.values
-                    .insert(start, (end, nested(names, value).to_string()));
-                true
+                let (_, there) = self.values.entry(start).or_insert((end, json!(null)));
+                (there, names)
             }
             Some(Spot::Member(start, is_empty, names)) => {
-                let Some((name, within)) = names.split_first() else {
-                    return false;
-                };
-                let name = json!(name).to_string();
-                let (_, members) = self
-                    .members
-                    .entry(start)
-                    .or_insert_with(|| (is_empty, Vec::new()));
-                let begin = format!("{name}:");
-                let is_new = !members.iter().any(|member| member.starts_with(&begin));
-                if is_new {
-                    members.push(format!("{begin}{}", nested(within, value)));
-                }
-                is_new
+                let (_, there) = self.members.entry(start).or_insert((is_empty, json!({})));
+                (there, names)
             }
-        }
+        };
+        put(there, names, value)
     }
 
     /// The changes, in order.
     pub(crate) fn splices(self) -> Vec<Splice> {
         let values = self.values.into_iter();
-        let values = values.map(|(start, (end, text))| Splice {
+        let values = values.map(|(start, (end, value))| Splice {
             start,
             end,
-            with: text.into_bytes(),
+            with: value.to_string().into_bytes(),
         });
         let members = self.members.into_iter();
         let members = members.map(|(object, (is_empty, members))| {
-            let behind = object.saturating_add(1);
+            let members = members.to_string();
+            let members = members.strip_prefix('{').unwrap_or(&members);
+            let members = members.strip_suffix('}').unwrap_or(members);
             let comma = if is_empty { "" } else { "," };
+            let behind = object.saturating_add(1);
             Splice {
                 start: behind,
                 end: behind,
-                with: format!("{}{comma}", members.join(",")).into_bytes(),
+                with: format!("{members}{comma}").into_bytes(),
             }
         });
         let mut splices: Vec<Splice> = values.chain(members).collect();
@@ -177,10 +168,23 @@ impl<'d> Rewrite<'d> {
     }
 }
 
-/// A value within objects of one member each.
-fn nested(names: &[String], value: &serde_json::Value) -> serde_json::Value {
-    let within = |value, name: &String| json!({ name: value });
-    names.iter().rev().fold(value.clone(), within)
+/// Puts a value into an object, within objects of these names but for the last. Whether that can be done: there may be something else.
+fn put(there: &mut serde_json::Value, names: &[String], value: &serde_json::Value) -> bool {
+    let Some((name, within)) = names.split_first() else {
+        *there = value.clone();
+        return true;
+    };
+    if there.is_null() {
+        *there = json!({});
+    }
+    let Some(members) = there.as_object_mut() else {
+        return false;
+    };
+    put(
+        members.entry(name.clone()).or_insert(json!(null)),
+        within,
+        value,
+    )
 }
 
 /// How long a body of so many bytes is with these changes.
@@ -248,6 +252,9 @@ mod tests {
                 r#"{"o":{"p":{"k":7},"j":2}}"#,
             ),
             (&["a", "b"], "{}", r#"{"a":7,"b":7}"#),
+            (&["o.k", "o.j"], "{}", r#"{"o":{"j":7,"k":7}}"#),
+            (&["o.k", "o.j"], r#"{"o":null}"#, r#"{"o":{"j":7,"k":7}}"#),
+            (&["a", "a"], r#"{"a":1}"#, r#"{"a":7}"#),
             (
                 &["a", "b"],
                 r#"{"c":{"a":1},"b":200,"d":0}"#,

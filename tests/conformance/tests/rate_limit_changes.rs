@@ -166,12 +166,33 @@ fn in_shadow_nothing_is_changed() {
     let config = CLAMPED.replace(r#""capacity""#, r#""mode":"shadow","capacity""#);
     where_bodies_are_shown::<RateLimit>(&config, |subject| {
         spend(subject, 200);
-        let body = r#"{"max_tokens":100}"#;
-        let (seen, handle) = subject.send(post(CHAT), body.as_bytes());
-        assert_eq!((seen.refused, &*seen.body), (None, body));
-        assert_eq!(granted(subject, handle), None);
-        subject.finish(handle, Then::Upstream(200));
+        for body in [r#"{"max_tokens":100}"#, r#"{"max_tokens":5000}"#] {
+            let (seen, handle) = subject.send(post(CHAT), body.as_bytes());
+            assert_eq!((seen.refused, &*seen.body), (None, body));
+            assert_eq!(granted(subject, handle), None);
+            subject.finish(handle, Then::Upstream(200));
+        }
     });
+}
+
+#[test]
+fn where_several_limits_lower_it_the_least_counts() {
+    let limit = |name: &str, at_most: u32| {
+        format!(
+            r#"{{"name":"{name}","key":["client_address"],"quota":10000,"window":"1h","cost":{{"tokens":{{}},
+                "reserve":{{"input":10,"output":{{"from":["max_tokens"],"default":50,"at_most":{at_most},"clamp":true}}}}}}}}"#
+        )
+    };
+    for (first, second) in [(500, 100), (100, 500)] {
+        let limits = [limit("one", first), limit("two", second)].join(",");
+        let config = format!(r#"{{"capacity":64,"limits":[{limits}]}}"#);
+        everywhere(&config, |subject| {
+            let (seen, handle) = subject.send(post(CHAT), br#"{"max_tokens":5000}"#);
+            assert_eq!(seen.body, r#"{"max_tokens":100}"#);
+            assert_eq!(granted(subject, handle).as_deref(), Some("100"));
+            subject.finish(handle, Then::Upstream(200));
+        });
+    }
 }
 
 #[test]
