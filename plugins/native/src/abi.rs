@@ -68,6 +68,7 @@ pub enum Body {
     ReceivedRequest = 0,
     BufferedRequest = 1,
     ReceivedResponse = 2,
+    BufferedResponse = 3,
 }
 
 /// `envoy_dynamic_module_type_attribute_id`

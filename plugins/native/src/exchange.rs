@@ -88,7 +88,9 @@ impl Exchange for Entered {
 
     fn change_response_body(&self, size: usize, passing: &[u8]) -> Result<(), Failed> {
         let body = Body::ReceivedResponse;
-        let done = self.0.append_to_body(body, passing) && self.0.drain_body(body, size);
+        let replaced = self.0.append_to_body(body, passing) && self.0.drain_body(body, size);
+        // With trailers nothing is at hand, and what is added goes on before them.
+        let done = replaced || size == 0 && self.0.append_to_body(Body::BufferedResponse, passing);
         done.then_some(()).ok_or(Failed)
     }
 

@@ -14,6 +14,7 @@ use portcullis_policy::{Failure, LocalReply, Ports, Problem, Request};
 
 use crate::NAME;
 use crate::body::Said;
+use crate::cost::Unpriced;
 use crate::key::{Fingerprint, NoKey, Source};
 use crate::limit::{Charge, Demand, Keyed, Limit, Look, Unasked};
 use crate::policy::{Flow, RateLimit, Stage};
@@ -173,8 +174,12 @@ impl RateLimit {
                         Unasked::NoKey(NoKey::Missing(_) | NoKey::AddressUnknown) => {
                             ("key_missing", KEY_MISSING)
                         }
-                        Unasked::NotReadable => ("body_unreadable", BODY_UNREADABLE),
-                        Unasked::TooDear => ("cost_exceeds_quota", COST_EXCEEDS_QUOTA),
+                        Unasked::Unpriced(Unpriced::NotReadable) => {
+                            ("body_unreadable", BODY_UNREADABLE)
+                        }
+                        Unasked::Unpriced(Unpriced::TooDear) => {
+                            ("cost_exceeds_quota", COST_EXCEEDS_QUOTA)
+                        }
                     };
                     let enforced = limit.mode == Mode::Enforce;
                     if !enforced || refusal.is_none() {

@@ -5,7 +5,7 @@ use portcullis_policy::{Request, RequestEdits, Response, ResponseEdits};
 
 use crate::body::Said;
 use crate::policy::{Flow, RateLimit};
-use crate::rewrite::{Rewrite, length};
+use crate::rewrite::{OF_BYTES, Rewrite, length};
 
 /// Tells a client how many tokens each of its answers has at most, where that is fewer than it asked for.
 const GRANTED: &str = "x-ratelimit-granted-tokens";
@@ -109,8 +109,11 @@ impl RateLimit {
         if let Some(granted) = bodies.granted {
             edits.set(GRANTED, granted.to_string().into_bytes());
         }
-        if bodies.extra.is_some() && response.header("content-length").is_some() {
-            edits.clear("content-length");
+        if bodies.extra.is_some() {
+            let of_bytes = OF_BYTES.iter().chain(&["content-length", "etag"]);
+            for name in of_bytes.filter(|name| response.header(name).is_some()) {
+                edits.clear(*name);
+            }
         }
         edits
     }

@@ -12,7 +12,8 @@ use serde::Deserialize;
 
 pub use cost::{AnsweredConfig, Cost};
 pub(crate) use cost::{
-    FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, Weight, WeightsConfig,
+    FieldConfig, InputReserve, LEAST_GRANTED, OutputReserve, TokensConfig, Unreadable, Weight,
+    WeightsConfig,
 };
 pub use usage::{AcceptEncoding, IncludeUsage, Log, MaxBody, UsageConfig};
 pub(crate) use words::JsonPath;
@@ -313,6 +314,44 @@ impl Config {
         Ok(())
     }
 
+    /// What is set in requests' bodies must not lie within each other.
+    fn check_lowered(&self) -> Result<(), ConfigError> {
+        let lowered = |limit: &LimitConfig| match &limit.cost {
+            Cost::Tokens(TokensConfig { reserve, .. }) => match &reserve.output {
+                OutputReserve::Asked(asked) if asked.clamp => asked.from(),
+                OutputReserve::Asked(_) | OutputReserve::Number(_) => Vec::new(),
+            },
+            Cost::Always(_) | Cost::When(_) | Cost::Field(_) => Vec::new(),
+        };
+        let usage = self.usage.as_ref();
+        let forces = usage.is_some_and(|usage| usage.include_usage == IncludeUsage::Force);
+        let mut known: Vec<JsonPath> = Vec::new();
+        for (index, limit) in self.limits.as_slice().iter().enumerate() {
+            let at = format!("limits[{index}].cost.reserve.output.from");
+            for path in lowered(limit) {
+                let mut others = known.iter().filter(|known| **known != path);
+                if let Some(other) = others.find(|known| known.overlaps(path.as_str())) {
+                    let rule = format!(
+                        "{:?} and {:?} of another limit are one, or one lies within the other",
+                        path.as_str(),
+                        other.as_str()
+                    );
+                    return Err(ConfigError::at(at, rule));
+                }
+                if forces
+                    && ["stream", "stream_options"]
+                        .iter()
+                        .any(|name| path.overlaps(name))
+                {
+                    let rule = "`include_usage: force` goes by it; expected another field";
+                    return Err(ConfigError::at(at, rule));
+                }
+                known.push(path);
+            }
+        }
+        Ok(())
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let limits = self.limits.as_slice();
         if limits.len() > MOST_LIMITS {
@@ -351,6 +390,7 @@ impl Config {
                 return Err(ConfigError::at(key, rule));
             }
         }
+        self.check_lowered()?;
         if let Some(usage) = &self.usage {
             usage.check().map_err(|error| error.within("usage"))?;
         }

@@ -8,7 +8,8 @@ use portcullis_usage::{Counts, Document, Value};
 
 use crate::body::{Place, Places, Said, at};
 use crate::config::{
-    Cost, FieldConfig, InputReserve, OutputReserve, TokensConfig, Unreadable, WeightsConfig,
+    Cost, FieldConfig, InputReserve, LEAST_GRANTED, OutputReserve, TokensConfig, Unreadable,
+    WeightsConfig,
 };
 use crate::rewrite::Target;
 use crate::value;
@@ -84,12 +85,14 @@ pub(crate) struct Price {
     pub(crate) answers: Option<NonZeroU32>,
 }
 
-/// A request is granted no fewer tokens for an answer: no answer is worth less, and OpenAI's responses want as many.
-const LEAST_GRANTED: u64 = 16;
-
-/// Its body can't be read, and it is to be refused then.
+/// Why it is not to be said what a request takes: it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct NotReadable;
+pub(crate) enum Unpriced {
+    /// Its body can't be read.
+    NotReadable,
+    /// It asks for more than it may be charged at most, and can't be made to ask for less.
+    TooDear,
+}
 
 /// Where a request says how many answers it wants at once: OpenAI's `n` and `best_of`; Gemini's, in either of its spellings.
 const TIMES: [&str; 6] = [
@@ -160,7 +163,7 @@ impl Pricing {
     }
 
     /// What a request takes.
-    pub(crate) fn of(&self, request: &Request<'_>, said: &Said) -> Result<Price, NotReadable> {
+    pub(crate) fn of(&self, request: &Request<'_>, said: &Said) -> Result<Price, Unpriced> {
         match self {
             Self::Fixed(cost) => Ok(Price::of(*cost)),
             Self::Field(field) => field.of(request, said).map(Price::of),
@@ -180,7 +183,7 @@ impl Field {
         }
     }
 
-    fn of(&self, request: &Request<'_>, said: &Said) -> Result<u32, NotReadable> {
+    fn of(&self, request: &Request<'_>, said: &Said) -> Result<u32, Unpriced> {
         let of_body = match (self.json, said) {
             (Some(_), Said::NotYet) => return Ok(self.default.min(1)),
             (None, _) | (Some(_), Said::Nothing | Said::Lost) => None,
@@ -194,7 +197,7 @@ impl Field {
                 })
             }
             (Some(_), Said::Unreadable { .. }) => match self.unreadable {
-                Unreadable::Refuse => return Err(NotReadable),
+                Unreadable::Refuse => return Err(Unpriced::NotReadable),
                 Unreadable::AtMost => Some(self.at_most),
             },
         };
@@ -271,7 +274,7 @@ impl Tokens {
         }
     }
 
-    fn of(&self, said: &Said) -> Result<Price, NotReadable> {
+    fn of(&self, said: &Said) -> Result<Price, Unpriced> {
         let (document, may_change) = match said {
             Said::Nothing | Said::Lost => (None, false),
             // Where neither is read there is nothing to wait for.
@@ -284,7 +287,7 @@ impl Tokens {
                 may_change,
             } => (Some(document), *may_change),
             Said::Unreadable { .. } if self.unreadable == Unreadable::Refuse => {
-                return Err(NotReadable);
+                return Err(Unpriced::NotReadable);
             }
             Said::Unreadable { bytes } => {
                 return Ok(self.reserved(self.input_of(*bytes), self.output.most(), None));
@@ -299,14 +302,15 @@ impl Tokens {
             answers,
             ..self.reserved(self.input_of(bytes), wanted.min(most), None)
         };
+        if wanted <= most || self.lowered().is_empty() || document.is_none() {
+            return Ok(price);
+        }
         // What it is not charged for it is not to get.
         let granted = answers.and_then(|answers| NonZeroU32::new(small(most) / answers));
-        Ok(match granted {
-            Some(granted) if wanted > most && u64::from(granted.get()) >= LEAST_GRANTED => {
-                self.lowered_to(price, granted)
-            }
-            Some(_) | None => price,
-        })
+        match granted.filter(|granted| granted.get() >= LEAST_GRANTED) {
+            Some(granted) => Ok(self.lowered_to(price, granted)),
+            None => Err(Unpriced::TooDear),
+        }
     }
 
     /// How many tokens each answer of a request may have, where only so much is left and it asks for more; `None` where that is
@@ -321,7 +325,7 @@ impl Tokens {
             .checked_div(self.weights.output)?
             .checked_div(answers)?;
         let is_fewer = granted.checked_mul(answers)? < reserved.output.into();
-        NonZeroU32::new(small(granted)).filter(|_| is_fewer && granted >= LEAST_GRANTED)
+        NonZeroU32::new(small(granted)).filter(|_| is_fewer && granted >= LEAST_GRANTED.into())
     }
 
     /// The price of a request whose answers may have no more tokens than that each.

@@ -18,7 +18,7 @@ use crate::body::{Places, Said};
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, WhenUnserved};
-use crate::cost::{NotReadable, Price, Pricing, Reserved, Tokens, check_cost};
+use crate::cost::{Price, Pricing, Reserved, Tokens, Unpriced, check_cost};
 use crate::failure::ADDRESS;
 use crate::headers::Allowance;
 use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
@@ -130,10 +130,8 @@ pub(crate) enum Keyed {
 pub(crate) enum Unasked {
     /// It has no key.
     NoKey(NoKey),
-    /// Its body can't be read, which says what it takes.
-    NotReadable,
-    /// It asks for more than is ever left.
-    TooDear,
+    /// It is not to be said what it takes.
+    Unpriced(Unpriced),
 }
 
 /// What a request asks of a limit.
@@ -347,11 +345,11 @@ impl Limit {
                 Ok(Keyed::Skipped)
             }
             Ok(key) => {
-                let Ok(price) = self.price_of(source.request, said) else {
-                    return Ok(Keyed::Refused(Unasked::NotReadable));
-                };
-                let Some(price) = self.affordable(price) else {
-                    return Ok(Keyed::Refused(Unasked::TooDear));
+                let price = self.price_of(source.request, said);
+                let price = price.and_then(|price| self.affordable(price).ok_or(Unpriced::TooDear));
+                let price = match price {
+                    Ok(price) => price,
+                    Err(why) => return Ok(Keyed::Refused(Unasked::Unpriced(why))),
                 };
                 if let (Some(busiest), Ok(now), true) = (&self.busiest, ports.clock.now(), is_asked)
                 {
@@ -448,7 +446,7 @@ impl Limit {
     }
 
     /// A path with two readings costs as much as the dearest that it may be.
-    fn price_of(&self, request: &Request<'_>, said: &Said) -> Result<Price, NotReadable> {
+    fn price_of(&self, request: &Request<'_>, said: &Said) -> Result<Price, Unpriced> {
         if request.path().is_err() {
             let price = self.cost.of(request, said)?;
             let dearest = self.overriding(request).fold(price.cost, u32::max);

@@ -32,11 +32,15 @@ impl Models {
         self.0.iter().map(|(name, _)| name.as_str()).chain(other)
     }
 
-    /// The name, by its index, of the model that a request wants; `None` where it has none.
+    /// The name, by its index, of the model that a request wants; `None` where it has none. What says most of it counts: a
+    /// configuration's names may come in any order.
     pub(crate) fn of(&self, document: &Document) -> Option<usize> {
         let wanted = document.kept.as_deref()?;
-        let is_it =
-            |(_, models): &(String, Vec<Model>)| models.iter().any(|model| model.is(wanted));
-        self.0.iter().position(is_it)
+        let named = self.0.iter().enumerate();
+        let fitting = named.flat_map(|(index, (_, models))| {
+            let fitting = models.iter().filter(|model| model.is(wanted));
+            fitting.map(move |model| (model.precision(), index))
+        });
+        fitting.max().map(|(_, index)| index)
     }
 }

@@ -196,11 +196,12 @@ pub(crate) fn length(bytes: u64, splices: &[Splice]) -> u64 {
     })
 }
 
-/// Whether nobody has said what the body is to be to the byte (RFC 9530; RFC 3230; RFC 1864).
+/// What says what a body is to the byte (RFC 9530; RFC 3230; RFC 1864).
+pub(crate) const OF_BYTES: [&str; 4] = ["content-digest", "repr-digest", "digest", "content-md5"];
+
+/// Whether nobody has said what the body is to the byte.
 pub(crate) fn may_change(headers: &Headers) -> bool {
-    ["content-digest", "repr-digest", "digest", "content-md5"]
-        .iter()
-        .all(|name| headers.get(name).is_none())
+    OF_BYTES.iter().all(|name| headers.get(name).is_none())
 }
 
 #[cfg(test)]

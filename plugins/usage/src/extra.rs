@@ -7,8 +7,8 @@ use crate::scanner::{Found, Place};
 /// Takes out of a stream of server-sent events the one that OpenAI sends where `stream_options.include_usage` is set: with no
 /// choices, and what was used.
 ///
-/// An event that has not come whole is kept back until it has, which is no loss: no client does anything with a part of one. One
-/// that is longer than [`Extra::LONGEST`] passes as it comes.
+/// An event that has not come whole is kept back until it has, as long as it may be that one, which is no loss: no client does anything with
+/// a part of one. What is no object, comments, and what is longer than [`Extra::LONGEST`] pass as they come.
 #[derive(Clone, Debug)]
 pub struct Extra {
     paths: Paths,
@@ -23,6 +23,8 @@ pub struct Extra {
     found: (bool, bool),
     /// Whether nothing has come of the line at hand.
     at_line_begin: bool,
+    /// Whether it is a comment, before which nothing is kept.
+    in_comment: bool,
     /// Whether the last byte was a carriage return, of which a line feed may be a part.
     after_return: bool,
     /// Whether the last event was taken out.
@@ -46,6 +48,7 @@ impl Extra {
             is_it: false,
             found: (false, false),
             at_line_begin: true,
+            in_comment: false,
             after_return: false,
             took_out: false,
         })
@@ -95,8 +98,18 @@ impl Extra {
     fn take_piece(&mut self, piece: &[u8], passing: &mut Vec<u8>) -> bool {
         let end = piece.last().filter(|byte| matches!(byte, b'\r' | b'\n'));
         let is_empty = self.at_line_begin && end.is_some() && piece.len() == 1;
+        if self.at_line_begin {
+            self.in_comment = piece.first() == Some(&b':') && self.kept.is_empty();
+        }
         self.at_line_begin = end.is_some();
         self.after_return = end == Some(&b'\r');
+        if self.in_comment && !self.passes {
+            // It belongs to no event, and tells clients that the stream lives.
+            let _ = self.read(piece);
+            passing.extend_from_slice(piece);
+            self.took_out = false;
+            return false;
+        }
         self.keep(piece, passing);
         is_empty && self.end_event(passing, false)
     }
@@ -104,7 +117,8 @@ impl Extra {
     /// One more piece of the event at hand.
     fn keep(&mut self, piece: &[u8], passing: &mut Vec<u8>) {
         self.is_it |= self.read(piece);
-        if !self.passes && self.kept.len().saturating_add(piece.len()) > Self::LONGEST {
+        let is_long = self.kept.len().saturating_add(piece.len()) > Self::LONGEST;
+        if !self.passes && (is_long || self.reader.is_no_object()) {
             self.passes = true;
             passing.append(&mut self.kept);
         }
@@ -227,6 +241,30 @@ mod tests {
             &format!("{WORD}data: {{\"choices\":[],\ndata: \"usage\":{{}}}}\n\n{DONE}"),
             &format!("{WORD}{DONE}"),
         );
+    }
+
+    #[test]
+    fn what_can_not_be_that_event_passes_at_once() {
+        for parts in [
+            &[": ping\n", ": pi", "ng\r\n", "\r\n"][..],
+            &["data: [", "DONE]\n", "\n"],
+            &["data: \"x", "\"\n\n"],
+            &["data:tr", "ue\r\r"],
+            &["data: {\"a\":1}}", "\n\n"],
+            &[WORD, "data: [DONE]"],
+            &["data: [DONE]\r\n\r", "\n"],
+            &[WORD, DONE],
+        ] {
+            let mut extra = Extra::new().unwrap();
+            for part in parts {
+                let mut passing = Vec::new();
+                let differs = extra.take(part.as_bytes(), false, &mut passing);
+                assert!(
+                    !differs || passing == part.as_bytes(),
+                    "{part:?} of {parts:?}"
+                );
+            }
+        }
     }
 
     #[test]

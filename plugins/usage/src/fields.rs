@@ -27,6 +27,8 @@ pub struct Value {
     pub truth: Option<bool>,
     /// Members of the largest object.
     pub members: Option<u64>,
+    /// Whether there is a `null`.
+    pub null: bool,
     /// How many values stand there, of whatever kind.
     pub times: u32,
     /// Of how many of them all names stand there to the letter: a parser that is not lenient finds no others.
@@ -57,10 +59,10 @@ impl Value {
         self.times == 1 && self.exact == 1
     }
 
-    /// Whether there are only values that a parser finds which does not read names to the letter.
+    /// Whether a parser may find nothing there: one that reads names to the letter, or one that takes the `null` of several values.
     #[must_use]
     pub const fn is_doubtful(&self) -> bool {
-        self.times > 0 && self.exact == 0
+        self.times > 0 && (self.exact == 0 || self.null && self.times > 1)
     }
 }
 
@@ -236,7 +238,7 @@ fn hear(values: &mut [Value], place: Place, found: Found<'_>) {
         }
         Found::Truth(truth) => value.truth = Some(value.truth.unwrap_or(false) || truth),
         Found::Object(members) => value.members = value.members.max(Some(members)),
-        Found::Null => {}
+        Found::Null => value.null = true,
     }
 }
 
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_only_a_lenient_parser_reads_so_is_doubtful() {
+    fn where_some_parsers_find_nothing_is_doubtful() {
         let paths = ["max_tokens", "options.k"];
         let read = |body: &str| read(&paths, body).unwrap().values;
         let doubts = |body: &str| {
@@ -361,6 +363,14 @@ mod tests {
         );
         let both = &read(r#"{"MAX_TOKENS":1,"max_tokens":2}"#)[0];
         assert!(!both.is_doubtful() && !both.is_plain());
+        for nothing in [
+            r#"{"max_tokens":1,"max_tokens":null}"#,
+            r#"{"max_tokens":null,"max_tokens":1}"#,
+            r#"{"MAX_TOKENS":1,"max_tokens":null}"#,
+        ] {
+            assert!(read(nothing)[0].is_doubtful(), "{nothing}");
+        }
+        assert!(!read(r#"{"max_tokens":null}"#)[0].is_doubtful());
     }
 
     #[test]

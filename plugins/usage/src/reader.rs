@@ -106,6 +106,12 @@ impl Reader {
         self.framing
     }
 
+    /// Whether the document at hand has begun, and is none that is an object.
+    #[must_use]
+    pub const fn is_no_object(&self) -> bool {
+        self.skips || self.scanner.is_no_object()
+    }
+
     /// How many documents have ended that were not broken.
     #[must_use]
     pub const fn documents(&self) -> u64 {

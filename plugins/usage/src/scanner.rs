@@ -212,6 +212,17 @@ impl Scanner {
         }
     }
 
+    /// Whether the document at hand has begun, and is no object.
+    #[must_use]
+    pub const fn is_no_object(&self) -> bool {
+        match self.expect {
+            Expect::Broken => true,
+            // Behind the document, or before it.
+            Expect::Nothing | Expect::Value if self.depth == 0 => false,
+            _ => self.depth == 0 || self.depth == 1 && !self.is_in_object(),
+        }
+    }
+
     /// How many elements, or members, the list or object has that is the document, so far.
     #[must_use]
     pub fn elements(&self) -> u64 {

@@ -138,6 +138,54 @@ fn a_request_that_can_not_be_changed_or_is_worth_nothing_then_is_refused() {
 }
 
 #[test]
+fn a_request_for_more_than_is_charged_at_most_that_can_not_be_lowered_is_refused() {
+    everywhere(CLAMPED, |subject| {
+        for body in [
+            r#"{"max_tokens":5000,"max_tokens":5000}"#,
+            r#"{"max_tokens":5000,"Max_tokens":1}"#,
+            r#"{"max_tokens":5000,"n":57}"#,
+            r#"{"max_tokens":5000,"n":"1"}"#,
+            r#"{"n":1e300}"#,
+        ] {
+            let (seen, _) = subject.send(post(CHAT), body.as_bytes());
+            assert_eq!(seen.status(), 400, "{body}");
+            assert!(seen.body.contains("cost-exceeds-quota"), "{}", seen.body);
+        }
+        let digested = post(CHAT).with("content-digest", "sha-256=:AA==:");
+        let (seen, _) = subject.send(digested, br#"{"max_tokens":5000}"#);
+        assert_eq!(seen.status(), 400);
+    });
+}
+
+#[test]
+fn a_null_beside_a_number_may_be_what_counts() {
+    let plain = CLAMPED.replace(r#","clamp":true"#, "");
+    for config in [CLAMPED, &plain] {
+        let of_one = config.replace(r#","options.num_predict""#, "");
+        everywhere(&of_one, |subject| {
+            for body in [
+                r#"{"max_tokens":1,"max_tokens":null}"#,
+                r#"{"max_tokens":null,"max_tokens":1}"#,
+                "{\"max_to\u{212a}ens\":1,\"max_tokens\":null}",
+                r#"{"max_tokens":null}"#,
+            ] {
+                let (seen, handle) = subject.send(post(CHAT), body.as_bytes());
+                assert_eq!((seen.refused, &*seen.body), (None, body));
+                let head = subject.head_with(handle, 200, &EVENTS);
+                let left = head.iter().find(|(name, _)| name == "ratelimit");
+                assert!(
+                    left.is_some_and(|(_, left)| left.contains(";r=790;")),
+                    "{body}: {left:?}"
+                );
+                let used = b"data: {\"usage\":{\"prompt_tokens\":0,\"completion_tokens\":0}}\n\n";
+                subject.answer_part(handle, used);
+                subject.finish(handle, Then::Upstream(200));
+            }
+        });
+    }
+}
+
+#[test]
 fn a_prompt_that_leaves_nothing_for_an_answer_is_refused_and_one_that_leaves_little_gets_that() {
     const BY_LENGTH: &str = r#"{"capacity":64,"usage":{"bytes_per_token":1},"limits":[{"name":"tokens","key":["client_address"],"quota":1000,
         "window":"1h","cost":{"tokens":{},"reserve":{"output":{"from":["max_tokens"],"default":500,"at_most":1000,"clamp":true}}}}]}"#;
@@ -279,12 +327,13 @@ fn who_asks_for_it_sees_it_and_what_is_no_such_stream_is_left_alone() {
 fn tokens_are_counted_by_the_model_that_is_wanted_under_names_of_the_configuration_alone() {
     const NAMED: &str = r#"{"capacity":64,"limits":[{"name":"tokens","key":["client_address"],"quota":1000,"window":"1h",
         "cost":{"tokens":{},"reserve":{"input":10,"output":{"default":50,"at_most":200}}}}],
-        "usage":{"models":{"small":["llama3.2:3b","qwen*"],"large":["gpt-4o"]}}}"#;
+        "usage":{"models":{"all":["gpt*"],"large":["gpt-4o","gpt-4o-2*"],"small":["llama3.2:3b","qwen*"]}}}"#;
     everywhere(NAMED, |subject| {
         for (model, output) in [
             (r#""llama3.2:3b""#, 1),
             (r#""qwen2.5:7b""#, 2),
             (r#""gpt-4o""#, 4),
+            (r#""gpt-4o-2024""#, 32),
             (r#""gpt-4o-mini""#, 8),
             ("7", 16),
         ] {
@@ -301,8 +350,8 @@ fn tokens_are_counted_by_the_model_that_is_wanted_under_names_of_the_configurati
                 "rate_limit_model_{what}_tokens.limit.tokens.model.{model}"
             ))
         };
-        let counted = ["small", "large", "other"]
+        let counted = ["small", "large", "all", "other"]
             .map(|model| (counted(model, "input"), counted(model, "output")));
-        assert_eq!(counted, [(2, 3), (1, 4), (2, 24)]);
+        assert_eq!(counted, [(2, 3), (2, 36), (1, 8), (1, 16)]);
     });
 }

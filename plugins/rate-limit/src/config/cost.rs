@@ -184,6 +184,9 @@ const ASKED_AT: [&str; 8] = [
     "generation_config.max_output_tokens",
 ];
 
+/// A request that may be lowered is granted no fewer tokens for an answer: no answer is worth less, and OpenAI's responses want as many.
+pub(crate) const LEAST_GRANTED: u32 = 16;
+
 impl AskedOutput {
     fn check(&self) -> Result<(), String> {
         let from = self.from.as_ref().map(|from| from.0.as_slice());
@@ -196,6 +199,21 @@ impl AskedOutput {
                 "from: the list is empty; expected a path, or a number in place of the object"
                     .to_owned(),
             );
+        }
+        if self.clamp && self.at_most.get() < LEAST_GRANTED {
+            return Err(format!(
+                "`at_most` is less than the {LEAST_GRANTED} that `clamp` grants at least"
+            ));
+        }
+        for (index, path) in from.into_iter().flatten().enumerate() {
+            let mut before = from.into_iter().flatten().take(index);
+            if let Some(other) = before.find(|other| path.overlaps(other.as_str())) {
+                return Err(format!(
+                    "from: {:?} and {:?} are one, or one lies within the other",
+                    other.as_str(),
+                    path.as_str()
+                ));
+            }
         }
         match (self.clamp, from) {
             (true, None) => {

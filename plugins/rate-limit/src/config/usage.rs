@@ -23,7 +23,7 @@ pub struct UsageConfig {
     #[serde(default)]
     pub include_usage: IncludeUsage,
     /// Names for metrics of what models use, each with those models that requests' bodies want, such as `gpt-4o`, or all whose names
-    /// begin so: `llama3*`. The first that fits counts; all others are `other`.
+    /// begin so: `llama3*`. What fits best counts; all others are `other`.
     #[serde(default)]
     pub models: UniqueMap<Name, NonEmpty<Model>>,
     /// Where answers say how many tokens the prompt has, beside the places that are known.
@@ -106,6 +106,17 @@ impl UsageConfig {
                 "models.other",
                 "all models are called so that have no other name",
             );
+        }
+        let mut known: Vec<&Model> = Vec::new();
+        for (name, named) in models {
+            for model in named.as_slice() {
+                if known.contains(&model) {
+                    let at = format!("models.{}", name.as_str());
+                    let rule = format!("{:?} is there twice", model.as_str());
+                    return Err(ConfigError::at(at, rule));
+                }
+                known.push(model);
+            }
         }
         match (self.include_usage, self.accept_encoding) {
             (IncludeUsage::Force, AcceptEncoding::AsSent) => at(

@@ -36,6 +36,16 @@ impl Model {
         }
     }
 
+    /// As it was written.
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// How much it says of a model: all, or so many bytes of its begin.
+    pub(crate) fn precision(&self) -> (bool, usize) {
+        (!self.0.ends_with('*'), self.0.len())
+    }
+
     /// Whether it is that model, or it is among those.
     pub(crate) fn is(&self, model: &[u8]) -> bool {
         match self.0.strip_suffix('*') {
@@ -66,6 +76,13 @@ impl JsonPath {
     /// As it was written.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether they stand in each other's way: they are one, or one lies within the other. In any case, as names are compared.
+    pub(crate) fn overlaps(&self, other: &str) -> bool {
+        let (one, other) = (self.0.split('.'), other.split('.'));
+        one.zip(other)
+            .all(|(one, other)| one.eq_ignore_ascii_case(other))
     }
 }
 
