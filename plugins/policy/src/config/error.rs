@@ -23,6 +23,18 @@ impl ConfigError {
         }
     }
 
+    /// Where, as in `limits[0].quota`; empty for all of it.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// Which rule is broken.
+    #[must_use]
+    pub fn rule(&self) -> &str {
+        &self.rule
+    }
+
     /// The same error, seen from further out: `limits` before `[0].quota`.
     #[must_use]
     pub fn within(self, outer: &str) -> Self {
