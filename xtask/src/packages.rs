@@ -59,12 +59,15 @@ impl Packages {
         let answer: Answer = serde_json::from_str(&capture(&mut command)?)
             .context("what `cargo metadata` says can't be read")?;
         let mut packages = answer.packages;
-        let plugins = workspace.root().join("plugins");
-        packages.retain(|package| Path::new(&package.manifest_path).starts_with(&plugins));
+        let product = ["plugins", "cli"].map(|folder| workspace.root().join(folder));
+        packages.retain(|package| {
+            let manifest = Path::new(&package.manifest_path);
+            product.iter().any(|folder| manifest.starts_with(folder))
+        });
         Ok(Self(packages))
     }
 
-    /// What runs in a gateway or with a backend, and is held to the strictest lints; not the filters, which are a line.
+    /// What runs in a gateway or with a backend, or is run by a person, and is held to the strictest lints; not the filters, which are a line.
     pub fn product(&self) -> impl Iterator<Item = &str> {
         self.named(|package| !package.is_filter())
     }
@@ -115,6 +118,7 @@ mod tests {
         let product: Vec<_> = packages.product().collect();
         let has = |name: &str| product.contains(&name);
         assert!(has("portcullis-policy") && has("portcullis-service-token-verifier"));
+        assert!(has("portcullis-cli"));
         assert!(!has("edge") && !has("portcullis-sim"), "{product:?}");
         assert!(packages.filters().any(|name| name == "edge"));
         for (tested, least) in [

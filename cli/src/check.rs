@@ -1,0 +1,110 @@
+//! Everything that is found in a file.
+
+use portcullis_policy::config::ConfigError;
+
+use crate::document::{Node, read};
+use crate::filter::{Filter, Host, Variables};
+use crate::finding::{Code, Finding};
+use crate::gateway::{self, Configured};
+use crate::path::follow;
+use crate::source::Source;
+
+/// How files are looked at.
+#[derive(Clone, Copy, Default)]
+pub struct Options {
+    /// Files hold the configuration of this filter, and nothing around it.
+    pub filter: Option<(Filter, Host)>,
+    /// The gateway's variables are those of this process.
+    pub real_variables: bool,
+}
+
+/// What was looked at, and what was found.
+#[derive(Clone, Debug, Default)]
+pub struct Checked {
+    /// How many filters the file configures.
+    pub filters: usize,
+    /// What is amiss, in its order.
+    pub findings: Vec<Finding>,
+}
+
+/// Looks at a file.
+#[must_use]
+pub fn check(source: &Source, options: Options) -> Checked {
+    let documents = match read(&source.text) {
+        Ok(documents) => documents,
+        Err(error) => {
+            let finding = Finding {
+                code: Code::Unreadable,
+                place: error.place,
+                message: error.reason,
+                beside: None,
+            };
+            return Checked {
+                filters: 0,
+                findings: vec![finding],
+            };
+        }
+    };
+    let configured = |document: &Node| match options.filter {
+        Some((filter, host)) => vec![gateway::bare(filter, host, document)],
+        None => gateway::find(source, document),
+    };
+    let all: Vec<Configured> = documents.iter().flat_map(configured).collect();
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in all
+        .iter()
+        .flat_map(|configured| look_at(configured, options))
+    {
+        // What an alias stands for is looked at wherever it stands.
+        let is_told = |told: &Finding| {
+            (told.code, told.place, &told.message)
+                == (finding.code, finding.place, &finding.message)
+        };
+        if !findings.iter().any(is_told) {
+            findings.push(finding);
+        }
+    }
+    findings.sort_by_key(|finding| (finding.place, finding.code));
+    Checked {
+        filters: all.len(),
+        findings,
+    }
+}
+
+fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
+    if let Some(text) = &configured.text
+        && serde_json::from_str::<serde_json::Value>(text).is_err()
+        && let Err(error) = configured.filter.read_text(text)
+    {
+        return vec![refused(configured, &error)];
+    }
+    let value = configured.value();
+    let variables = match options.real_variables {
+        true => Variables::real(),
+        false => Variables::assumed(&value),
+    };
+    let errors = configured
+        .filter
+        .errors(&value, configured.host, &variables);
+    errors
+        .iter()
+        .map(|error| refused(configured, error))
+        .collect()
+}
+
+/// What a filter says, and of what.
+fn refused(configured: &Configured, error: &ConfigError) -> Finding {
+    let target = follow(&configured.config, error.path());
+    let is_name = error.rule().starts_with("unknown field");
+    let place = match target.field {
+        Some(field) if is_name && target.is_whole => field.place,
+        _ => target.place(),
+    };
+    let used = target.used().filter(|_| !is_name);
+    Finding {
+        code: Code::Refused,
+        place,
+        message: format!("{}: {error}", configured.filter.name),
+        beside: used.map(|used| (used, "it is used here".to_owned())),
+    }
+}

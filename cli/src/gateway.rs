@@ -1,0 +1,251 @@
+//! Where gateways' files configure the filters.
+
+use serde_json::Value;
+
+use crate::document::{Content, Node, Place, read, read_block};
+use crate::filter::{FILTERS, Filter, Host};
+use crate::source::Source;
+
+/// A filter that is configured somewhere.
+#[derive(Clone)]
+pub struct Configured {
+    /// Which.
+    pub filter: Filter,
+    /// What loads it.
+    pub host: Host,
+    /// Where it is named.
+    pub place: Place,
+    /// Its configuration, with the places of all that is in it.
+    pub config: Node,
+    /// The same as the text that the filter is given, where it is given one.
+    pub text: Option<String>,
+    /// The variables that it may see, where they are named.
+    pub variables: Option<Vec<String>>,
+    /// How Envoy runs it, where that is said.
+    pub wasm: Option<Wasm>,
+    /// The connection manager that it stands in, where there is one.
+    pub manager: Option<Manager>,
+}
+
+/// How Envoy runs a filter as Wasm.
+#[derive(Clone, Copy, Debug)]
+pub struct Wasm {
+    /// `allow_on_headers_stop_iteration`
+    pub goes_on_reading: bool,
+}
+
+/// A connection manager of Envoy's.
+#[derive(Clone, Copy, Debug)]
+pub struct Manager {
+    /// Where it is.
+    pub place: Place,
+    /// `use_remote_address`
+    pub uses_remote_address: bool,
+}
+
+/// All filters that a document configures.
+#[must_use]
+pub fn find(source: &Source, document: &Node) -> Vec<Configured> {
+    let mut found = Vec::new();
+    Search {
+        source,
+        found: &mut found,
+    }
+    .envoy_or_kong(document, None);
+    found
+}
+
+/// A configuration that stands for itself.
+#[must_use]
+pub fn bare(filter: Filter, host: Host, document: &Node) -> Configured {
+    Configured {
+        filter,
+        host,
+        place: document.place(),
+        config: document.clone(),
+        text: None,
+        variables: None,
+        wasm: None,
+        manager: None,
+    }
+}
+
+struct Search<'a> {
+    source: &'a Source,
+    found: &'a mut Vec<Configured>,
+}
+
+impl Search<'_> {
+    /// Looks at a value and all that is in it.
+    fn envoy_or_kong(&mut self, node: &Node, manager: Option<Manager>) {
+        let is_manager = type_of(node).is_some_and(|name| name.ends_with("HttpConnectionManager"));
+        let manager = match is_manager {
+            true => Some(Manager {
+                place: node.place(),
+                uses_remote_address: either(node, "use_remote_address").is_some_and(Node::is_true),
+            }),
+            false => manager,
+        };
+        let found = self
+            .wasm(node)
+            .or_else(|| self.native(node))
+            .or_else(|| self.kong(node));
+        self.found
+            .extend(found.map(|found| Configured { manager, ..found }));
+        for field in node.fields() {
+            self.envoy_or_kong(&field.value, manager);
+        }
+        for item in node.items() {
+            self.envoy_or_kong(item, manager);
+        }
+    }
+
+    /// `config: { root_id, vm_config, configuration }`
+    fn wasm(&self, node: &Node) -> Option<Configured> {
+        let vm = either(node, "vm_config");
+        let root = either(node, "root_id");
+        vm.or(root)?;
+        let code = vm.and_then(|vm| vm.get("code"));
+        let file = code.and_then(|code| code.at(&["local", "filename"]));
+        let uri = code.and_then(|code| either(either(code.get("remote")?, "http_uri")?, "uri"));
+        let file = file.or(uri).and_then(Node::text);
+        let named = [
+            file.map(stem),
+            root.and_then(Node::text),
+            node.get("name").and_then(Node::text),
+        ];
+        let filter = named.into_iter().flatten().find_map(Filter::named)?;
+        let is_for_envoy = file.is_some_and(|file| file.contains("filters/envoy/"));
+        let environment = vm.and_then(|vm| either(vm, "environment_variables"));
+        let names = environment.and_then(|it| either(it, "host_env_keys"));
+        let names = names.map(Node::items).unwrap_or_default().iter();
+        let values = environment.and_then(|it| either(it, "key_values"));
+        let values = values.map(Node::fields).unwrap_or_default().iter();
+        let names = names.filter_map(Node::text).map(str::to_owned);
+        let names = names.chain(values.map(|field| field.name.clone()));
+        let goes_on = either(node, "allow_on_headers_stop_iteration");
+        Some(Configured {
+            host: if is_for_envoy {
+                Host::EnvoyAlone
+            } else {
+                Host::Envoy
+            },
+            variables: vm.map(|_| names.collect()),
+            wasm: Some(Wasm {
+                // A `BoolValue`.
+                goes_on_reading: goes_on.is_some_and(Node::is_true),
+            }),
+            ..self.packed(filter, node, node.get("configuration"))
+        })
+    }
+
+    /// `filter_name`, `filter_config`
+    fn native(&self, node: &Node) -> Option<Configured> {
+        let name = either(node, "filter_name")?.text()?;
+        // Filters of one kind may have names of their own behind a slash.
+        let filter = Filter::named(name.split('/').next()?)?;
+        Some(Configured {
+            host: Host::Native,
+            ..self.packed(filter, node, either(node, "filter_config"))
+        })
+    }
+
+    /// `filters: [{ name, config }]`
+    fn kong(&self, node: &Node) -> Option<Configured> {
+        let filter = Filter::named(node.get("name")?.text()?)?;
+        let config = node.get("config")?;
+        either(config, "vm_config").is_none().then(|| Configured {
+            host: Host::Kong,
+            ..self.given(filter, node, Some(config))
+        })
+    }
+
+    /// A configuration in an `Any`: a `Struct`, or a `StringValue`.
+    fn packed(&self, filter: Filter, node: &Node, any: Option<&Node>) -> Configured {
+        self.given(filter, node, any.and_then(|any| any.get("value")))
+    }
+
+    /// A configuration as fields, or as text.
+    fn given(&self, filter: Filter, node: &Node, config: Option<&Node>) -> Configured {
+        let place = node.place();
+        let empty = || Node {
+            content: Content::Map(Vec::new()),
+            used: place,
+            written: place,
+        };
+        let text = config.and_then(Node::text);
+        let read = config
+            .filter(|_| text.is_some())
+            .and_then(|config| within(self.source, config));
+        let read = read.and_then(|mut documents| documents.pop());
+        Configured {
+            text: text.map(str::to_owned),
+            place,
+            ..bare(
+                filter,
+                Host::Envoy,
+                &read.or_else(|| config.cloned()).unwrap_or_else(empty),
+            )
+        }
+    }
+}
+
+/// The documents in a text that stands in a file.
+fn within(source: &Source, text: &Node) -> Option<Vec<Node>> {
+    match read_block(&source.text, text) {
+        Some(documents) => documents.ok(),
+        None => {
+            let documents = read(text.text()?).ok()?;
+            Some(
+                documents
+                    .into_iter()
+                    .map(|document| document.all_at(text.written))
+                    .collect(),
+            )
+        }
+    }
+}
+
+/// What an `Any` is said to hold.
+fn type_of(node: &Node) -> Option<&str> {
+    node.get("@type")?.text()
+}
+
+/// A field of a protobuf message, by either of its names.
+fn either<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
+    node.get(name).or_else(|| {
+        let mut words = name.split('_');
+        let mut camel = words.next().unwrap_or_default().to_owned();
+        for word in words {
+            let mut letters = word.chars();
+            camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
+            camel.extend(letters);
+        }
+        node.get(&camel)
+    })
+}
+
+/// The name of a file without what stands around it.
+fn stem(path: &str) -> &str {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    name.split('.').next().unwrap_or(name)
+}
+
+/// A configuration as JSON.
+impl Configured {
+    /// The value that the filter reads.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        let of_text = self.text.as_deref().map(serde_json::from_str);
+        match of_text {
+            Some(Ok(value)) => value,
+            _ => self.config.to_json(),
+        }
+    }
+}
+
+/// The names of all filters.
+#[must_use]
+pub fn names() -> String {
+    FILTERS.map(|filter| filter.name).join(", ")
+}

@@ -1,0 +1,12 @@
+//! Tells what is wrong with a gateway's configuration before the gateway does.
+
+pub mod assumed;
+pub mod check;
+pub mod document;
+pub mod explain;
+pub mod filter;
+pub mod finding;
+pub mod gateway;
+pub mod path;
+pub mod report;
+pub mod source;

@@ -1,0 +1,188 @@
+//! What a person types, and what comes of it.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+fn portcullis(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command.args(arguments).env_remove("PORTCULLIS_TEST_SECRET");
+    command.output().expect("it runs")
+}
+
+/// A file beside this one.
+fn fixture(name: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+    folder.join(name).display().to_string()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).expect("text")
+}
+
+fn json(output: &Output) -> serde_json::Value {
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+/// `line:column code message` of all findings.
+fn told(arguments: &[&str]) -> Vec<String> {
+    let all = [&["check", "--format", "json"], arguments].concat();
+    let findings = json(&portcullis(&all));
+    let findings = findings["findings"].as_array().expect("a list").iter();
+    let line = |finding: &serde_json::Value| {
+        let message = finding["message"].as_str().expect("a message");
+        let code = finding["code"].as_str().expect("a code");
+        format!("{}:{} {code} {message}", finding["line"], finding["column"])
+    };
+    findings.map(line).collect()
+}
+
+#[test]
+fn the_exit_code_says_what_became_of_it() {
+    let (clean, wrong, torn) = (
+        fixture("clean.yaml"),
+        fixture("wrong.yaml"),
+        fixture("torn.yaml"),
+    );
+    for (files, code) in [
+        (vec![&*clean], 0),
+        (vec![&*clean, &wrong], 1),
+        (vec![&*torn, &wrong], 2),
+        (vec![&*clean, "/no/such/file"], 2),
+    ] {
+        let output = portcullis(&[&["check"], &*files].concat());
+        assert_eq!(output.status.code(), Some(code), "{files:?}");
+    }
+    assert_eq!(portcullis(&["check"]).status.code(), Some(2));
+    assert_eq!(
+        portcullis(&["check", "--filter", "no_such", &clean])
+            .status
+            .code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn each_wrong_value_is_told_at_its_line_and_column() {
+    let expected = [
+        "4:44 P002 rate_limit: limits[0].quota: 0 is out of range; expected 1 to 1000000000",
+        "18:70 P002 rate_limit: limits[0].window: expected a duration such as 250ms, 30s, 5m or 24h, found a number",
+        "19:57 P002 rate_limit: limits[1].windw: unknown field `windw`",
+        "20:28 P002 rate_limit: headers: unknown variant `all`",
+    ];
+    let told = told(&[&fixture("wrong.yaml")]);
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+}
+
+#[test]
+fn a_configuration_as_json_text_is_told_of_in_its_lines() {
+    let told = told(&[&fixture("text.yaml")]);
+    assert!(
+        told[0].starts_with("17:25 P002 service_token: credential.kind: unknown variant `mtls`"),
+        "{told:#?}"
+    );
+    // Of text between quotes only where it begins is known.
+    assert!(
+        told[1].starts_with("26:16 P002 rate_limit: configuration: "),
+        "{told:#?}"
+    );
+    assert!(
+        told[2].starts_with("33:16 P002 rate_limit: limits: the list is empty"),
+        "{told:#?}"
+    );
+    assert_eq!(told.len(), 3, "{told:#?}");
+}
+
+#[test]
+fn a_host_is_told_what_it_cannot_do() {
+    let bodies = fixture("bodies.yaml");
+    let on = |host| told(&["--filter", "rate_limit", "--host", host, &bodies]);
+    assert_eq!(on("envoy"), [""; 0]);
+    assert_eq!(on("native"), [""; 0]);
+    assert!(on("kong")[0].contains("limits[0].cost"), "{:?}", on("kong"));
+    assert!(
+        on("envoy-alone")[0].contains("target/filters/envoy"),
+        "{:?}",
+        on("envoy-alone")
+    );
+}
+
+#[test]
+fn secrets_are_assumed_unless_the_real_ones_are_asked_for() {
+    let secret = fixture("secret.yaml");
+    let arguments = ["check", "--filter", "service_token", &secret];
+    assert_eq!(portcullis(&arguments).status.code(), Some(0));
+    let real = [&arguments[..], &["--env"]].concat();
+    let output = portcullis(&real);
+    assert!(text(&output.stdout).contains("PORTCULLIS_TEST_SECRET is not set"));
+    assert_eq!(output.status.code(), Some(1));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
+    command
+        .args(real)
+        .env("PORTCULLIS_TEST_SECRET", "0123456789abcdef0123456789abcdef");
+    assert_eq!(command.output().expect("it runs").status.code(), Some(0));
+}
+
+#[test]
+fn a_person_is_shown_the_line_without_colours_in_a_pipe() {
+    let output = portcullis(&["check", &fixture("wrong.yaml")]);
+    let shown = text(&output.stdout);
+    assert!(
+        shown.contains("error[P002]: rate_limit: limits[0].quota"),
+        "{shown}"
+    );
+    assert!(shown.contains("quota: *quota"), "{shown}");
+    assert!(!shown.contains('\u{1b}'), "{shown}");
+    assert!(
+        shown.ends_with("1 filter in 1 file: 4 findings in 1 file\n"),
+        "{shown}"
+    );
+}
+
+#[test]
+fn github_is_told_with_commands() {
+    let output = portcullis(&["check", "--format", "github", &fixture("wrong.yaml")]);
+    let lines: Vec<_> = text(&output.stdout).lines().collect();
+    assert_eq!(lines.len(), 4);
+    assert!(
+        lines.iter().all(|line| line.starts_with("::error file=")),
+        "{lines:#?}"
+    );
+    assert!(
+        lines[3].contains(",line=20,endLine=20,col=28,endColumn=31,title=P002%3A the"),
+        "{lines:#?}"
+    );
+}
+
+#[test]
+fn sarif_names_rules_and_places() {
+    let value = json(&portcullis(&[
+        "check",
+        "--format",
+        "sarif",
+        &fixture("wrong.yaml"),
+    ]));
+    let run = &value["runs"][0];
+    let results = run["results"].as_array().expect("results");
+    assert_eq!((results.len(), &value["version"]), (4, &"2.1.0".into()));
+    for result in results {
+        let rule = result["ruleIndex"].as_u64().expect("an index");
+        let rule = &run["tool"]["driver"]["rules"][usize::try_from(rule).expect("small")];
+        assert_eq!(rule["id"], result["ruleId"]);
+    }
+    let region = &results[3]["locations"][0]["physicalLocation"]["region"];
+    assert_eq!(
+        (&region["startLine"], &region["startColumn"]),
+        (&20.into(), &28.into())
+    );
+    assert!(results[0]["relatedLocations"][0]["physicalLocation"]["region"]["startLine"] == 18);
+}
+
+#[test]
+fn a_finding_is_explained() {
+    let output = portcullis(&["explain", "p002"]);
+    assert!(text(&output.stdout).starts_with("**the filter refuses its configuration.**"));
+    assert_eq!(portcullis(&["explain", "P999"]).status.code(), Some(2));
+}

@@ -1,0 +1,7 @@
+//! `portcullis`, as a person and a pipeline meet it.
+
+// `cfg(test)` holds here anyway; it tells clippy that all of this is tests, helpers too.
+#[cfg(test)]
+mod command;
+#[cfg(test)]
+mod shipped;
