@@ -2,10 +2,10 @@
 
 use portcullis_policy::config::ConfigError;
 
-use crate::document::{Node, read};
+use crate::document::{Unreadable, read};
 use crate::filter::{Filter, Host, Variables};
 use crate::finding::{Code, Finding};
-use crate::gateway::{self, Configured};
+use crate::gateway::{self, Configured, Found};
 use crate::path::follow;
 use crate::source::Source;
 
@@ -33,28 +33,32 @@ pub fn check(source: &Source, options: Options) -> Checked {
     let documents = match read(&source.text) {
         Ok(documents) => documents,
         Err(error) => {
-            let finding = Finding {
-                code: Code::Unreadable,
-                place: error.place,
-                message: error.reason,
-                beside: None,
-            };
             return Checked {
                 filters: 0,
-                findings: vec![finding],
+                findings: vec![unreadable(error)],
             };
         }
     };
-    let configured = |document: &Node| match options.filter {
-        Some((filter, host)) => vec![gateway::bare(filter, host, document)],
-        None => gateway::find(source, document),
-    };
-    let all: Vec<Configured> = documents.iter().flat_map(configured).collect();
-    let mut findings: Vec<Finding> = Vec::new();
-    for finding in all
+    let found: Vec<Found> = documents
         .iter()
-        .flat_map(|configured| look_at(configured, options))
-    {
+        .map(|document| match options.filter {
+            Some((filter, host)) => Found {
+                filters: vec![gateway::bare(filter, host, document)],
+                unreadable: Vec::new(),
+            },
+            None => gateway::find(source, document),
+        })
+        .collect();
+    let mut filters = 0_usize;
+    let mut all: Vec<Finding> = Vec::new();
+    for found in found {
+        filters = filters.saturating_add(found.filters.len());
+        all.extend(found.unreadable.into_iter().map(unreadable));
+        let looked = found.filters.iter();
+        all.extend(looked.flat_map(|configured| look_at(configured, options)));
+    }
+    let mut findings: Vec<Finding> = Vec::new();
+    for finding in all {
         // What an alias stands for is looked at wherever it stands.
         let is_told = |told: &Finding| {
             (told.code, told.place, &told.message)
@@ -65,9 +69,15 @@ pub fn check(source: &Source, options: Options) -> Checked {
         }
     }
     findings.sort_by_key(|finding| (finding.place, finding.code));
-    Checked {
-        filters: all.len(),
-        findings,
+    Checked { filters, findings }
+}
+
+fn unreadable(error: Unreadable) -> Finding {
+    Finding {
+        code: Code::Unreadable,
+        place: error.place,
+        message: error.reason,
+        beside: None,
     }
 }
 

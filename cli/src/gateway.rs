@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use crate::document::{Content, Node, Place, read, read_block};
+use crate::document::{Content, Node, Place, Unreadable, read, read_block};
 use crate::filter::{FILTERS, Filter, Host};
+use crate::kubernetes;
 use crate::source::Source;
 
 /// A filter that is configured somewhere.
@@ -43,16 +44,27 @@ pub struct Manager {
     pub uses_remote_address: bool,
 }
 
+/// What is found in a document.
+pub struct Found {
+    /// All filters that it configures.
+    pub filters: Vec<Configured>,
+    /// Files in it that are no YAML.
+    pub unreadable: Vec<Unreadable>,
+}
+
 /// All filters that a document configures.
 #[must_use]
-pub fn find(source: &Source, document: &Node) -> Vec<Configured> {
-    let mut found = Vec::new();
-    Search {
+pub fn find(source: &Source, document: &Node) -> Found {
+    let mut search = Search {
         source,
-        found: &mut found,
+        found: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    search.document(document);
+    Found {
+        filters: search.found,
+        unreadable: search.unreadable,
     }
-    .envoy_or_kong(document, None);
-    found
 }
 
 /// A configuration that stands for itself.
@@ -70,14 +82,24 @@ pub fn bare(filter: Filter, host: Host, document: &Node) -> Configured {
     }
 }
 
-struct Search<'a> {
+/// Goes through a document.
+pub(crate) struct Search<'a> {
     source: &'a Source,
-    found: &'a mut Vec<Configured>,
+    pub(crate) found: Vec<Configured>,
+    pub(crate) unreadable: Vec<Unreadable>,
 }
 
 impl Search<'_> {
+    /// Looks at a document.
+    pub(crate) fn document(&mut self, node: &Node) {
+        match kubernetes::kind(node) {
+            Some(kind) => self.resource(kind, node),
+            None => self.envoy_or_kong(node, None),
+        }
+    }
+
     /// Looks at a value and all that is in it.
-    fn envoy_or_kong(&mut self, node: &Node, manager: Option<Manager>) {
+    pub(crate) fn envoy_or_kong(&mut self, node: &Node, manager: Option<Manager>) {
         let is_manager = type_of(node).is_some_and(|name| name.ends_with("HttpConnectionManager"));
         let manager = match is_manager {
             true => Some(Manager {
@@ -109,12 +131,9 @@ impl Search<'_> {
         let file = code.and_then(|code| code.at(&["local", "filename"]));
         let uri = code.and_then(|code| either(either(code.get("remote")?, "http_uri")?, "uri"));
         let file = file.or(uri).and_then(Node::text);
-        let named = [
-            file.map(stem),
-            root.and_then(Node::text),
-            node.get("name").and_then(Node::text),
-        ];
-        let filter = named.into_iter().flatten().find_map(Filter::named)?;
+        let names = [root, node.get("name")].into_iter().flatten();
+        let of_name = || names.filter_map(Node::text).find_map(Filter::named);
+        let filter = file.and_then(filter_of_file).or_else(of_name)?;
         let is_for_envoy = file.is_some_and(|file| file.contains("filters/envoy/"));
         let environment = vm.and_then(|vm| either(vm, "environment_variables"));
         let names = environment.and_then(|it| either(it, "host_env_keys"));
@@ -124,18 +143,17 @@ impl Search<'_> {
         let names = names.filter_map(Node::text).map(str::to_owned);
         let names = names.chain(values.map(|field| field.name.clone()));
         let goes_on = either(node, "allow_on_headers_stop_iteration");
+        let host = match is_for_envoy {
+            true => Host::EnvoyAlone,
+            false => Host::Envoy,
+        };
         Some(Configured {
-            host: if is_for_envoy {
-                Host::EnvoyAlone
-            } else {
-                Host::Envoy
-            },
             variables: vm.map(|_| names.collect()),
             wasm: Some(Wasm {
                 // A `BoolValue`.
                 goes_on_reading: goes_on.is_some_and(Node::is_true),
             }),
-            ..self.packed(filter, node, node.get("configuration"))
+            ..self.packed(filter, host, node, node.get("configuration"))
         })
     }
 
@@ -144,29 +162,31 @@ impl Search<'_> {
         let name = either(node, "filter_name")?.text()?;
         // Filters of one kind may have names of their own behind a slash.
         let filter = Filter::named(name.split('/').next()?)?;
-        Some(Configured {
-            host: Host::Native,
-            ..self.packed(filter, node, either(node, "filter_config"))
-        })
+        let config = either(node, "filter_config");
+        Some(self.packed(filter, Host::Native, node, config))
     }
 
     /// `filters: [{ name, config }]`
     fn kong(&self, node: &Node) -> Option<Configured> {
         let filter = Filter::named(node.get("name")?.text()?)?;
         let config = node.get("config")?;
-        either(config, "vm_config").is_none().then(|| Configured {
-            host: Host::Kong,
-            ..self.given(filter, node, Some(config))
-        })
+        let is_of_kong = either(config, "vm_config").is_none();
+        is_of_kong.then(|| self.given(filter, Host::Kong, node, Some(config)))
     }
 
     /// A configuration in an `Any`: a `Struct`, or a `StringValue`.
-    fn packed(&self, filter: Filter, node: &Node, any: Option<&Node>) -> Configured {
-        self.given(filter, node, any.and_then(|any| any.get("value")))
+    fn packed(&self, filter: Filter, host: Host, node: &Node, any: Option<&Node>) -> Configured {
+        self.given(filter, host, node, any.and_then(|any| any.get("value")))
     }
 
     /// A configuration as fields, or as text.
-    fn given(&self, filter: Filter, node: &Node, config: Option<&Node>) -> Configured {
+    pub(crate) fn given(
+        &self,
+        filter: Filter,
+        host: Host,
+        node: &Node,
+        config: Option<&Node>,
+    ) -> Configured {
         let place = node.place();
         let empty = || Node {
             content: Content::Map(Vec::new()),
@@ -174,34 +194,31 @@ impl Search<'_> {
             written: place,
         };
         let text = config.and_then(Node::text);
-        let read = config
-            .filter(|_| text.is_some())
-            .and_then(|config| within(self.source, config));
-        let read = read.and_then(|mut documents| documents.pop());
+        let read = text.and_then(|_| self.within(config?).ok()?.pop());
+        let config = read.or_else(|| config.cloned()).unwrap_or_else(empty);
         Configured {
             text: text.map(str::to_owned),
             place,
-            ..bare(
-                filter,
-                Host::Envoy,
-                &read.or_else(|| config.cloned()).unwrap_or_else(empty),
-            )
+            ..bare(filter, host, &config)
         }
     }
-}
 
-/// The documents in a text that stands in a file.
-fn within(source: &Source, text: &Node) -> Option<Vec<Node>> {
-    match read_block(&source.text, text) {
-        Some(documents) => documents.ok(),
-        None => {
-            let documents = read(text.text()?).ok()?;
-            Some(
-                documents
-                    .into_iter()
+    /// The documents in a text that stands in the file.
+    pub(crate) fn within(&self, text: &Node) -> Result<Vec<Node>, Unreadable> {
+        if let Some(documents) = read_block(&self.source.text, text) {
+            return documents;
+        }
+        match read(text.text().unwrap_or_default()) {
+            Ok(documents) => {
+                let documents = documents.into_iter();
+                Ok(documents
                     .map(|document| document.all_at(text.written))
-                    .collect(),
-            )
+                    .collect())
+            }
+            Err(error) => Err(Unreadable {
+                place: text.written,
+                ..error
+            }),
         }
     }
 }
@@ -225,10 +242,13 @@ fn either<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
     })
 }
 
-/// The name of a file without what stands around it.
-fn stem(path: &str) -> &str {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    name.split('.').next().unwrap_or(name)
+/// Which filter a file or an image holds, by its name: `edge.wasm`, `rate-limit-wasm:0.1.0`.
+pub(crate) fn filter_of_file(path: &str) -> Option<Filter> {
+    let name = path.rsplit('/').next()?.replace('-', "_");
+    FILTERS.into_iter().find(|filter| {
+        let behind = name.strip_prefix(filter.name);
+        behind.is_some_and(|behind| !behind.starts_with(char::is_alphanumeric))
+    })
 }
 
 /// A configuration as JSON.
@@ -242,10 +262,4 @@ impl Configured {
             _ => self.config.to_json(),
         }
     }
-}
-
-/// The names of all filters.
-#[must_use]
-pub fn names() -> String {
-    FILTERS.map(|filter| filter.name).join(", ")
 }

@@ -7,6 +7,7 @@ pub mod explain;
 pub mod filter;
 pub mod finding;
 pub mod gateway;
+mod kubernetes;
 pub mod path;
 pub mod report;
 pub mod source;

@@ -186,3 +186,20 @@ fn a_finding_is_explained() {
     assert!(text(&output.stdout).starts_with("**the filter refuses its configuration.**"));
     assert_eq!(portcullis(&["explain", "P999"]).status.code(), Some(2));
 }
+
+#[test]
+fn kubernetes_resources_are_looked_into() {
+    let told = told(&[&fixture("kubernetes.yaml")]);
+    let expected = [
+        "8:11 P002 jwt_auth: mode: unknown variant `loud`",
+        "19:9 P002 rate_limit: limits: the list is empty",
+        "28:15 P002 circuit_breaker: breakers: the list is empty",
+        "38:6 P001 ",
+        "48:38 P002 edge: rate_limit.limits: the list is empty",
+        "61:26 P002 rate_limit: limits: the list is empty",
+    ];
+    assert_eq!(told.len(), expected.len(), "{told:#?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+}
