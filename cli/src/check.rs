@@ -2,11 +2,13 @@
 
 use portcullis_policy::config::ConfigError;
 
-use crate::document::{Unreadable, read};
+use crate::allow;
+use crate::document::{Place, Unreadable, read};
 use crate::filter::{Filter, Host, Variables};
 use crate::finding::{Code, Finding};
 use crate::gateway::{self, Configured, Found};
 use crate::path::follow;
+use crate::rules;
 use crate::source::Source;
 
 /// How files are looked at.
@@ -25,6 +27,8 @@ pub struct Checked {
     pub filters: usize,
     /// What is amiss, in its order.
     pub findings: Vec<Finding>,
+    /// Where secrets stand, which nobody is to be shown.
+    pub secrets: Vec<Place>,
 }
 
 /// Looks at a file.
@@ -36,6 +40,7 @@ pub fn check(source: &Source, options: Options) -> Checked {
             return Checked {
                 filters: 0,
                 findings: vec![unreadable(error)],
+                secrets: Vec::new(),
             };
         }
     };
@@ -51,9 +56,13 @@ pub fn check(source: &Source, options: Options) -> Checked {
         .collect();
     let mut filters = 0_usize;
     let mut all: Vec<Finding> = Vec::new();
+    let mut secrets = Vec::new();
     for found in found {
         filters = filters.saturating_add(found.filters.len());
         all.extend(found.unreadable.into_iter().map(unreadable));
+        for configured in &found.filters {
+            rules::gather_secrets(&configured.config, &mut secrets);
+        }
         let looked = found.filters.iter();
         all.extend(looked.flat_map(|configured| look_at(configured, options)));
     }
@@ -68,8 +77,13 @@ pub fn check(source: &Source, options: Options) -> Checked {
             findings.push(finding);
         }
     }
+    let mut findings = allow::apply(source, &documents, findings);
     findings.sort_by_key(|finding| (finding.place, finding.code));
-    Checked { filters, findings }
+    Checked {
+        filters,
+        findings,
+        secrets,
+    }
 }
 
 fn unreadable(error: Unreadable) -> Finding {
@@ -93,13 +107,33 @@ fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
         true => Variables::real(),
         false => Variables::assumed(&value),
     };
-    let errors = configured
-        .filter
-        .errors(&value, configured.host, &variables);
-    errors
-        .iter()
-        .map(|error| refused(configured, error))
-        .collect()
+    let filter = configured.filter;
+    let errors = filter.errors(&value, configured.host, &variables);
+    let of_build = match configured.host {
+        // What another build of the filter takes.
+        Host::EnvoyAlone => {
+            let others = filter.errors(&value, Host::Envoy, &variables);
+            let only_here = errors.iter().filter(|error| !others.contains(error));
+            only_here.cloned().collect()
+        }
+        _ => Vec::new(),
+    };
+    let told = errors.iter().map(|error| match of_build.contains(error) {
+        true => Finding {
+            code: Code::AnswersNotShown,
+            ..refused(configured, error)
+        },
+        false => refused(configured, error),
+    });
+    let mut findings: Vec<Finding> = told.collect();
+    if let Ok(taken) = filter.take(value, configured.host, &variables) {
+        findings.extend(rules::idle_limits(configured));
+        findings.extend(rules::bodies_not_shown(configured, taken));
+    }
+    findings.extend(rules::hidden_variables(configured, &variables.asked()));
+    findings.extend(rules::chosen_addresses(configured));
+    findings.extend(rules::secrets_in_clear(configured));
+    findings
 }
 
 /// What a filter says, and of what.

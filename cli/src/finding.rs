@@ -22,6 +22,20 @@ pub enum Code {
     Unreadable,
     /// The filter refuses its configuration.
     Refused,
+    /// It reads answers, which are not shown to this build of it.
+    AnswersNotShown,
+    /// It names a variable that it may not see.
+    HiddenVariable,
+    /// A comment that allows findings does not.
+    AllowsNothing,
+    /// A limit does nothing beside another one.
+    NeverRefuses,
+    /// The filter waits for bodies that Envoy does not go on reading.
+    BodiesNotShown,
+    /// A limit goes by an address that the client chooses.
+    ChosenAddress,
+    /// A secret stands in the file.
+    SecretInClear,
 }
 
 /// How bad it is.
@@ -35,7 +49,17 @@ pub enum Level {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Unreadable, Self::Refused];
+    pub const ALL: [Self; 9] = [
+        Self::Unreadable,
+        Self::Refused,
+        Self::AnswersNotShown,
+        Self::HiddenVariable,
+        Self::AllowsNothing,
+        Self::NeverRefuses,
+        Self::BodiesNotShown,
+        Self::ChosenAddress,
+        Self::SecretInClear,
+    ];
 
     /// What it is called.
     #[must_use]
@@ -43,6 +67,13 @@ impl Code {
         match self {
             Self::Unreadable => "P001",
             Self::Refused => "P002",
+            Self::AnswersNotShown => "P003",
+            Self::HiddenVariable => "P004",
+            Self::AllowsNothing => "P005",
+            Self::NeverRefuses => "P010",
+            Self::BodiesNotShown => "P011",
+            Self::ChosenAddress => "P012",
+            Self::SecretInClear => "P013",
         }
     }
 
@@ -52,6 +83,13 @@ impl Code {
         match self {
             Self::Unreadable => "the file is no YAML",
             Self::Refused => "the filter refuses its configuration",
+            Self::AnswersNotShown => "answers are not shown to this build of the filter",
+            Self::HiddenVariable => "the filter may not see this variable",
+            Self::AllowsNothing => "this comment allows nothing",
+            Self::NeverRefuses => "this limit never refuses",
+            Self::BodiesNotShown => "Envoy does not go on reading what the filter waits for",
+            Self::ChosenAddress => "clients choose this address",
+            Self::SecretInClear => "a secret stands in the file",
         }
     }
 
@@ -59,8 +97,21 @@ impl Code {
     #[must_use]
     pub const fn level(self) -> Level {
         match self {
-            Self::Unreadable | Self::Refused => Level::Error,
+            Self::Unreadable | Self::Refused | Self::AnswersNotShown | Self::HiddenVariable => {
+                Level::Error
+            }
+            Self::AllowsNothing
+            | Self::NeverRefuses
+            | Self::BodiesNotShown
+            | Self::ChosenAddress
+            | Self::SecretInClear => Level::Warning,
         }
+    }
+
+    /// Whether a comment can allow it.
+    #[must_use]
+    pub const fn can_be_allowed(self) -> bool {
+        !matches!(self, Self::Unreadable | Self::AllowsNothing)
     }
 
     /// The kind of that name.

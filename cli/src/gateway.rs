@@ -40,8 +40,8 @@ pub struct Wasm {
 pub struct Manager {
     /// Where it is.
     pub place: Place,
-    /// `use_remote_address`
-    pub uses_remote_address: bool,
+    /// Whether a client's address is that of its connection, or what somebody else than the client says.
+    pub knows_the_peer: bool,
 }
 
 /// What is found in a document.
@@ -104,7 +104,8 @@ impl Search<'_> {
         let manager = match is_manager {
             true => Some(Manager {
                 place: node.place(),
-                uses_remote_address: either(node, "use_remote_address").is_some_and(Node::is_true),
+                knows_the_peer: either(node, "use_remote_address").is_some_and(Node::is_true)
+                    || either(node, "original_ip_detection_extensions").is_some(),
             }),
             false => manager,
         };
@@ -251,8 +252,16 @@ pub(crate) fn filter_of_file(path: &str) -> Option<Filter> {
     })
 }
 
-/// A configuration as JSON.
 impl Configured {
+    /// The configuration of one of the four plugins: all of it, or what `edge` has of it.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&Node> {
+        match self.filter.name == name {
+            true => Some(&self.config),
+            false => self.config.get(name),
+        }
+    }
+
     /// The value that the filter reads.
     #[must_use]
     pub fn value(&self) -> Value {

@@ -1,5 +1,6 @@
 //! Tells what is wrong with a gateway's configuration before the gateway does.
 
+mod allow;
 pub mod assumed;
 pub mod check;
 pub mod document;
@@ -10,4 +11,5 @@ pub mod gateway;
 mod kubernetes;
 pub mod path;
 pub mod report;
+mod rules;
 pub mod source;

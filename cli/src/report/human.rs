@@ -10,8 +10,11 @@ use crate::finding::{Finding, Level};
 use crate::source::Source;
 
 pub(super) fn write(looked: &[Looked], out: &mut dyn Write) -> io::Result<()> {
-    for (source, finding) in all(looked) {
-        writeln!(out, "{}\n", rendered(source, finding))?;
+    for (source, checked) in looked {
+        let shown = without_secrets(source, &checked.secrets);
+        for finding in &checked.findings {
+            writeln!(out, "{}\n", rendered(&shown, finding))?;
+        }
     }
     let findings = all(looked).count();
     let filters = looked.iter().fold(0_usize, |sum, (_, checked)| {
@@ -40,6 +43,28 @@ pub(super) fn write(looked: &[Looked], out: &mut dyn Write) -> io::Result<()> {
 fn counted(number: usize, what: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {what}{plural}")
+}
+
+/// The file with its secrets blacked out: what is shown may be kept in a log.
+fn without_secrets(source: &Source, secrets: &[Place]) -> Source {
+    let is_secret = |at: usize| {
+        let mut secrets = secrets.iter();
+        secrets.any(|place| (place.start..place.end).contains(&at))
+    };
+    let mut text = String::with_capacity(source.text.len());
+    for (at, letter) in source.text.char_indices() {
+        match letter {
+            // As many bytes, so that all places stay what they are.
+            letter if is_secret(at) && !letter.is_whitespace() => {
+                text.extend(std::iter::repeat_n('*', letter.len_utf8()));
+            }
+            letter => text.push(letter),
+        }
+    }
+    Source {
+        name: source.name.clone(),
+        text,
+    }
 }
 
 fn rendered(source: &Source, finding: &Finding) -> String {

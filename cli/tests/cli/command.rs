@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use portcullis_cli::finding::Code;
+
 fn portcullis(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(arguments).env_remove("PORTCULLIS_TEST_SECRET");
@@ -201,5 +203,54 @@ fn kubernetes_resources_are_looked_into() {
     assert_eq!(told.len(), expected.len(), "{told:#?}");
     for (told, expected) in told.iter().zip(expected) {
         assert!(told.starts_with(expected), "{told}\n{expected}");
+    }
+}
+
+/// The lines of a file that end with a code in a comment.
+fn marked(path: &str, code: &str) -> Vec<usize> {
+    let text = std::fs::read_to_string(path).expect("a file");
+    let lines = (1..).zip(text.lines());
+    let marked = lines.filter(|(_, line)| line.ends_with(&format!("# {code}")));
+    marked.map(|(number, _)| number).collect()
+}
+
+#[test]
+fn each_kind_is_found_where_it_is_and_nowhere_else() {
+    for code in Code::ALL.map(Code::id) {
+        let found = fixture(&format!("found/{code}.yaml"));
+        let told = told(&[&found]);
+        let lines: Vec<usize> = told
+            .iter()
+            .map(|line| {
+                assert!(line.contains(&format!(" {code} ")), "{code}: {told:#?}");
+                line.split(':')
+                    .next()
+                    .expect("a line")
+                    .parse()
+                    .expect("a number")
+            })
+            .collect();
+        let expected = match code {
+            // Where no comment can stand.
+            "P003" => vec![17],
+            "P012" => vec![15],
+            _ => marked(&found, code),
+        };
+        assert_eq!(lines, expected, "{code}: {told:#?}");
+        let not_found = fixture(&format!("not_found/{code}.yaml"));
+        assert_eq!(self::told(&[&not_found]), [""; 0], "{code}");
+    }
+}
+
+#[test]
+fn no_secret_is_shown() {
+    for format in ["human", "json", "sarif", "github"] {
+        let output = portcullis(&["check", "--format", format, &fixture("found/P013.yaml")]);
+        let shown = text(&output.stdout);
+        assert!(
+            shown.contains("P013") && !shown.contains("hunter"),
+            "{shown}"
+        );
+        assert_eq!(output.status.code(), Some(1));
     }
 }
