@@ -3,7 +3,7 @@
 use portcullis_policy::config::ConfigError;
 
 use crate::allow;
-use crate::document::{Place, Unreadable, read};
+use crate::document::{Node, Place, Unreadable, read};
 use crate::filter::{Filter, Host, Variables};
 use crate::finding::{Code, Finding};
 use crate::gateway::{self, Configured, Found};
@@ -62,6 +62,9 @@ pub fn check(source: &Source, options: Options) -> Checked {
         all.extend(found.unreadable.into_iter().map(unreadable));
         for configured in &found.filters {
             rules::gather_secrets(&configured.config, &mut secrets);
+            let values = configured.variables.iter().flatten();
+            let values = values.filter_map(|variable| variable.value.as_ref());
+            secrets.extend(values.map(|value| value.written));
         }
         let looked = found.filters.iter();
         all.extend(looked.flat_map(|configured| look_at(configured, options)));
@@ -103,10 +106,15 @@ fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
         return vec![refused(configured, &error)];
     }
     let value = configured.value();
-    let variables = match options.real_variables {
+    let mut variables = match options.real_variables {
         true => Variables::real(),
         false => Variables::assumed(&value),
     };
+    for variable in configured.variables.iter().flatten() {
+        if let Some(value) = variable.value.as_ref().and_then(Node::text) {
+            variables.set(&variable.name, value);
+        }
+    }
     let filter = configured.filter;
     let errors = filter.errors(&value, configured.host, &variables);
     let of_build = match configured.host {
@@ -130,9 +138,10 @@ fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
         findings.extend(rules::idle_limits(configured));
         findings.extend(rules::bodies_not_shown(configured, taken));
     }
-    findings.extend(rules::hidden_variables(configured, &variables.asked()));
+    let asked = variables.asked();
+    findings.extend(rules::hidden_variables(configured, &asked));
     findings.extend(rules::chosen_addresses(configured));
-    findings.extend(rules::secrets_in_clear(configured));
+    findings.extend(rules::secrets_in_clear(configured, &asked));
     findings
 }
 

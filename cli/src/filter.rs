@@ -14,6 +14,7 @@ use portcullis_service_token::ServiceToken;
 use serde_json::{Value, json};
 
 use crate::assumed;
+use crate::path::{Step, next_step};
 
 /// A filter.
 #[derive(Clone, Copy)]
@@ -60,8 +61,9 @@ pub enum Host {
 /// The variables of the gateway.
 #[derive(Debug)]
 pub struct Variables {
-    /// `None`: they are those of this process.
-    assumed: Option<BTreeMap<String, String>>,
+    known: BTreeMap<String, String>,
+    /// Whether the others are those of this process.
+    are_real: bool,
     asked: RefCell<BTreeSet<String>>,
 }
 
@@ -70,7 +72,8 @@ impl Variables {
     #[must_use]
     pub const fn real() -> Self {
         Self {
-            assumed: None,
+            known: BTreeMap::new(),
+            are_real: true,
             asked: RefCell::new(BTreeSet::new()),
         }
     }
@@ -79,9 +82,15 @@ impl Variables {
     #[must_use]
     pub fn assumed(config: &Value) -> Self {
         Self {
-            assumed: Some(assumed::variables(config)),
+            known: assumed::variables(config),
+            are_real: false,
             ..Self::real()
         }
+    }
+
+    /// Says what one of them holds.
+    pub fn set(&mut self, name: &str, value: &str) {
+        let _former = self.known.insert(name.to_owned(), value.to_owned());
     }
 
     /// Those that were asked for.
@@ -94,10 +103,8 @@ impl Variables {
 impl Environment for Variables {
     fn var(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());
-        match &self.assumed {
-            Some(assumed) => assumed.get(name).cloned(),
-            None => env::var(name).ok(),
-        }
+        let real = || self.are_real.then(|| env::var(name).ok()).flatten();
+        self.known.get(name).cloned().or_else(real)
     }
 }
 
@@ -288,22 +295,15 @@ fn pointer(config: &Value, path: &str) -> Option<String> {
     let mut pointer = String::new();
     let (mut value, mut rest) = (config, path);
     while !rest.is_empty() {
-        if let Some(index) = rest.strip_prefix('[') {
-            let (index, behind) = index.split_once(']')?;
-            value = value.get(index.parse::<usize>().ok()?)?;
-            pointer = format!("{pointer}/{index}");
-            rest = behind;
-            continue;
-        }
-        let path = rest.strip_prefix('.').unwrap_or(rest);
-        let fitting = value.as_object()?.iter().filter_map(|(name, value)| {
-            let behind = path.strip_prefix(name.as_str())?;
-            let is_whole = behind.is_empty() || behind.starts_with(['.', '[']);
-            is_whole.then_some((name, value, behind))
-        });
-        let (name, next, behind) = fitting.max_by_key(|(name, ..)| name.len())?;
-        pointer = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
-        (value, rest) = (next, behind);
+        let fields = value.as_object().into_iter().flatten();
+        let (step, behind) = next_step(rest, fields.map(|(name, _)| name.as_str()))?;
+        let token = match step {
+            Step::Item(index) => index.to_string(),
+            Step::Field(name) => name.replace('~', "~0").replace('/', "~1"),
+        };
+        pointer = format!("{pointer}/{token}");
+        value = config.pointer(&pointer)?;
+        rest = behind;
     }
     Some(pointer)
 }

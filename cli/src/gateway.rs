@@ -21,11 +21,20 @@ pub struct Configured {
     /// The same as the text that the filter is given, where it is given one.
     pub text: Option<String>,
     /// The variables that it may see, where they are named.
-    pub variables: Option<Vec<String>>,
+    pub variables: Option<Vec<Variable>>,
     /// How Envoy runs it, where that is said.
     pub wasm: Option<Wasm>,
     /// The connection manager that it stands in, where there is one.
     pub manager: Option<Manager>,
+}
+
+/// A variable that a filter may see.
+#[derive(Clone, Debug)]
+pub struct Variable {
+    /// Its name.
+    pub name: String,
+    /// What it holds, where that stands in the file too.
+    pub value: Option<Node>,
 }
 
 /// How Envoy runs a filter as Wasm.
@@ -141,15 +150,16 @@ impl Search<'_> {
         let names = names.map(Node::items).unwrap_or_default().iter();
         let values = environment.and_then(|it| either(it, "key_values"));
         let values = values.map(Node::fields).unwrap_or_default().iter();
-        let names = names.filter_map(Node::text).map(str::to_owned);
-        let names = names.chain(values.map(|field| field.name.clone()));
+        let names = names.filter_map(|name| Some(Variable::new(name.text()?, None)));
+        let values = values.map(|field| Variable::new(&field.name, Some(&field.value)));
+        let variables = names.chain(values);
         let goes_on = either(node, "allow_on_headers_stop_iteration");
         let host = match is_for_envoy {
             true => Host::EnvoyAlone,
             false => Host::Envoy,
         };
         Some(Configured {
-            variables: vm.map(|_| names.collect()),
+            variables: vm.map(|_| variables.collect()),
             wasm: Some(Wasm {
                 // A `BoolValue`.
                 goes_on_reading: goes_on.is_some_and(Node::is_true),
@@ -250,6 +260,15 @@ pub(crate) fn filter_of_file(path: &str) -> Option<Filter> {
         let behind = name.strip_prefix(filter.name);
         behind.is_some_and(|behind| !behind.starts_with(char::is_alphanumeric))
     })
+}
+
+impl Variable {
+    pub(crate) fn new(name: &str, value: Option<&Node>) -> Self {
+        Self {
+            name: name.to_owned(),
+            value: value.cloned(),
+        }
+    }
 }
 
 impl Configured {

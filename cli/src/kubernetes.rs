@@ -2,7 +2,7 @@
 
 use crate::document::{Field, Node};
 use crate::filter::{Filter, Host};
-use crate::gateway::{Configured, Search, filter_of_file};
+use crate::gateway::{Configured, Search, Variable, filter_of_file};
 
 /// What kind of resource it is, if it is one.
 pub(crate) fn kind(node: &Node) -> Option<&str> {
@@ -47,8 +47,10 @@ impl Search<'_> {
         let of_name = || Filter::named(spec.get("pluginName")?.text()?);
         let filter = of_url.or_else(of_name)?;
         let variables = spec.at(&["vmConfig", "env"]).map_or(&[][..], Node::items);
-        let variables = variables.iter().filter_map(|variable| variable.get("name"));
-        let variables = variables.filter_map(Node::text).map(str::to_owned);
+        let variables = variables.iter().filter_map(|variable| {
+            let name = variable.get("name")?.text()?;
+            Some(Variable::new(name, variable.get("value")))
+        });
         Some(Configured {
             variables: Some(variables.collect()),
             ..self.given(filter, Host::Envoy, spec, spec.get("pluginConfig"))
@@ -69,7 +71,8 @@ impl Search<'_> {
         };
         let filter = of_url.or_else(of_name)?;
         let variables = wasm.at(&["env", "hostKeys"]).map_or(&[][..], Node::items);
-        let variables = variables.iter().filter_map(Node::text).map(str::to_owned);
+        let variables = variables.iter().filter_map(Node::text);
+        let variables = variables.map(|name| Variable::new(name, None));
         Some(Configured {
             variables: Some(variables.collect()),
             ..self.given(filter, Host::Envoy, wasm, wasm.get("config"))

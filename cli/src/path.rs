@@ -40,23 +40,44 @@ pub fn follow<'a>(root: &'a Node, path: &str) -> Target<'a> {
 }
 
 fn step<'a, 'p>(node: &'a Node, path: &'p str) -> Option<(&'a Node, Option<&'a Field>, &'p str)> {
+    let names = node.fields().iter().map(|field| field.name.as_str());
+    let (step, behind) = next_step(path, names)?;
+    match step {
+        Step::Item(index) => Some((node.items().get(index)?, None, behind)),
+        Step::Field(name) => {
+            let field = node.field(name)?;
+            Some((&field.value, Some(field), behind))
+        }
+    }
+}
+
+/// A step of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// To an item of a list.
+    Item(usize),
+    /// To a field.
+    Field(&'a str),
+}
+
+/// The first step of a path where there are fields of these names, and what is left of it.
+pub fn next_step<'a, 'p>(
+    path: &'p str,
+    names: impl Iterator<Item = &'a str>,
+) -> Option<(Step<'a>, &'p str)> {
     if let Some(index) = path.strip_prefix('[') {
         let (index, behind) = index.split_once(']')?;
-        let item = node.items().get(index.parse::<usize>().ok()?)?;
-        return Some((item, None, behind));
+        return Some((Step::Item(index.parse().ok()?), behind));
     }
     let path = path.strip_prefix('.').unwrap_or(path);
     // A name may hold dots and brackets itself: the longest that fits.
-    let behind = |field: &Field| {
-        let behind = path.strip_prefix(field.name.as_str())?;
-        (behind.is_empty() || behind.starts_with(['.', '['])).then_some(behind)
-    };
-    let fitting = node
-        .fields()
-        .iter()
-        .filter_map(|field| Some((field, behind(field)?)));
-    let (field, behind) = fitting.max_by_key(|(field, _)| field.name.len())?;
-    Some((&field.value, Some(field), behind))
+    let fitting = names.filter_map(|name| {
+        let behind = path.strip_prefix(name)?;
+        let is_whole = behind.is_empty() || behind.starts_with(['.', '[']);
+        is_whole.then_some((name, behind))
+    });
+    let (name, behind) = fitting.max_by_key(|(name, _)| name.len())?;
+    Some((Step::Field(name), behind))
 }
 
 impl Target<'_> {

@@ -164,19 +164,29 @@ pub(crate) fn chosen_addresses(configured: &Configured) -> Vec<Finding> {
     by_address.map(finding).collect()
 }
 
-/// Secrets that stand in the file.
-pub(crate) fn secrets_in_clear(configured: &Configured) -> Vec<Finding> {
+/// Secrets that stand in the file, as such or as the value of a variable that is asked for one.
+pub(crate) fn secrets_in_clear(configured: &Configured, asked: &BTreeSet<String>) -> Vec<Finding> {
     let mut secrets = Vec::new();
     gather_secrets(&configured.config, &mut secrets);
+    secrets.extend(values(configured, asked));
     let finding = |place: &Place| {
         Finding {
         code: Code::SecretInClear,
         place: *place,
-        message: "whoever reads the file has this secret; expected `env`, with the name of a variable of the gateway's".to_owned(),
+        message: "whoever reads the file has this secret; expected `env`, with the name of a variable of the gateway's"
+            .to_owned(),
         beside: None,
     }
     };
     secrets.iter().map(finding).collect()
+}
+
+/// Where the values of variables stand that are asked for.
+fn values(configured: &Configured, asked: &BTreeSet<String>) -> Vec<Place> {
+    let variables = configured.variables.iter().flatten();
+    let variables = variables.filter(|variable| asked.contains(&variable.name));
+    let values = variables.filter_map(|variable| variable.value.as_ref());
+    values.map(|value| value.written).collect()
 }
 
 /// Where secrets stand.
@@ -207,7 +217,8 @@ pub(crate) fn hidden_variables(configured: &Configured, asked: &BTreeSet<String>
     };
     let mut named = Vec::new();
     gather_variables(&configured.config, &mut named);
-    let is_hidden = |name: &str| asked.contains(name) && shown.iter().all(|shown| shown != name);
+    let is_hidden =
+        |name: &str| asked.contains(name) && shown.iter().all(|shown| shown.name != name);
     let hidden = named
         .into_iter()
         .filter_map(|node| Some((node, node.text()?)));
