@@ -378,6 +378,15 @@ mod tests {
 
     #[test]
     fn what_a_repair_brings_about_is_not_told() {
+        // Without jwt_auth the limit would lack who tells the claim.
+        let told = errors(
+            "edge",
+            json!({
+                "jwt_auth": provider("HS256", &json!({ "secret": { "value": "short" } })),
+                "rate_limit": { "limits": [{ "name": "a", "key": ["claim:sub"], "quota": 1, "window": "1m" }] },
+            }),
+        );
+        assert_eq!(told.len(), 1, "{told:#?}");
         // Without its name the limit lacks one.
         let limits = json!({ "limits": [{ "name": 5, "key": ["client_address"], "quota": 1, "window": "1m" }] });
         assert_eq!(errors("rate_limit", limits).len(), 1);

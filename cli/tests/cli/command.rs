@@ -99,16 +99,24 @@ fn a_configuration_as_json_text_is_told_of_in_its_lines() {
 
 #[test]
 fn a_host_is_told_what_it_cannot_do() {
-    let bodies = fixture("bodies.yaml");
-    let on = |host| told(&["--filter", "rate_limit", "--host", host, &bodies]);
-    assert_eq!(on("envoy"), [""; 0]);
-    assert_eq!(on("native"), [""; 0]);
-    assert!(on("kong")[0].contains("limits[0].cost"), "{:?}", on("kong"));
-    assert!(
-        on("envoy-alone")[0].contains("target/filters/envoy"),
-        "{:?}",
-        on("envoy-alone")
-    );
+    // What reads answers, what reads requests, what has a route chosen anew.
+    for (file, refused) in [
+        ("bodies.yaml", &["kong", "envoy-alone"][..]),
+        ("field.yaml", &["kong"]),
+        ("elsewhere.yaml", &["kong"]),
+    ] {
+        for host in ["envoy", "envoy-alone", "native", "kong"] {
+            let told = told(&["--filter", "rate_limit", "--host", host, &fixture(file)]);
+            let expected = usize::from(refused.contains(&host));
+            assert_eq!(told.len(), expected, "{file} on {host}: {told:#?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_used_twice_is_told_once() {
+    let told = told(&[&fixture("twice.yaml")]);
+    assert_eq!(told.len(), 1, "{told:#?}");
 }
 
 #[test]
