@@ -3,7 +3,7 @@
 use portcullis_policy::config::ConfigError;
 
 use crate::allow;
-use crate::document::{Node, Place, Unreadable, read};
+use crate::document::{Content, Node, Place, Unreadable, read};
 use crate::filter::{Filter, Host, Variables};
 use crate::finding::{Code, Finding};
 use crate::gateway::{self, Configured, Found};
@@ -44,16 +44,18 @@ pub fn check(source: &Source, options: Options) -> Checked {
             };
         }
     };
-    let found: Vec<Found> = documents
-        .iter()
-        .map(|document| match options.filter {
-            Some((filter, host)) => Found {
-                filters: vec![gateway::bare(filter, host, document)],
-                unreadable: Vec::new(),
-            },
-            None => gateway::find(source, document),
-        })
-        .collect();
+    let found: Vec<Found> = match options.filter {
+        Some((filter, host)) => vec![Found {
+            filters: bare(filter, host, &documents),
+            unreadable: Vec::new(),
+        }],
+        None => {
+            let found = documents.iter();
+            found
+                .map(|document| gateway::find(source, document))
+                .collect()
+        }
+    };
     let mut filters = 0_usize;
     let mut all: Vec<Finding> = Vec::new();
     let mut secrets = Vec::new();
@@ -66,6 +68,7 @@ pub fn check(source: &Source, options: Options) -> Checked {
             let values = values.filter_map(|variable| variable.value.as_ref());
             secrets.extend(values.map(|value| value.written));
         }
+        all.extend(rules::open_routes(&found.filters));
         let looked = found.filters.iter();
         all.extend(looked.flat_map(|configured| look_at(configured, options)));
     }
@@ -87,6 +90,23 @@ pub fn check(source: &Source, options: Options) -> Checked {
         findings,
         secrets,
     }
+}
+
+/// A file that holds nothing configures a filter with nothing, and what is missing is said.
+fn bare(filter: Filter, host: Host, documents: &[Node]) -> Vec<Configured> {
+    let is_there = |document: &&Node| !matches!(document.content, Content::Null);
+    let mut documents: Vec<Node> = documents.iter().filter(is_there).cloned().collect();
+    if documents.is_empty() {
+        documents.push(Node {
+            content: Content::Map(Vec::new()),
+            used: Place::default(),
+            written: Place::default(),
+        });
+    }
+    let configured = documents.iter();
+    configured
+        .map(|document| gateway::bare(filter, host, document))
+        .collect()
 }
 
 fn unreadable(error: Unreadable) -> Finding {

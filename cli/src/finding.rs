@@ -36,6 +36,8 @@ pub enum Code {
     ChosenAddress,
     /// A secret stands in the file.
     SecretInClear,
+    /// A route has no tokens checked that its listener has checked.
+    OpenRoute,
 }
 
 /// How bad it is.
@@ -49,7 +51,7 @@ pub enum Level {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Unreadable,
         Self::Refused,
         Self::AnswersNotShown,
@@ -59,6 +61,7 @@ impl Code {
         Self::BodiesNotShown,
         Self::ChosenAddress,
         Self::SecretInClear,
+        Self::OpenRoute,
     ];
 
     /// What it is called.
@@ -74,6 +77,7 @@ impl Code {
             Self::BodiesNotShown => "P011",
             Self::ChosenAddress => "P012",
             Self::SecretInClear => "P013",
+            Self::OpenRoute => "P014",
         }
     }
 
@@ -90,6 +94,7 @@ impl Code {
             Self::BodiesNotShown => "Envoy does not go on reading what the filter waits for",
             Self::ChosenAddress => "clients choose this address",
             Self::SecretInClear => "a secret stands in the file",
+            Self::OpenRoute => "this route lets everybody pass",
         }
     }
 
@@ -104,7 +109,8 @@ impl Code {
             | Self::NeverRefuses
             | Self::BodiesNotShown
             | Self::ChosenAddress
-            | Self::SecretInClear => Level::Warning,
+            | Self::SecretInClear
+            | Self::OpenRoute => Level::Warning,
         }
     }
 

@@ -26,6 +26,10 @@ pub struct Configured {
     pub wasm: Option<Wasm>,
     /// The connection manager that it stands in, where there is one.
     pub manager: Option<Manager>,
+    /// What it is called in its chain of filters.
+    pub name: Option<String>,
+    /// Whether it is for a route alone, in the place of what the listener has under the same name.
+    pub is_of_route: bool,
 }
 
 /// A variable that a filter may see.
@@ -88,7 +92,17 @@ pub fn bare(filter: Filter, host: Host, document: &Node) -> Configured {
         variables: None,
         wasm: None,
         manager: None,
+        name: None,
+        is_of_route: false,
     }
+}
+
+/// What a value stands in.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Around<'a> {
+    manager: Option<Manager>,
+    /// What the filter is called whose configuration it is.
+    name: Option<&'a str>,
 }
 
 /// Goes through a document.
@@ -103,12 +117,12 @@ impl Search<'_> {
     pub(crate) fn document(&mut self, node: &Node) {
         match kubernetes::kind(node) {
             Some(kind) => self.resource(kind, node),
-            None => self.envoy_or_kong(node, None),
+            None => self.envoy_or_kong(node, Around::default()),
         }
     }
 
     /// Looks at a value and all that is in it.
-    pub(crate) fn envoy_or_kong(&mut self, node: &Node, manager: Option<Manager>) {
+    pub(crate) fn envoy_or_kong(&mut self, node: &Node, around: Around<'_>) {
         let is_manager = type_of(node).is_some_and(|name| name.ends_with("HttpConnectionManager"));
         let manager = match is_manager {
             true => Some(Manager {
@@ -116,19 +130,34 @@ impl Search<'_> {
                 knows_the_peer: either(node, "use_remote_address").is_some_and(Node::is_true)
                     || either(node, "original_ip_detection_extensions").is_some(),
             }),
-            false => manager,
+            false => around.manager,
         };
-        let found = self
-            .wasm(node)
+        let found = self.wasm(node);
+        let found = found
             .or_else(|| self.native(node))
             .or_else(|| self.kong(node));
-        self.found
-            .extend(found.map(|found| Configured { manager, ..found }));
+        self.found.extend(found.map(|found| Configured {
+            manager,
+            name: around.name.map(str::to_owned),
+            ..found
+        }));
+        let within = |name| Around { manager, name };
         for field in node.fields() {
-            self.envoy_or_kong(&field.value, manager);
+            match field.name.as_str() {
+                "typed_config" | "typedConfig" => {
+                    let name = node.get("name").and_then(Node::text);
+                    self.envoy_or_kong(&field.value, within(name));
+                }
+                "typed_per_filter_config" | "typedPerFilterConfig" => {
+                    for filter in field.value.fields() {
+                        self.envoy_or_kong(&filter.value, within(Some(&filter.name)));
+                    }
+                }
+                _ => self.envoy_or_kong(&field.value, within(None)),
+            }
         }
         for item in node.items() {
-            self.envoy_or_kong(item, manager);
+            self.envoy_or_kong(item, within(None));
         }
     }
 
@@ -174,7 +203,11 @@ impl Search<'_> {
         // Filters of one kind may have names of their own behind a slash.
         let filter = Filter::named(name.split('/').next()?)?;
         let config = either(node, "filter_config");
-        Some(self.packed(filter, Host::Native, node, config))
+        let is_of_route = type_of(node).is_some_and(|name| name.ends_with("FilterPerRoute"));
+        Some(Configured {
+            is_of_route,
+            ..self.packed(filter, Host::Native, node, config)
+        })
     }
 
     /// `filters: [{ name, config }]`

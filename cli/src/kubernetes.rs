@@ -2,7 +2,7 @@
 
 use crate::document::{Field, Node};
 use crate::filter::{Filter, Host};
-use crate::gateway::{Configured, Search, Variable, filter_of_file};
+use crate::gateway::{Around, Configured, Search, Variable, filter_of_file};
 
 /// What kind of resource it is, if it is one.
 pub(crate) fn kind(node: &Node) -> Option<&str> {
@@ -33,7 +33,7 @@ impl Search<'_> {
                 }
             }
             // An EnvoyFilter of Istio's, for one: it holds parts of Envoy's configuration.
-            _ => self.envoy_or_kong(node, None),
+            _ => self.envoy_or_kong(node, Around::default()),
         }
     }
 

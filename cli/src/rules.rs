@@ -164,6 +164,31 @@ pub(crate) fn chosen_addresses(configured: &Configured) -> Vec<Finding> {
     by_address.map(finding).collect()
 }
 
+/// Routes without the `jwt_auth` that their listener has.
+pub(crate) fn open_routes(all: &[Configured]) -> Vec<Finding> {
+    let place = |configured: &Configured| configured.manager.map(|manager| manager.place);
+    let checks = |configured: &&Configured| configured.part("jwt_auth").is_some();
+    let open = |route: &Configured| {
+        let mut beside = all.iter().filter(|other| {
+            let is_near = place(other).is_some() && place(other) == place(route);
+            !other.is_of_route && is_near && other.name == route.name
+        });
+        let listener = beside.find(checks)?;
+        Some(Finding {
+            code: Code::OpenRoute,
+            place: route.place,
+            message: "no token is looked at here: a route's configuration takes the place of all of its listener's, and this one \
+                      has no `jwt_auth`"
+                .to_owned(),
+            beside: Some((listener.place, "the listener's has one".to_owned())),
+        })
+    };
+    let routes = all
+        .iter()
+        .filter(|route| route.is_of_route && !checks(route));
+    routes.filter_map(open).collect()
+}
+
 /// Secrets that stand in the file, as such or as the value of a variable that is asked for one.
 pub(crate) fn secrets_in_clear(configured: &Configured, asked: &BTreeSet<String>) -> Vec<Finding> {
     let mut secrets = Vec::new();

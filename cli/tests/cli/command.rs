@@ -114,6 +114,20 @@ fn a_host_is_told_what_it_cannot_do() {
 }
 
 #[test]
+fn a_filter_without_a_configuration_is_told_what_is_missing() {
+    for text in ["", "# Nothing yet.\n", "---\n"] {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), text).expect("written");
+        let path = file.path().display().to_string();
+        let told = told(&["--filter", "rate_limit", &path]);
+        assert!(
+            told[0].contains("P002 rate_limit: configuration: missing field `limits`"),
+            "{told:#?}"
+        );
+    }
+}
+
+#[test]
 fn what_is_used_twice_is_told_once() {
     let told = told(&[&fixture("twice.yaml")]);
     assert_eq!(told.len(), 1, "{told:#?}");
