@@ -129,7 +129,7 @@ fn run(arguments: &Check) -> io::Result<u8> {
                 if is_read && checked.filters == 0 {
                     writeln!(
                         err,
-                        "portcullis: {}: no filter is configured in it",
+                        "portcullis: {}: no filter is configured in it (a filter's configuration by itself: --filter NAME)",
                         source.name
                     )?;
                 }

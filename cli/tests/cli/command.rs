@@ -128,6 +128,13 @@ fn a_filter_without_a_configuration_is_told_what_is_missing() {
 }
 
 #[test]
+fn a_file_without_a_filter_is_named() {
+    let output = portcullis(&["check", &fixture("secret.yaml")]);
+    assert!(text(&output.stderr).contains("secret.yaml: no filter is configured in it"));
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
 fn what_is_used_twice_is_told_once() {
     let told = told(&[&fixture("twice.yaml")]);
     assert_eq!(told.len(), 1, "{told:#?}");
