@@ -5,8 +5,9 @@ use portcullis_policy::config::ConfigError;
 use crate::allow;
 use crate::document::{Content, Node, Place, Unreadable, read};
 use crate::filter::{Filter, Host, Variables};
+use crate::find::{Found, find};
 use crate::finding::{Code, Finding};
-use crate::gateway::{self, Configured, Found};
+use crate::gateway::{self, Configured};
 use crate::path::follow;
 use crate::rules;
 use crate::source::Source;
@@ -51,9 +52,7 @@ pub fn check(source: &Source, options: Options) -> Checked {
         }],
         None => {
             let found = documents.iter();
-            found
-                .map(|document| gateway::find(source, document))
-                .collect()
+            found.map(|document| find(source, document)).collect()
         }
     };
     let mut filters = 0_usize;

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use crate::document::{Content, Node, Place, Unreadable, read, read_block};
 use crate::filter::{FILTERS, Filter, Host};
-use crate::kubernetes;
 use crate::source::Source;
 
 /// A filter that is configured somewhere.
@@ -57,29 +56,6 @@ pub struct Manager {
     pub knows_the_peer: bool,
 }
 
-/// What is found in a document.
-pub struct Found {
-    /// All filters that it configures.
-    pub filters: Vec<Configured>,
-    /// Files in it that are no YAML.
-    pub unreadable: Vec<Unreadable>,
-}
-
-/// All filters that a document configures.
-#[must_use]
-pub fn find(source: &Source, document: &Node) -> Found {
-    let mut search = Search {
-        source,
-        found: Vec::new(),
-        unreadable: Vec::new(),
-    };
-    search.document(document);
-    Found {
-        filters: search.found,
-        unreadable: search.unreadable,
-    }
-}
-
 /// A configuration that stands for itself.
 #[must_use]
 pub fn bare(filter: Filter, host: Host, document: &Node) -> Configured {
@@ -107,20 +83,12 @@ pub(crate) struct Around<'a> {
 
 /// Goes through a document.
 pub(crate) struct Search<'a> {
-    source: &'a Source,
+    pub(crate) source: &'a Source,
     pub(crate) found: Vec<Configured>,
     pub(crate) unreadable: Vec<Unreadable>,
 }
 
 impl Search<'_> {
-    /// Looks at a document.
-    pub(crate) fn document(&mut self, node: &Node) {
-        match kubernetes::kind(node) {
-            Some(kind) => self.resource(kind, node),
-            None => self.envoy_or_kong(node, Around::default()),
-        }
-    }
-
     /// Looks at a value and all that is in it.
     pub(crate) fn envoy_or_kong(&mut self, node: &Node, around: Around<'_>) {
         let is_manager = type_of(node).is_some_and(|name| name.ends_with("HttpConnectionManager"));

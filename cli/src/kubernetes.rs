@@ -5,14 +5,22 @@ use crate::filter::{Filter, Host};
 use crate::gateway::{Around, Configured, Search, Variable, filter_of_file};
 
 /// What kind of resource it is, if it is one.
-pub(crate) fn kind(node: &Node) -> Option<&str> {
+fn kind(node: &Node) -> Option<&str> {
     node.get("apiVersion")?;
     node.get("kind")?.text()
 }
 
 impl Search<'_> {
+    /// Looks at a document, whatever it is.
+    pub(crate) fn document(&mut self, node: &Node) {
+        match kind(node) {
+            Some(kind) => self.resource(kind, node),
+            None => self.envoy_or_kong(node, Around::default()),
+        }
+    }
+
     /// Looks at a resource.
-    pub(crate) fn resource(&mut self, kind: &str, node: &Node) {
+    fn resource(&mut self, kind: &str, node: &Node) {
         match kind {
             "WasmPlugin" => self.found.extend(self.wasm_plugin(node)),
             "EnvoyExtensionPolicy" => {

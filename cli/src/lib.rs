@@ -6,6 +6,7 @@ pub mod check;
 pub mod document;
 pub mod explain;
 pub mod filter;
+pub mod find;
 pub mod finding;
 pub mod gateway;
 mod kubernetes;
