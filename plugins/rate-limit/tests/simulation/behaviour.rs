@@ -507,6 +507,96 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
 }
 
 #[test]
+fn what_bodies_are_changed_by_is_refused_where_it_could_not_be() {
+    let world = World::new(Dialect::Envoy, 1);
+    let limit = |output: &str| {
+        format!(
+            r#"{{"name":"a{}","key":["constant"],"quota":9000,"window":"1m","cost":{{"tokens":{{}},"reserve":{{"output":{output}}}}}}}"#,
+            output.len()
+        )
+    };
+    let of = |output: &str| format!(r#"{{"limits":[{}]}}"#, limit(output));
+    let with =
+        |usage: &str, output: &str| format!(r#"{{"usage":{usage},"limits":[{}]}}"#, limit(output));
+    let asked = |from: &str| format!(r#"{{"from":{from},"clamp":true}}"#);
+    let zero = of("1").replace(r#""tokens":{}"#, r#""tokens":{"input":0,"output":0}"#);
+    let two = format!(
+        r#"{{"limits":[{},{}]}}"#,
+        limit(&asked(r#"["a.b"]"#)),
+        limit(&asked(r#"["a"]"#))
+    );
+    let fixed = r#"{"tokens":{},"reserve":{"input":1,"output":1}}"#;
+    let unread = with(r#"{"include_usage":"force"}"#, "1")
+        .replace(r#"{"tokens":{},"reserve":{"output":1}}"#, fixed);
+    for (config, message) in [
+        (zero, "limits[0].cost: tokens: all are 0"),
+        (
+            of(r#"{"clamp":true}"#),
+            "limits[0].cost.reserve.output: clamp: expected `from`",
+        ),
+        (
+            of(&asked(r#"["a.*.b"]"#)),
+            "limits[0].cost.reserve.output: from: with `clamp` a path has names alone",
+        ),
+        (
+            of(r#"{"from":[]}"#),
+            "limits[0].cost.reserve.output: from: the list is empty",
+        ),
+        (
+            of(&asked(r#"["a","A"]"#)),
+            "limits[0].cost.reserve.output: from: \"a\" and \"A\" are one",
+        ),
+        (
+            of(&asked(r#"["a","a.b"]"#)),
+            "limits[0].cost.reserve.output: from: \"a\" and \"a.b\" are one, or one lies",
+        ),
+        (
+            of(r#"{"from":["a"],"clamp":true,"default":1,"at_most":10}"#),
+            "limits[0].cost.reserve.output: `at_most` is less than the 16",
+        ),
+        (
+            two,
+            "limits[1].cost.reserve.output.from: \"a\" and \"a.b\" of another limit",
+        ),
+        (
+            with(r#"{"include_usage":"force"}"#, &asked(r#"["stream"]"#)),
+            "limits[0].cost.reserve.output.from: `include_usage: force` goes by it",
+        ),
+        (
+            unread,
+            "usage.include_usage: no limit with `cost.tokens` reads requests' bodies",
+        ),
+        (
+            with(
+                r#"{"include_usage":"force","accept_encoding":"as_sent"}"#,
+                r#"{"default":1}"#,
+            ),
+            "usage.include_usage: from an answer that is compressed",
+        ),
+        (
+            with(r#"{"models":{"other":["x"]}}"#, r#"{"default":1}"#),
+            "usage.models.other: ",
+        ),
+        (
+            with(r#"{"models":{"a":["x"],"b":["x"]}}"#, r#"{"default":1}"#),
+            "usage.models.b: \"x\" is there twice",
+        ),
+        (
+            with(r#"{"models":{"a":["x*y"]}}"#, r#"{"default":1}"#),
+            "usage.models.a[0]: \"x*y\" is not a model's name",
+        ),
+        (
+            with(r#"{"models":{"a":[]}}"#, r#"{"default":1}"#),
+            "usage.models.a: the list is empty",
+        ),
+    ] {
+        let error = world.worker::<RateLimit>(&config).err();
+        let error = error.unwrap_or_else(|| panic!("{config}")).to_string();
+        assert!(error.starts_with(message), "{config}: {error}");
+    }
+}
+
+#[test]
 fn a_window_of_another_length_starts_afresh_instead_of_locking_everyone_out() {
     let world = World::new(Dialect::Envoy, 1);
     let config = limit("fixed_window", 5);
