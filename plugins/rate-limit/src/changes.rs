@@ -4,6 +4,7 @@ use portcullis_policy::config::Mode;
 use portcullis_policy::{Request, RequestEdits, Response, ResponseEdits};
 
 use crate::body::Said;
+use crate::limit::Charge;
 use crate::policy::{Flow, RateLimit};
 use crate::rewrite::{OF_BYTES, Rewrite, length};
 
@@ -35,7 +36,7 @@ impl RateLimit {
             .answers
             .as_ref()
             .is_some_and(|answers| answers.asks_for_identity)
-            && self.is_settled(flow)
+            && self.is_settled(&flow.charges)
         {
             edits.set("accept-encoding", &b"identity"[..]);
         }
@@ -43,8 +44,8 @@ impl RateLimit {
     }
 
     /// Whether the answer says what a request is charged by a limit that refuses anybody.
-    fn is_settled(&self, flow: &Flow) -> bool {
-        flow.charges.iter().any(|(index, charge)| {
+    fn is_settled(&self, charges: &[(usize, Charge)]) -> bool {
+        charges.iter().any(|(index, charge)| {
             let limit = self.limits.get(*index);
             charge.is_reserved() && limit.is_some_and(|limit| limit.mode == Mode::Enforce)
         })
@@ -52,7 +53,6 @@ impl RateLimit {
 
     /// Changes the body of a request that is granted less than it asks for, or whose answer is to say what it used.
     fn change_body(&self, request: &Request<'_>, flow: &mut Flow, edits: &mut RequestEdits<'_>) {
-        let is_settled = self.is_settled(flow);
         let Some(bodies) = &mut flow.bodies else {
             return;
         };
@@ -81,7 +81,7 @@ impl RateLimit {
             }
         }
         if let Some(forces) = &self.forces
-            && is_settled
+            && self.is_settled(&flow.charges)
         {
             bodies.is_asked_for_usage = forces.ask(request, &mut rewrite);
         }

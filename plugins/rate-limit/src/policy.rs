@@ -187,7 +187,6 @@ impl RateLimit {
             limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
         places.complete()?;
-        drop(names);
         if !limits
             .iter()
             .any(|limit| limit.has_tokens() && limit.reads_requests())

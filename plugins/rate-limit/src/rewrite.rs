@@ -69,7 +69,7 @@ impl Target {
             let rest = self.names.get(depth.saturating_add(1)..)?;
             let is_object = value.members.is_some();
             spot = match value.is_plain() {
-                true if rest.is_empty() || is_null(&value) => {
+                true if rest.is_empty() || value.null => {
                     return Some(Spot::Value(value.start, value.end, rest));
                 }
                 true if is_object => Spot::Member(value.start, value.members == Some(0), rest),
@@ -78,19 +78,6 @@ impl Target {
         }
         None
     }
-}
-
-/// Whether nothing but `null` stands there.
-fn is_null(value: &Value) -> bool {
-    let Value {
-        number,
-        elements,
-        text,
-        truth,
-        members,
-        ..
-    } = value;
-    number.is_none() && elements.is_none() && text.is_none() && truth.is_none() && members.is_none()
 }
 
 impl<'d> Rewrite<'d> {

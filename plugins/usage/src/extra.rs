@@ -1,7 +1,7 @@
 //! The event of a stream that tells what was used, for a client that has not asked for it.
 
 use crate::paths::{InvalidPath, Paths};
-use crate::reader::{Framing, Reader};
+use crate::reader::{Framing, Reader, to_line_end};
 use crate::scanner::{Found, Place};
 
 /// Takes out of a stream of server-sent events the one that OpenAI sends where `stream_options.include_usage` is set: with no
@@ -63,7 +63,10 @@ impl Extra {
             let is_rest_of_end = std::mem::take(&mut self.after_return) && *first == b'\n';
             let length = match is_rest_of_end {
                 true => 1,
-                false => to_line_end(rest),
+                false => {
+                    let (line, from_end) = to_line_end(rest);
+                    line.len().saturating_add(usize::from(!from_end.is_empty()))
+                }
             };
             let Some((piece, behind)) = rest.split_at_checked(length) else {
                 break;
@@ -134,8 +137,8 @@ impl Extra {
             self.is_it |= self.told(|reader, paths, tell| reader.end(paths, tell));
         }
         let is_it = std::mem::take(&mut self.is_it);
-        self.took_out = is_it && !std::mem::take(&mut self.passes) && !self.kept.is_empty();
-        self.passes = false;
+        let passes = std::mem::take(&mut self.passes);
+        self.took_out = is_it && !passes && !self.kept.is_empty();
         match self.took_out {
             true => self.kept.clear(),
             false => passing.append(&mut self.kept),
@@ -175,12 +178,6 @@ impl Extra {
 
 const CHOICES: usize = 0;
 const USAGE: usize = 1;
-
-/// How many of these bytes belong to the line at hand, the first of its end with them.
-fn to_line_end(bytes: &[u8]) -> usize {
-    let end = bytes.iter().position(|byte| matches!(byte, b'\r' | b'\n'));
-    end.map_or(bytes.len(), |end| end.saturating_add(1))
-}
 
 #[cfg(test)]
 mod tests {

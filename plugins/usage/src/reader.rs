@@ -253,7 +253,7 @@ impl Reader {
 }
 
 /// What of it belongs to the line at hand, and the rest, from the line's end on.
-fn to_line_end(bytes: &[u8]) -> (&[u8], &[u8]) {
+pub(crate) fn to_line_end(bytes: &[u8]) -> (&[u8], &[u8]) {
     let is_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
     let end = bytes.iter().position(is_end).unwrap_or(bytes.len());
     bytes.split_at_checked(end).unwrap_or((bytes, &[]))

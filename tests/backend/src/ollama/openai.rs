@@ -3,28 +3,20 @@
 use std::cell::Cell;
 
 use axum::Json;
-use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::Failed;
 use super::vendors::{Heard, event, named, put, send};
-use crate::app::App;
 
 /// `/v1/chat/completions`
 pub(super) async fn chat(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
+    Heard {
         asked,
         odd,
         said,
         used: (input, output),
-    } = Heard::of(&app, &headers, &body)?;
+    }: Heard,
+) -> Response {
     let usage = json!({
         "prompt_tokens": input,
         "completion_tokens": output,
@@ -42,7 +34,7 @@ pub(super) async fn chat(
         if !odd.no_usage {
             put(&mut answer, &["usage"], usage);
         }
-        return Ok(Json(answer).into_response());
+        return Json(answer).into_response();
     }
     let options = asked.stream_options.unwrap_or_default();
     let tells = options.include_usage && !odd.no_usage;
@@ -70,21 +62,18 @@ pub(super) async fn chat(
         last.push("data: [DONE]\n\n".to_owned());
         last
     };
-    Ok(send(&said, odd, Some(first), each, last))
+    send(&said, odd, Some(first), each, last)
 }
 
 /// `/v1/responses`
 pub(super) async fn responses(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
+    Heard {
         asked,
         odd,
         said,
         used: (input, output),
-    } = Heard::of(&app, &headers, &body)?;
+    }: Heard,
+) -> Response {
     let text = |text: &str| json!({ "type": "output_text", "text": text, "annotations": [] });
     let item = |status: &str, content: Value| json!({ "id": "msg_1", "type": "message", "status": status, "role": "assistant", "content": content });
     let response = |status: &str, output: Value| {
@@ -112,7 +101,7 @@ pub(super) async fn responses(
         put(&mut answer, &["usage"], usage);
     }
     if !asked.stream {
-        return Ok(Json(answer).into_response());
+        return Json(answer).into_response();
     }
     let sent = Cell::new(0_u64);
     let event = |name: &str, mut fields: Value| {
@@ -144,5 +133,5 @@ pub(super) async fn responses(
             of_response(status, answer),
         ]
     };
-    Ok(send(&said, odd, Some(first.concat()), each, last))
+    send(&said, odd, Some(first.concat()), each, last)
 }

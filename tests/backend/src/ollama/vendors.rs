@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request};
 use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -210,8 +210,19 @@ pub(super) struct Heard {
     pub(super) used: (usize, usize),
 }
 
+impl FromRequest<App> for Heard {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let headers = request.headers().clone();
+        let body = Bytes::from_request(request, app).await;
+        let body = body.map_err(IntoResponse::into_response)?;
+        Self::of(app, &headers, &body).map_err(IntoResponse::into_response)
+    }
+}
+
 impl Heard {
-    pub(super) fn of(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failed> {
+    fn of(app: &App, headers: &HeaderMap, body: &[u8]) -> Result<Self, Failed> {
         let asked: Asked = read(body)?;
         let odd = Oddities::asked(app, headers)?;
         let said = asked.completion(app)?;
@@ -226,23 +237,20 @@ impl Heard {
 
 /// `/v1/messages` of Anthropic.
 pub(super) async fn anthropic(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
+    Heard {
         asked,
         odd,
         said,
         used: (input, output),
-    } = Heard::of(&app, &headers, &body)?;
+    }: Heard,
+) -> Response {
     if !asked.stream {
-        return Ok(Json(json!({
+        return Json(json!({
             "id": "msg_1", "type": "message", "role": "assistant", "model": "demo",
             "content": [{ "type": "text", "text": said.tokens.concat() }],
             "usage": { "input_tokens": input, "output_tokens": output },
         }))
-        .into_response());
+        .into_response();
     }
     let mut start = json!({ "type": "message_start", "message": { "id": "msg_1", "role": "assistant", "content": [] } });
     let mut delta = json!({ "type": "message_delta", "delta": { "stop_reason": "end_turn" } });
@@ -260,21 +268,18 @@ pub(super) async fn anthropic(
         )
     };
     let last = || vec![named(&delta), named(&json!({ "type": "message_stop" }))];
-    Ok(send(&said, odd, Some(named(&start)), each, last))
+    send(&said, odd, Some(named(&start)), each, last)
 }
 
 /// `…:streamGenerateContent?alt=sse` of Gemini.
 pub(super) async fn gemini(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
+    Heard {
         odd,
         said,
         used: (input, output),
         ..
-    } = Heard::of(&app, &headers, &body)?;
+    }: Heard,
+) -> Response {
     let chunk = |text: &str, output: usize| {
         let mut chunk = json!({
             "candidates": [{ "content": { "role": "model", "parts": [{ "text": text }] } }],
@@ -289,21 +294,18 @@ pub(super) async fn gemini(
         event(&chunk)
     };
     let each = |token: &str| chunk(token, 1);
-    Ok(send(&said, odd, None, each, || vec![chunk("", output)]))
+    send(&said, odd, None, each, || vec![chunk("", output)])
 }
 
 /// `/v2/chat` of Cohere, as a stream.
 pub(super) async fn cohere(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, Failed> {
-    let Heard {
+    Heard {
         odd,
         said,
         used: (input, output),
         ..
-    } = Heard::of(&app, &headers, &body)?;
+    }: Heard,
+) -> Response {
     let mut end = json!({ "type": "message-end", "delta": { "finish_reason": "COMPLETE" } });
     if !odd.no_usage {
         put(
@@ -321,7 +323,5 @@ pub(super) async fn cohere(
             &json!({ "type": "content-delta", "index": 0, "delta": { "message": { "content": { "text": token } } } }),
         )
     };
-    Ok(send(&said, odd, Some(named(&start)), each, || {
-        vec![named(&end)]
-    }))
+    send(&said, odd, Some(named(&start)), each, || vec![named(&end)])
 }
