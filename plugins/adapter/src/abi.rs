@@ -60,6 +60,14 @@ pub(crate) fn random(bytes: &mut [u8]) -> bool {
     unsafe { imports::random_get(bytes.as_mut_ptr(), bytes.len()) == 0 }
 }
 
+/// Time that nobody sets, in nanoseconds; `None` where the host does not tell.
+pub(crate) fn monotonic_nanos() -> Option<u64> {
+    const MONOTONIC: u32 = 1;
+    let mut nanos = 0;
+    let told = unsafe { imports::clock_time_get(MONOTONIC, 1, &mut nanos) };
+    (told == 0).then_some(nanos)
+}
+
 /// Whether the host knows the standard output as a descriptor.
 pub(crate) fn knows_stdout() -> bool {
     const STDOUT: u32 = 1;
@@ -91,10 +99,11 @@ pub(crate) fn continue_request() -> Result<(), Status> {
     check(unsafe { imports::proxy_continue_stream(REQUEST_STREAM) })
 }
 
-/// Starts an HTTP call without body and trailers; its token comes back with the answer.
+/// Starts an HTTP call without trailers; its token comes back with the answer.
 pub(crate) fn http_call(
     upstream: &str,
     headers: &[u8],
+    body: &[u8],
     timeout_millis: u32,
 ) -> Result<u32, Status> {
     /// An encoded list of headers with none in it.
@@ -106,8 +115,8 @@ pub(crate) fn http_call(
             upstream.len(),
             headers.as_ptr(),
             headers.len(),
-            null(),
-            0,
+            body.as_ptr(),
+            body.len(),
             NO_TRAILERS.as_ptr(),
             NO_TRAILERS.len(),
             timeout_millis,
@@ -370,6 +379,7 @@ mod imports {
     #[link(wasm_import_module = "wasi_snapshot_preview1")]
     unsafe extern "C" {
         pub(super) fn random_get(data: *mut u8, size: usize) -> u16;
+        pub(super) fn clock_time_get(clock: u32, precision: u64, nanos: *mut u64) -> u16;
         pub(super) fn fd_fdstat_get(descriptor: u32, stat: *mut u64) -> u16;
     }
 }
@@ -405,6 +415,7 @@ mod imports {
         proxy_increment_metric(u32, i64) -> u32;
         proxy_record_metric(u32, u64) -> u32;
         random_get(*mut u8, usize) -> u16;
+        clock_time_get(u32, u64, *mut u64) -> u16;
         fd_fdstat_get(u32, *mut u64) -> u16;
     }
 }

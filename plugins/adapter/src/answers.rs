@@ -73,6 +73,10 @@ impl CallReply for HostReply {
         number(&abi::header(Map::CallResponse, ":status").ok()?)
     }
 
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
+        abi::header(Map::CallResponse, name).ok()
+    }
+
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {
         if self.body > longest {
             return Err(BodyError::TooLong);

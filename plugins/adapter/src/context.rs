@@ -20,7 +20,7 @@ impl<P: Policy + 'static, X: Nature> Root<P, X> {
         Self {
             id,
             exchange,
-            driven: portcullis_driver::Root::new(Worker(exchange)),
+            driven: portcullis_driver::Root::new(Worker { exchange, root: id }),
         }
     }
 

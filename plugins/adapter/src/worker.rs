@@ -30,7 +30,11 @@ pub(crate) trait Nature: Exchange + Copy + 'static {
 
 /// The worker, and whatever stream is at hand in it.
 #[derive(Clone, Copy)]
-pub(crate) struct Worker<X>(pub(crate) X);
+pub(crate) struct Worker<X> {
+    pub(crate) exchange: X,
+    /// What the host calls the filter.
+    pub(crate) root: u32,
+}
 
 impl<X: Nature> Host for Worker<X> {
     type Store = SharedData<HostSharedData>;
@@ -50,6 +54,11 @@ impl<X: Nature> Host for Worker<X> {
         abi::time_nanos()
             .map(Timestamp::from_unix_nanos)
             .map_err(|_| ClockUnavailable)
+    }
+
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        let nanos = abi::monotonic_nanos().ok_or(ClockUnavailable)?;
+        Ok(Timestamp::from_unix_nanos(nanos))
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
@@ -89,7 +98,11 @@ impl<X: Nature> Host for Worker<X> {
 
     fn enter(&self, stream: StreamId) -> Result<X, Failed> {
         abi::set_effective_context(u32::try_from(stream.0).map_err(|_| Failed)?)?;
-        Ok(self.0)
+        Ok(self.exchange)
+    }
+
+    fn leave_stream(&self) -> Result<(), Failed> {
+        Ok(abi::set_effective_context(self.root)?)
     }
 
     fn resume(&self, _: StreamId) -> Result<(), Failed> {
@@ -97,17 +110,18 @@ impl<X: Nature> Host for Worker<X> {
     }
 
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
-        let headers: [(&[u8], &[u8]); 5] = [
-            (b":method", b"GET"),
+        let mut headers: Vec<(&[u8], &[u8])> = vec![
+            (b":method", call.method.as_bytes()),
             (b":scheme", call.scheme.as_bytes()),
             (b":authority", call.authority.as_bytes()),
             (b":path", call.path.as_bytes()),
-            (b"accept", b"application/json"),
         ];
+        let others = call.headers.iter();
+        headers.extend(others.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         let headers = encode(&headers).ok_or(NoReply::Unanswered)?;
         let timeout = call.timeout.as_nanos() / 1_000_000;
         let timeout = u32::try_from(timeout).unwrap_or(u32::MAX).max(1);
-        abi::http_call(&call.upstream, &headers, timeout).map_err(|status| {
+        abi::http_call(&call.upstream, &headers, &call.body, timeout).map_err(|status| {
             // The request is whole: what Envoy says so of is the cluster.
             if status == Status::BAD_ARGUMENT {
                 NoReply::NoSuchUpstream

@@ -12,7 +12,7 @@ use portcullis_policy::{
 use crate::body::Bound;
 use crate::calls::UnderWay;
 use crate::host::{Exchange, Host, StreamId};
-use crate::phase::{Decided, Head, Held, Holding, Passed, Phase, Reading, Step};
+use crate::phase::{Decided, Head, Held, Holding, Passed, Phase, Reading, Step, Waiting};
 use crate::telemetry::BatchedTelemetry;
 
 /// A policy in force in one worker.
@@ -42,6 +42,8 @@ pub(crate) enum Ruling<F> {
     Decided(Decided<F>),
     /// Its body decides.
     Read(Reading<F>),
+    /// It waits for a call's end.
+    Wait(Waiting<F>),
 }
 
 impl<P: Policy, H: Host> Filter<P, H> {
@@ -94,8 +96,11 @@ impl<P: Policy, H: Host> Filter<P, H> {
 
     /// Hears that another instance's request lacks what this call would bring.
     pub fn want(&self, call: CallId) {
-        // It goes with the next tick, as everywhere.
         self.with_ports(|ports| self.policy.want(call, ports));
+        // Any other goes with the next tick, as everywhere.
+        if self.policy.is_urgent() {
+            self.call_next();
+        }
     }
 
     /// The worker has no request left, and may have no tick for as long.
@@ -131,6 +136,13 @@ impl<P: Policy, H: Host> Filter<P, H> {
                     self.with_ports(|ports| self.policy.on_call_end(id, &no_reply, ports));
                 }
             }
+        }
+    }
+
+    /// Makes the calls that are due, if a request waits for one. What is asked of the host from now on is about no stream.
+    pub(crate) fn call_urgent(&self) {
+        if H::MAKES_CALLS && self.policy.is_urgent() && self.host.leave_stream().is_ok() {
+            self.call_next();
         }
     }
 
@@ -172,7 +184,10 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let sent = (!held).then_some(&head.headers);
         match self.carry_out(exchange, passed, sent, None, verdict) {
             Ruling::Read(reading) if !H::READS_REQUESTS => {
-                Ruling::Decided(self.unreadable(exchange, reading))
+                Ruling::Decided(self.unreadable(exchange, reading.passed))
+            }
+            Ruling::Wait(waiting) if !H::HOLDS_REQUESTS => {
+                Ruling::Decided(self.wait_no_longer(exchange, head, waiting))
             }
             ruling => ruling,
         }
@@ -194,6 +209,13 @@ impl<P: Policy, H: Host> Filter<P, H> {
                     passed,
                     most,
                     read: 0,
+                });
+            }
+            Verdict::Wait { longest } => {
+                return Ruling::Wait(Waiting {
+                    passed,
+                    longest,
+                    read,
                 });
             }
             Verdict::Refuse(reply) => Phase::Requested(passed).answer(exchange, &reply, P::NAME),
@@ -235,11 +257,11 @@ impl<P: Policy, H: Host> Filter<P, H> {
     pub(crate) fn unreadable<X: Exchange>(
         &self,
         exchange: &X,
-        reading: Reading<P::Flow>,
+        passed: Passed<P::Flow>,
     ) -> Decided<P::Flow> {
         let reply = Problem::UNAVAILABLE.reply_blind();
         let reply = reply.because(P::NAME, "body_unreadable");
-        Phase::Requested(reading.passed).answer(exchange, &reply, P::NAME)
+        Phase::Requested(passed).answer(exchange, &reply, P::NAME)
     }
 
     /// Says what requests lack, where another instance makes the calls.
@@ -290,17 +312,39 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 waking.keep();
                 continue;
             };
-            let request = held.head.request(&exchange);
-            if longer && self.with_ports(|ports| self.policy.hold(&request, ports).is_some()) {
-                waking.keep();
-                continue;
-            }
-            decided = decided.saturating_add(1);
-            let decided = match self.decide(&exchange, &held.head, true) {
-                Ruling::Decided(mut decided) => {
-                    if let (Phase::Requested(passed), true) =
-                        (&mut decided.phase, held.body_ended.get())
+            let ruling = match held.take_waiting() {
+                Some(waiting) => self.ask_waiting(&exchange, &held.head, waiting, !longer),
+                None => {
+                    let request = held.head.request(&exchange);
+                    if longer
+                        && self.with_ports(|ports| self.policy.hold(&request, ports).is_some())
                     {
+                        waking.keep();
+                        continue;
+                    }
+                    self.decide(&exchange, &held.head, true)
+                }
+            };
+            let ruling = match ruling {
+                Ruling::Wait(waiting) if longer => {
+                    held.put_waiting(waiting);
+                    waking.keep();
+                    continue;
+                }
+                // It was held for what it needs before it was asked for.
+                Ruling::Wait(waiting) => {
+                    let decided = self.wait_no_longer(&exchange, &held.head, waiting);
+                    Ruling::Decided(decided)
+                }
+                ruling => ruling,
+            };
+            decided = decided.saturating_add(1);
+            let decided = match ruling {
+                Ruling::Decided(mut decided) => {
+                    if let (Phase::Requested(passed), true) = (
+                        &mut decided.phase,
+                        held.body_ended.get() && !held.was_read.get(),
+                    ) {
                         self.with_ports(|ports| {
                             self.policy.on_request_sent(&mut passed.flow, ports);
                         });
@@ -312,8 +356,9 @@ impl<P: Policy, H: Host> Filter<P, H> {
                 }
                 Ruling::Read(reading) => {
                     self.keep_reading(stream, &held, reading);
-                    self.read(&exchange, &held)
+                    self.read(&exchange, stream, &held)
                 }
+                Ruling::Wait(_) => None,
             };
             waking.done();
             if let Some(decided) = decided {
@@ -321,7 +366,76 @@ impl<P: Policy, H: Host> Filter<P, H> {
             }
         }
         drop(waking);
+        self.call_urgent();
         self.telemetry.flush();
+    }
+
+    /// A request is to wait for a call's end: holds it. Where there is no room for one more, it is decided on now.
+    pub(crate) fn begin_waiting<X: Exchange>(
+        &self,
+        exchange: &X,
+        stream: StreamId,
+        head: Head,
+        waiting: Waiting<P::Flow>,
+    ) -> Result<Rc<Held<P::Flow>>, Decided<P::Flow>> {
+        if !self.holding.has_room(Holding::<P::Flow>::MOST) {
+            return Err(self.wait_no_longer(exchange, &head, waiting));
+        }
+        let held = Rc::new(Held::new(head, 1));
+        self.keep_waiting(stream, &held, waiting);
+        self.call_urgent();
+        // What follows in this callback is about this stream again.
+        let _ = self.host.enter(stream);
+        Ok(held)
+    }
+
+    /// Has a request that is held wait for a call's end.
+    pub(crate) fn keep_waiting(
+        &self,
+        stream: StreamId,
+        held: &Rc<Held<P::Flow>>,
+        waiting: Waiting<P::Flow>,
+    ) {
+        held.was_read.set(waiting.read.is_some());
+        held.begin_waiting(waiting, self.policy.tick_every());
+        self.holding.keep(stream, Rc::downgrade(held));
+    }
+
+    /// Decides on a request that would have to wait, and can't.
+    pub(crate) fn wait_no_longer<X: Exchange>(
+        &self,
+        exchange: &X,
+        head: &Head,
+        waiting: Waiting<P::Flow>,
+    ) -> Decided<P::Flow> {
+        match self.ask_waiting(exchange, head, waiting, true) {
+            Ruling::Decided(decided) => decided,
+            Ruling::Wait(Waiting { passed, .. }) | Ruling::Read(Reading { passed, .. }) => {
+                let reply = Problem::UNAVAILABLE.reply_blind();
+                let reply = reply.because(P::NAME, "undecided");
+                Phase::Requested(passed).answer(exchange, &reply, P::NAME)
+            }
+        }
+    }
+
+    /// Asks the policy anew about a request that waits.
+    fn ask_waiting<X: Exchange>(
+        &self,
+        exchange: &X,
+        head: &Head,
+        waiting: Waiting<P::Flow>,
+        is_last: bool,
+    ) -> Ruling<P::Flow> {
+        let Waiting {
+            mut passed, read, ..
+        } = waiting;
+        let request = head.request(exchange).with_sent(passed.body.sent);
+        let verdict = self.with_ports(|ports| {
+            self.policy
+                .on_request_waited(&request, &mut passed.flow, is_last, ports)
+        });
+        self.hand_over_wants();
+        self.carry_out(exchange, passed, None, read, verdict)
     }
 
     /// A stream has ended.
@@ -339,6 +453,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         let clock = CallbackClock {
             host: &self.host,
             read: Cell::new(None),
+            read_monotonic: Cell::new(None),
         };
         let result = ask(&Ports {
             clock: &clock,
@@ -403,6 +518,7 @@ impl<P: Policy, H: Host> Drop for Waking<'_, P, H> {
 struct CallbackClock<'a, H> {
     host: &'a H,
     read: Cell<Option<Timestamp>>,
+    read_monotonic: Cell<Option<Timestamp>>,
 }
 
 impl<H: Host> Clock for CallbackClock<'_, H> {
@@ -412,6 +528,15 @@ impl<H: Host> Clock for CallbackClock<'_, H> {
         }
         let now = self.host.now()?;
         self.read.set(Some(now));
+        Ok(now)
+    }
+
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        if let Some(now) = self.read_monotonic.get() {
+            return Ok(now);
+        }
+        let now = self.host.monotonic()?;
+        self.read_monotonic.set(Some(now));
         Ok(now)
     }
 }

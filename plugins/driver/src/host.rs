@@ -42,6 +42,12 @@ pub trait Host: Clone + 'static {
     /// [`ClockUnavailable`].
     fn now(&self) -> Result<Timestamp, ClockUnavailable>;
 
+    /// Time that nobody sets, the same for all workers.
+    ///
+    /// # Errors
+    /// [`ClockUnavailable`].
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable>;
+
     /// Fills `bytes` with random ones.
     ///
     /// # Errors
@@ -89,6 +95,12 @@ pub trait Host: Clone + 'static {
     /// # Errors
     /// [`Failed`]: it can't be entered.
     fn enter(&self, stream: StreamId) -> Result<Self::Entered, Failed>;
+
+    /// What is asked of the host from now on is about no stream, until one is [entered](Self::enter).
+    ///
+    /// # Errors
+    /// [`Failed`]: it still is.
+    fn leave_stream(&self) -> Result<(), Failed>;
 
     /// Lets the request go on that is held in this stream, which was entered.
     ///

@@ -116,6 +116,10 @@ pub(crate) struct Held<F> {
     pub(crate) body_ended: Cell<bool>,
     /// Who reads its body, once that is what it waits for.
     reading: RefCell<Option<Reading<F>>>,
+    /// What is known of it, where the policy has seen it and wants it to wait.
+    waiting: RefCell<Option<Waiting<F>>>,
+    /// Whether its body was read whole before it was to wait.
+    pub(crate) was_read: Cell<bool>,
     /// What has become of it.
     phase: RefCell<Option<Phase<F>>>,
 }
@@ -129,7 +133,41 @@ pub(crate) struct Reading<F> {
     pub(crate) read: usize,
 }
 
+/// A request that the policy has seen, and that waits for a call's end.
+pub(crate) struct Waiting<F> {
+    pub(crate) passed: Passed<F>,
+    /// For how long at most.
+    pub(crate) longest: Span,
+    /// How long its body is, where it was read whole.
+    pub(crate) read: Option<usize>,
+}
+
 impl<F> Held<F> {
+    /// From now on it waits for a call's end.
+    pub(crate) fn begin_waiting(&self, waiting: Waiting<F>, tick: Span) {
+        // One more: the next tick may come at once.
+        let ticks = ticks_in(waiting.longest, tick).saturating_add(1);
+        self.ticks_left.set(ticks);
+        self.put_waiting(waiting);
+    }
+
+    /// What is known of it, if the policy has seen it; it is put back unless it waits no longer.
+    pub(crate) fn take_waiting(&self) -> Option<Waiting<F>> {
+        self.waiting.try_borrow_mut().ok()?.take()
+    }
+
+    pub(crate) fn put_waiting(&self, waiting: Waiting<F>) {
+        if let Ok(mut known) = self.waiting.try_borrow_mut() {
+            *known = Some(waiting);
+        }
+    }
+
+    /// What is known of it, if the policy has seen it.
+    pub(crate) fn take_seen(&self) -> Option<Passed<F>> {
+        let reading = self.take_reading().map(|reading| reading.passed);
+        reading.or_else(|| self.take_waiting().map(|waiting| waiting.passed))
+    }
+
     /// For how long at most a request waits for its body.
     pub(crate) const LONGEST_READING: Span = Span::from_secs(30);
 
@@ -157,6 +195,8 @@ impl<F> Held<F> {
             body_size: Cell::new(0),
             body_ended: Cell::new(false),
             reading: RefCell::new(None),
+            waiting: RefCell::new(None),
+            was_read: Cell::new(false),
             phase: RefCell::new(None),
         }
     }

@@ -42,7 +42,12 @@ impl<P: Policy, H: Host> Filter<P, H> {
         } else {
             BodyEnd::Failed
         };
-        Err(self.end_reading(exchange, &head, reading, end))
+        match self.end_reading(exchange, &head, reading, end) {
+            Ruling::Decided(decided) => Err(decided),
+            Ruling::Wait(waiting) => self.begin_waiting(exchange, stream, head, waiting),
+            // It was read, and there is nothing more to be said of it.
+            Ruling::Read(reading) => Err(self.unreadable(exchange, reading.passed)),
+        }
     }
 
     /// Has a request that is held wait for its body.
@@ -60,7 +65,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
     pub(crate) fn read<X: Exchange>(
         &self,
         exchange: &X,
-        held: &Held<P::Flow>,
+        stream: StreamId,
+        held: &Rc<Held<P::Flow>>,
     ) -> Option<Decided<P::Flow>> {
         let mut reading = held.take_reading()?;
         let size = held.body_size.get();
@@ -78,7 +84,8 @@ impl<P: Policy, H: Host> Filter<P, H> {
             held.put_reading(Some(reading));
             return None;
         };
-        let mut decided = self.end_reading(exchange, &held.head, reading, end);
+        let ruling = self.end_reading(exchange, &held.head, reading, end);
+        let mut decided = self.decided(exchange, stream, held, ruling)?;
         if let (Phase::Requested(passed), true) = (&mut decided.phase, held.body_ended.get())
             && end != BodyEnd::Whole
         {
@@ -100,6 +107,27 @@ impl<P: Policy, H: Host> Filter<P, H> {
         })
     }
 
+    /// What was decided on a request whose body was read, unless it is to wait for a call's end.
+    fn decided<X: Exchange>(
+        &self,
+        exchange: &X,
+        stream: StreamId,
+        held: &Rc<Held<P::Flow>>,
+        ruling: Ruling<P::Flow>,
+    ) -> Option<Decided<P::Flow>> {
+        match ruling {
+            Ruling::Decided(decided) => Some(decided),
+            Ruling::Read(reading) => Some(self.unreadable(exchange, reading.passed)),
+            Ruling::Wait(waiting) if self.holding.has_room(Holding::<P::Flow>::MOST) => {
+                self.keep_waiting(stream, held, waiting);
+                self.call_urgent();
+                let _ = self.host.enter(stream);
+                None
+            }
+            Ruling::Wait(waiting) => Some(self.wait_no_longer(exchange, &held.head, waiting)),
+        }
+    }
+
     /// Decides on a request by its body.
     fn end_reading<X: Exchange>(
         &self,
@@ -107,7 +135,7 @@ impl<P: Policy, H: Host> Filter<P, H> {
         head: &Head,
         reading: Reading<P::Flow>,
         end: BodyEnd,
-    ) -> Decided<P::Flow> {
+    ) -> Ruling<P::Flow> {
         let Reading {
             mut passed, read, ..
         } = reading;
@@ -120,14 +148,14 @@ impl<P: Policy, H: Host> Filter<P, H> {
             self.policy
                 .on_request_read(&request, &mut passed.flow, end, ports)
         });
+        self.hand_over_wants();
         let whole = (end == BodyEnd::Whole).then_some(read);
         match self.carry_out(exchange, passed, None, whole, verdict) {
-            Ruling::Decided(mut decided) => match decided.admits(read) {
+            Ruling::Decided(mut decided) => Ruling::Decided(match decided.admits(read) {
                 true => decided,
                 false => self.too_long(exchange, decided.phase),
-            },
-            // It was read, and there is nothing more to be said of it.
-            Ruling::Read(reading) => self.unreadable(exchange, reading),
+            }),
+            ruling => ruling,
         }
     }
 
@@ -167,8 +195,10 @@ impl<P: Policy, H: Host> Filter<P, H> {
                     P::NAME
                 );
             }
-            let decided = self.end_reading(&exchange, &living.head, reading, BodyEnd::TimedOut);
-            self.put_decided(stream, &living, decided);
+            let ruling = self.end_reading(&exchange, &living.head, reading, BodyEnd::TimedOut);
+            if let Some(decided) = self.decided(&exchange, stream, &living, ruling) {
+                self.put_decided(stream, &living, decided);
+            }
         }
     }
 

@@ -60,11 +60,12 @@ impl<P: Policy, H: Host> Stream<P, H> {
                 Err(unheld) => head = unheld,
             }
         }
-        let reading = match filter.decide(exchange, &head, false) {
+        let held = match filter.decide(exchange, &head, false) {
             Ruling::Decided(decided) => return self.take(decided),
-            Ruling::Read(reading) => reading,
+            Ruling::Read(reading) => filter.begin_reading(exchange, self.id, head, reading),
+            Ruling::Wait(waiting) => filter.begin_waiting(exchange, self.id, head, waiting),
         };
-        match filter.begin_reading(exchange, self.id, head, reading) {
+        match held {
             Ok(held) => {
                 self.phase = Phase::Held(held);
                 Step::Stop
@@ -159,9 +160,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
     }
 
     /// Reads what has come of the body of a request that waits for it, if it does.
-    fn read<X: Exchange>(&mut self, exchange: &X, held: &Held<P::Flow>) -> Step {
+    fn read<X: Exchange>(&mut self, exchange: &X, held: &Rc<Held<P::Flow>>) -> Step {
         let filter = self.filter.clone();
-        match filter.and_then(|filter| filter.read(exchange, held)) {
+        match filter.and_then(|filter| filter.read(exchange, self.id, held)) {
             Some(decided) => self.take(decided),
             None => Step::Stop,
         }
@@ -198,8 +199,8 @@ impl<P: Policy, H: Host> Stream<P, H> {
         self.catch_up();
         if let Phase::Held(held) = &self.phase {
             // The gateway has answered it meanwhile: it is not to be decided on any more.
-            let reading = held.take_reading();
-            self.phase = Phase::Answered(reading.map(|reading| reading.passed.flow));
+            let seen = held.take_seen();
+            self.phase = Phase::Answered(seen.map(|passed| passed.flow));
         }
         let (Some(filter), Phase::Requested(_)) = (self.filter.clone(), &self.phase) else {
             return;
@@ -299,9 +300,9 @@ impl<P: Policy, H: Host> Stream<P, H> {
     /// It has ended before it was decided on: of one whose body was waited for, something is known.
     fn end_held(&mut self) {
         if let Phase::Held(held) = &self.phase
-            && let Some(reading) = held.take_reading()
+            && let Some(passed) = held.take_seen()
         {
-            self.phase = Phase::Requested(reading.passed);
+            self.phase = Phase::Requested(passed);
             self.end(&Told(Origin::ClientGone));
         }
     }

@@ -181,7 +181,7 @@ impl Edge {
         match verdict {
             Verdict::Continue(edits) => Ok(edits),
             // None of the others reads bodies.
-            Verdict::Read { .. } => Err(Problem::UNAVAILABLE.reply_blind()),
+            Verdict::Read { .. } | Verdict::Wait { .. } => Err(Problem::UNAVAILABLE.reply_blind()),
             Verdict::Refuse(reply) => {
                 if let Some(limits) = &self.rate_limit {
                     if reply.status == UNAVAILABLE {

@@ -359,7 +359,7 @@ impl ConfigPtr {
         result == SUCCESS
     }
 
-    /// Makes a call without a body; its number.
+    /// Makes a call; its number.
     ///
     /// # Errors
     /// Whether Envoy has no such cluster; else the call could not be made.
@@ -367,6 +367,7 @@ impl ConfigPtr {
         self,
         cluster: &str,
         headers: &[(&[u8], &[u8])],
+        body: &[u8],
         timeout_millis: u64,
     ) -> Result<u64, NotCalled> {
         let envoy = CALLBACKS.get().ok_or(NotCalled::NotMade)?;
@@ -380,7 +381,7 @@ impl ConfigPtr {
                 Buffer::of(cluster.as_bytes()),
                 lines.as_ptr(),
                 lines.len(),
-                Buffer::of(b""),
+                Buffer::of(body),
                 timeout_millis,
             )
         };

@@ -154,14 +154,18 @@ struct Answer<'a> {
 impl CallReply for Answer<'_> {
     fn status(&self) -> Option<u16> {
         match self.result {
-            SUCCESS => {}
+            SUCCESS => number(&self.header(":status")?),
             // There is one, which says too much.
-            EXCEEDS_BUFFER => return Some(200),
-            _ => return None,
+            EXCEEDS_BUFFER => Some(200),
+            _ => None,
         }
+    }
+
+    fn header(&self, name: &str) -> Option<Vec<u8>> {
         // SAFETY: they live as long as this value.
         let mut pairs = self.headers.iter().map(|line| unsafe { line.pair() });
-        number(pairs.find(|(name, _)| *name == b":status")?.1)
+        let (_, value) = pairs.find(|(known, _)| *known == name.as_bytes())?;
+        Some(value.to_vec())
     }
 
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError> {

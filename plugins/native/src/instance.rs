@@ -149,6 +149,10 @@ impl<R: Role> Host for Surrounded<R> {
         surroundings::now().ok_or(ClockUnavailable)
     }
 
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        surroundings::monotonic().ok_or(ClockUnavailable)
+    }
+
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
     }
@@ -190,6 +194,11 @@ impl<R: Role> Host for Surrounded<R> {
         self.0.role.enter(stream)
     }
 
+    /// Calls are the main thread's, which has no streams.
+    fn leave_stream(&self) -> Result<(), Failed> {
+        Ok(())
+    }
+
     fn resume(&self, stream: StreamId) -> Result<(), Failed> {
         done(self.enter(stream)?.0.go_on())
     }
@@ -225,16 +234,18 @@ impl Role for OfMain {
     }
 
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
-        let headers: [(&[u8], &[u8]); 5] = [
-            (b":method", b"GET"),
+        let mut headers: Vec<(&[u8], &[u8])> = vec![
+            (b":method", call.method.as_bytes()),
             (b":scheme", call.scheme.as_bytes()),
             // Envoy asks for it by this name.
             (b"host", call.authority.as_bytes()),
             (b":path", call.path.as_bytes()),
-            (b"accept", b"application/json"),
         ];
+        let others = call.headers.iter();
+        headers.extend(others.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
-        match self.envoy.call(&call.upstream, &headers, timeout) {
+        match self.envoy
+            .call(&call.upstream, &headers, &call.body, timeout) {
             Ok(id) => Ok(call_number(id)),
             Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
             Err(NotCalled::NotMade) => Err(NoReply::Unanswered),

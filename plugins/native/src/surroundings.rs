@@ -1,7 +1,7 @@
 //! What is there besides requests: Envoy's functions, the time, and variables.
 
 use std::sync::OnceLock;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use portcullis_driver::Logger;
 use portcullis_policy::Timestamp;
@@ -14,6 +14,8 @@ pub struct Surroundings {
     pub callbacks: Callbacks,
     /// Wall-clock time; `None` where it can't be told.
     pub now: fn() -> Option<Timestamp>,
+    /// Time that nobody sets; `None` where it can't be told.
+    pub monotonic: fn() -> Option<Timestamp>,
     /// A variable of the process.
     pub variable: fn(&str) -> Option<String>,
 }
@@ -23,6 +25,7 @@ static OTHERS: OnceLock<Others> = OnceLock::new();
 /// What is asked for besides Envoy's functions.
 struct Others {
     now: fn() -> Option<Timestamp>,
+    monotonic: fn() -> Option<Timestamp>,
     variable: fn(&str) -> Option<String>,
 }
 
@@ -32,9 +35,14 @@ pub fn install(surroundings: Surroundings) {
     let Surroundings {
         callbacks,
         now,
+        monotonic,
         variable,
     } = surroundings;
-    let _ = OTHERS.set(Others { now, variable });
+    let _ = OTHERS.set(Others {
+        now,
+        monotonic,
+        variable,
+    });
     abi::install(callbacks);
     LOGGER.install();
 }
@@ -48,6 +56,7 @@ impl Surroundings {
         Ok(Self {
             callbacks: Callbacks::find()?,
             now: system_time,
+            monotonic: since_start,
             variable: |name| std::env::var(name).ok(),
         })
     }
@@ -58,9 +67,28 @@ pub(crate) fn now() -> Option<Timestamp> {
     (others.now)()
 }
 
+pub(crate) fn monotonic() -> Option<Timestamp> {
+    let others = OTHERS.get()?;
+    (others.monotonic)()
+}
+
 pub(crate) fn variable(name: &str) -> Option<String> {
     let others = OTHERS.get()?;
     (others.variable)(name)
+}
+
+/// Time since this was first asked, which was never.
+fn since_start() -> Option<Timestamp> {
+    static START: OnceLock<Instant> = OnceLock::new();
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "this is what the Clock port reads"
+    )]
+    let now = Instant::now();
+    let since = now.saturating_duration_since(*START.get_or_init(|| now));
+    // The epoch means never.
+    let nanos = u64::try_from(since.as_nanos()).ok()?.saturating_add(1);
+    Some(Timestamp::from_unix_nanos(nanos))
 }
 
 fn system_time() -> Option<Timestamp> {

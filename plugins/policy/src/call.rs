@@ -10,9 +10,11 @@ pub const MOST_CALLS: usize = 16;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CallId(pub u32);
 
-/// A GET.
+/// An HTTP request of the gateway's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpCall {
+    /// `:method`.
+    pub method: &'static str,
     /// Who is asked: on Envoy a cluster's name, on Kong `host:port`.
     pub upstream: String,
     /// `:scheme`: on Kong it decides whether there is TLS.
@@ -21,6 +23,10 @@ pub struct HttpCall {
     pub authority: String,
     /// `:path`, query included.
     pub path: String,
+    /// Its other headers, names in lower case.
+    pub headers: Vec<(&'static str, &'static str)>,
+    /// Its body; empty where it has none.
+    pub body: Vec<u8>,
     /// How long the answer may take.
     pub timeout: Span,
 }
@@ -35,6 +41,9 @@ pub trait CallReply {
     /// # Errors
     /// [`BodyError`].
     fn body(&self, longest: usize) -> Result<Vec<u8>, BodyError>;
+
+    /// The first value of an answer's header.
+    fn header(&self, name: &str) -> Option<Vec<u8>>;
 
     /// Whether nobody was asked, since the gateway knows no such upstream.
     fn has_no_upstream(&self) -> bool {
@@ -67,6 +76,10 @@ impl CallReply for NoReply {
 
     fn body(&self, _: usize) -> Result<Vec<u8>, BodyError> {
         Err(BodyError::Unavailable)
+    }
+
+    fn header(&self, _: &str) -> Option<Vec<u8>> {
+        None
     }
 
     fn has_no_upstream(&self) -> bool {

@@ -61,6 +61,11 @@ pub trait Policy: Sized {
     /// Hears from another instance that a request lacked what this call would bring.
     fn want(&self, _call: CallId, _ports: &Ports<'_>) {}
 
+    /// Whether a request waits for a call that is due, so that it is made at once and not with the next tick.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
     /// Sees a call of [`Policy::next_call`] end. Each call ends once: a gateway that never answers
     /// is taken for one that could not.
     fn on_call_end(&self, _call: CallId, _reply: &dyn CallReply, _ports: &Ports<'_>) {}
@@ -85,6 +90,18 @@ pub trait Policy: Sized {
     /// Whether it may answer with [`Verdict::Read`].
     fn reads_requests(&self) -> bool {
         false
+    }
+
+    /// Decides on a request that it wanted to wait ([`Verdict::Wait`]): after each tick and each call's end. `is_last`: it can't
+    /// wait for longer, and goes no further with another [`Verdict::Wait`].
+    fn on_request_waited<'a>(
+        &'a self,
+        _request: &'a Request<'a>,
+        _flow: &mut Self::Flow,
+        _is_last: bool,
+        _ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        Verdict::Refuse(Problem::UNAVAILABLE.reply_blind())
     }
 
     /// Takes the next bytes of a body that it wanted to read.
@@ -179,6 +196,12 @@ pub enum Verdict<'a> {
         /// Bytes.
         most: usize,
     },
+    /// It waits for a call's end, so long at most: [`Policy::on_request_waited`]. Only where [`Setup::holds_requests`] says that the
+    /// gateway can; elsewhere it is asked at once, for the last time.
+    Wait {
+        /// For how long.
+        longest: Span,
+    },
 }
 
 /// How the reading of a request's body ended.
@@ -267,6 +290,12 @@ pub trait Clock {
     /// # Errors
     /// [`ClockUnavailable`] when the gateway would not tell.
     fn now(&self) -> Result<Timestamp, ClockUnavailable>;
+
+    /// Time since some moment that is the same for all workers of a gateway. Nobody sets it: for spans, also between workers.
+    ///
+    /// # Errors
+    /// [`ClockUnavailable`] when the gateway would not tell.
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable>;
 }
 
 /// The gateway would not tell the time.

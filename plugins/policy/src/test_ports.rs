@@ -11,6 +11,9 @@ use crate::{
 pub(crate) struct Nothing;
 
 impl Clock for Nothing {
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        self.now()
+    }
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         Err(ClockUnavailable)
     }

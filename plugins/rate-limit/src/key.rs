@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
-use std::hash::Hasher as _;
+use std::hash::Hasher;
 use std::net::IpAddr;
 
 use portcullis_policy::config::{ClaimPath, Claims, HeaderName, scalar_text};
@@ -11,6 +11,7 @@ use portcullis_policy::{
     AmbiguousHost, CanonicalPath, ClientAddress, FoundAddress, Request, parse_host,
 };
 use serde::Deserialize;
+use sha2::{Digest as _, Sha256};
 use siphasher::sip128::{Hasher128 as _, SipHasher24};
 
 use crate::quota::Quota;
@@ -62,6 +63,10 @@ pub enum WhenKeyMissing {
 /// at another's slot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Fingerprint(pub(crate) [u8; 16]);
+
+/// A key as an engine knows it, the same for all gateways: a part of a SHA-256, so that no client finds another with the same.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EngineKey(pub(crate) [u8; 16]);
 
 /// The secret of the hash, one for all workers of a gateway.
 pub(crate) type HashKey = [u8; 16];
@@ -193,26 +198,19 @@ impl Fingerprint {
         hash_key: &HashKey,
         when_missing: WhenKeyMissing,
     ) -> Result<Self, NoKey> {
-        let mut hasher = hasher_of(limit, quota, hash_key);
-        for (index, part) in parts.iter().enumerate() {
-            let mark = match part.write(source, &mut hasher)? {
-                Part::Missing if when_missing != WhenKeyMissing::Share => {
-                    return Err(NoKey::Missing(index));
-                }
-                Part::Missing => 0,
-                Part::Found => 1,
-                Part::Several if when_missing == WhenKeyMissing::Deny => {
-                    return Err(NoKey::Several(index));
-                }
-                Part::Several => 2,
-            };
-            hasher.write_u8(mark);
-        }
+        let mut hasher = SipHasher24::new_with_key(hash_key);
+        write_key(limit, quota, parts, source, when_missing, &mut hasher)?;
         Ok(Self(hasher.finish128().as_bytes()))
     }
 
-    /// The same of values that a person gives: one for each part that has any, in order. An empty one is a part that is
-    /// missing.
+    /// What this gateway counts a key under that an engine counts for several.
+    pub(crate) fn of_engine_key(key: EngineKey, hash_key: &HashKey) -> Self {
+        let mut hasher = SipHasher24::new_with_key(hash_key);
+        hasher.write(&key.0);
+        Self(hasher.finish128().as_bytes())
+    }
+
+    /// The same of values that a person gives: [`KeyPart::write_values`].
     ///
     /// # Errors
     /// Which value is none of its part, or that there are too many or too few of them.
@@ -224,36 +222,8 @@ impl Fingerprint {
         client_address: &ClientAddress,
         hash_key: &HashKey,
     ) -> Result<Self, String> {
-        let wanted = parts.iter().filter(|part| **part != KeyPart::Constant);
-        let wanted: Vec<String> = wanted.map(KeyPart::to_string).collect();
-        if wanted.len() != values.len() {
-            let expected = match wanted.as_slice() {
-                [] => "none: all of its requests have one key".to_owned(),
-                wanted => format!("one for each of {}", wanted.join(", ")),
-            };
-            return Err(format!(
-                "{} values of `key`; expected {expected}",
-                values.len()
-            ));
-        }
-        let mut hasher = hasher_of(limit, quota, hash_key);
-        let mut values = values.iter();
-        for part in parts {
-            let value = match part {
-                KeyPart::Constant => Some(None),
-                _ => values.next().map(|value| Some(value.as_slice())),
-            };
-            let mark = match value.flatten() {
-                // A constant has no value, and is always there.
-                None => 1,
-                Some([]) => 0,
-                Some(value) => {
-                    field(&mut hasher, &part.canonical(value, client_address)?);
-                    1
-                }
-            };
-            hasher.write_u8(mark);
-        }
+        let mut hasher = SipHasher24::new_with_key(hash_key);
+        KeyPart::write_values(limit, quota, parts, values, client_address, &mut hasher)?;
         Ok(Self(hasher.finish128().as_bytes()))
     }
 
@@ -311,17 +281,98 @@ impl Fingerprint {
     }
 }
 
+impl EngineKey {
+    /// The key of `source` under a limit.
+    pub(crate) fn of(
+        limit: &str,
+        quota: &Quota,
+        parts: &[KeyPart],
+        source: &Source<'_, '_>,
+        when_missing: WhenKeyMissing,
+    ) -> Result<Self, NoKey> {
+        let mut hasher = Sha(Sha256::new());
+        write_key(limit, quota, parts, source, when_missing, &mut hasher)?;
+        Ok(hasher.key())
+    }
+
+    /// The same of values that a person gives: [`KeyPart::write_values`].
+    pub(crate) fn of_values(
+        limit: &str,
+        quota: &Quota,
+        parts: &[KeyPart],
+        values: &[Vec<u8>],
+        client_address: &ClientAddress,
+    ) -> Result<Self, String> {
+        let mut hasher = Sha(Sha256::new());
+        KeyPart::write_values(limit, quota, parts, values, client_address, &mut hasher)?;
+        Ok(hasher.key())
+    }
+
+    /// As the engine is told it: 32 digits.
+    pub(crate) fn hex(self) -> String {
+        format!("{:032x}", u128::from_be_bytes(self.0))
+    }
+}
+
+/// SHA-256, fed as other hashes are.
+struct Sha(Sha256);
+
+impl Sha {
+    fn key(self) -> EngineKey {
+        let hash: [u8; 32] = self.0.finalize().into();
+        let (key, _) = hash.split_first_chunk().unwrap_or((&[0; 16], &[]));
+        EngineKey(*key)
+    }
+}
+
+impl Hasher for Sha {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// Not what is asked for.
+    fn finish(&self) -> u64 {
+        0
+    }
+}
+
+/// Hashes what `source` has of a limit's key.
+fn write_key(
+    limit: &str,
+    quota: &Quota,
+    parts: &[KeyPart],
+    source: &Source<'_, '_>,
+    when_missing: WhenKeyMissing,
+    hasher: &mut impl Hasher,
+) -> Result<(), NoKey> {
+    begin(limit, quota, hasher);
+    for (index, part) in parts.iter().enumerate() {
+        let mark = match part.write(source, hasher)? {
+            Part::Missing if when_missing != WhenKeyMissing::Share => {
+                return Err(NoKey::Missing(index));
+            }
+            Part::Missing => 0,
+            Part::Found => 1,
+            Part::Several if when_missing == WhenKeyMissing::Deny => {
+                return Err(NoKey::Several(index));
+            }
+            Part::Several => 2,
+        };
+        hasher.write_u8(mark);
+    }
+    Ok(())
+}
+
 /// What a key's hash begins with: each field with its length before it, so that no two keys run into one.
-fn hasher_of(limit: &str, quota: &Quota, hash_key: &HashKey) -> SipHasher24 {
-    let mut hasher = SipHasher24::new_with_key(hash_key);
-    field(&mut hasher, limit.as_bytes());
+fn begin(limit: &str, quota: &Quota, hasher: &mut impl Hasher) {
+    field(hasher, limit.as_bytes());
     hasher.write_u64(quota.counting().rate().window.as_nanos());
     hasher.write_u8(match quota {
         Quota::FixedWindow(_) | Quota::SlidingWindow(_) => 0,
         Quota::TokenBucket(_) => 1,
         Quota::InFlight(_) => 2,
+        Quota::Lease(_) => 3,
     });
-    hasher
 }
 
 /// What is shown of a key to whoever may look at the control path: not what may be a secret.
@@ -339,6 +390,52 @@ enum Part {
 }
 
 impl KeyPart {
+    /// Hashes values that a person gives for the parts of a limit's key: one for each part that has any, in order. An empty one is a part that is
+    /// missing.
+    ///
+    /// # Errors
+    /// Which value is none of its part, or that there are too many or too few of them.
+    fn write_values(
+        limit: &str,
+        quota: &Quota,
+        parts: &[Self],
+        values: &[Vec<u8>],
+        client_address: &ClientAddress,
+        hasher: &mut impl Hasher,
+    ) -> Result<(), String> {
+        let wanted = parts.iter().filter(|part| **part != Self::Constant);
+        let wanted: Vec<String> = wanted.map(Self::to_string).collect();
+        if wanted.len() != values.len() {
+            let expected = match wanted.as_slice() {
+                [] => "none: all of its requests have one key".to_owned(),
+                wanted => format!("one for each of {}", wanted.join(", ")),
+            };
+            return Err(format!(
+                "{} values of `key`; expected {expected}",
+                values.len()
+            ));
+        }
+        begin(limit, quota, hasher);
+        let mut values = values.iter();
+        for part in parts {
+            let value = match part {
+                Self::Constant => Some(None),
+                _ => values.next().map(|value| Some(value.as_slice())),
+            };
+            let mark = match value.flatten() {
+                // A constant has no value, and is always there.
+                None => 1,
+                Some([]) => 0,
+                Some(value) => {
+                    field(hasher, &part.canonical(value, client_address)?);
+                    1
+                }
+            };
+            hasher.write_u8(mark);
+        }
+        Ok(())
+    }
+
     /// A value that a person gives, as a request's is hashed.
     fn canonical<'v>(
         &self,
@@ -410,7 +507,7 @@ impl KeyPart {
     }
 
     /// Hashes what `source` has of this part.
-    fn write(&self, source: &Source<'_, '_>, hasher: &mut SipHasher24) -> Result<Part, NoKey> {
+    fn write(&self, source: &Source<'_, '_>, hasher: &mut impl Hasher) -> Result<Part, NoKey> {
         let request = source.request;
         let value = match self {
             Self::ClientAddress => {
@@ -493,7 +590,7 @@ const fn one(value: &[u8]) -> Value<'_> {
     Value::One(Cow::Borrowed(value))
 }
 
-fn field(hasher: &mut SipHasher24, bytes: &[u8]) {
+fn field(hasher: &mut impl Hasher, bytes: &[u8]) {
     hasher.write_u64(u64::try_from(bytes.len()).unwrap_or(u64::MAX));
     hasher.write(bytes);
 }

@@ -46,7 +46,7 @@ impl Range {
     const fn ring(&self) -> u32 {
         match self.form {
             Form::Count => 0,
-            Form::Log => RING,
+            Form::Log | Form::Lease => RING,
         }
     }
 
@@ -58,7 +58,7 @@ impl Range {
     fn overlaps(&self, other: &Self) -> bool {
         let behind = |one: &Self, other: &Self| other.first.wrapping_sub(one.first) & MASK;
         let meet = behind(self, other) < self.slots || behind(other, self) < other.slots;
-        self.form == other.form && meet
+        self.ring() == other.ring() && meet
     }
 }
 

@@ -60,7 +60,7 @@ pub(crate) fn ask(
         assert!(!line.contains(char::is_control), "in a log line: {line:?}");
     }
     match verdict {
-        Verdict::Read { .. } => panic!("no body decides"),
+        Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
         Verdict::Refuse(reply) => {
             assert!((400..600).contains(&reply.status), "{reply:?}");
             for (name, value) in &reply.headers {

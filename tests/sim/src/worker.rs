@@ -120,6 +120,10 @@ impl CallReply for CallAnswer {
             None => Err(BodyError::Unavailable),
         }
     }
+
+    fn header(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// What became of a request.
@@ -235,7 +239,7 @@ impl<P: Policy> Worker<P> {
                 .on_request_read(&request, &mut flow, end, &ports);
         }
         let answer = match verdict {
-            Verdict::Read { .. } => panic!("it was read"),
+            Verdict::Read { .. } | Verdict::Wait { .. } => panic!("it was read"),
             Verdict::Refuse(reply) => Answer::Refused(reply),
             Verdict::Continue(edits) => {
                 let body = body.unwrap_or_default();

@@ -14,6 +14,9 @@ const START: u64 = 1_000;
 /// At so many milliseconds after [`START`].
 struct At(u64);
 impl Clock for At {
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        self.now()
+    }
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         Ok(Timestamp::from_unix_secs(START).after(Span::from_millis(self.0)))
     }

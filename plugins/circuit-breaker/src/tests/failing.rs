@@ -44,6 +44,9 @@ fn when_the_store_fails_on_error_decides() {
 
 struct NoClock;
 impl Clock for NoClock {
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        self.now()
+    }
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         Err(ClockUnavailable)
     }

@@ -82,6 +82,9 @@ pub(crate) struct Faulty<'a> {
 }
 
 impl Clock for Faulty<'_> {
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        self.now()
+    }
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         match self.broken {
             true => Err(ClockUnavailable),
@@ -108,7 +111,7 @@ pub(crate) fn ask(
     let (verdict, flow) = policy.on_request(&request, ports);
     match verdict {
         Verdict::Continue(_) => (None, flow),
-        Verdict::Read { .. } => panic!("no body decides"),
+        Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
         Verdict::Refuse(reply) => (Some(reply), flow),
     }
 }

@@ -25,11 +25,10 @@ pub use issuer::{IssuerConfig, IssuerTemplate};
 pub(crate) use issuer::{TemplatePart, is_claim};
 pub use jwk::{JwkConfig, JwksConfig};
 pub use keys::{KeyConfig, PublicKeyConfig};
-pub use remote::{DiscoveryConfig, JwksHostConfig, RemoteJwksConfig, UrlScheme};
+pub use portcullis_policy::config::{Authority, Upstream, UrlScheme};
+pub use remote::{DiscoveryConfig, JwksHostConfig, RemoteJwksConfig};
 pub use rules::{Allow, IfInvalid, OptionalConfig, PresentedConfig, RequireConfig, RuleConfig};
-pub use words::{
-    Authority, Identifier, ParameterName, Realm, Scheme, Scope, Target, TokenType, Upstream,
-};
+pub use words::{Identifier, ParameterName, Realm, Scheme, Scope, Target, TokenType};
 
 /// The configuration of `jwt_auth`.
 #[derive(Clone, Debug, Deserialize)]

@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-use portcullis_policy::config::{Duration, List};
+use portcullis_policy::config::{Authority, Duration, List, Upstream, UrlScheme};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 
-use super::{Authority, Target, Upstream};
+use super::Target;
 
 /// Where an issuer publishes its keys: exactly one of `path` and `discovery`.
 #[derive(Clone, Debug, Deserialize)]
@@ -118,28 +118,5 @@ impl schemars::JsonSchema for DiscoveryConfig {
             "required": ["path"],
             "additionalProperties": false
         })
-    }
-}
-
-/// The scheme of a URL.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "snake_case")]
-pub enum UrlScheme {
-    /// With TLS.
-    #[default]
-    Https,
-    /// Without: whoever can write to that network can make tokens.
-    Http,
-}
-
-impl UrlScheme {
-    /// The word.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Https => "https",
-            Self::Http => "http",
-        }
     }
 }

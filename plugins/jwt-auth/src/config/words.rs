@@ -32,11 +32,6 @@ text_type!(
     "pattern": "^[A-Za-z0-9_.-]{1,64}$"
 );
 
-/// What `:authority` is: a host, and a port where it is not that of the scheme.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Authority(String);
-text_type!(Authority, "a host, or host:port", "pattern": "^[A-Za-z0-9.:\\[\\]-]{1,255}$");
-
 /// A kind of token, as its header's `typ` says (RFC 7515 section 4.1.9): a media type, in lower
 /// case, without `application/` where that may be left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,11 +41,6 @@ text_type!(
     "a token's type, such as at+jwt",
     "pattern": "^[A-Za-z0-9!#$&^_.+/-]{1,128}$"
 );
-
-/// Where an HTTP call goes: on Envoy a cluster's name, on Kong `host:port`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstream(String);
-text_type!(Upstream, "a cluster on Envoy, host:port on Kong", "pattern": "^[!-~]{1,255}$");
 
 /// A path and query that is asked for: begins with a slash, visible ASCII.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,9 +65,7 @@ as_str!(
     Realm,
     Scope,
     ParameterName,
-    Authority,
     TokenType,
-    Upstream,
     Target
 );
 
@@ -146,18 +134,6 @@ impl ParameterName {
     }
 }
 
-impl Authority {
-    fn parse(text: &str) -> Result<Self, String> {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:[]-".contains(&byte);
-        if (1..=255).contains(&text.len()) && text.bytes().all(plain) {
-            return Ok(Self(text.to_ascii_lowercase()));
-        }
-        Err(format!(
-            "{text:?} is not an authority; expected a host such as id.example.com, or host:port"
-        ))
-    }
-}
-
 impl TokenType {
     /// The type that a token's header names.
     pub(crate) fn from_header(text: &str) -> Self {
@@ -174,17 +150,6 @@ impl TokenType {
         }
         Err(format!(
             "{text:?} is not a token's type; expected one such as at+jwt"
-        ))
-    }
-}
-
-impl Upstream {
-    fn parse(text: &str) -> Result<Self, String> {
-        if (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Ok(Self(text.to_owned()));
-        }
-        Err(format!(
-            "{text:?} is not an upstream; expected a cluster's name (Envoy) or host:port (Kong)"
         ))
     }
 }

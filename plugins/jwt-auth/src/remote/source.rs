@@ -120,6 +120,9 @@ impl Source {
     pub(super) fn call(&self, location: &Location) -> HttpCall {
         let host = self.host(location.host);
         HttpCall {
+            method: "GET",
+            headers: vec![("accept", "application/json")],
+            body: Vec::new(),
             upstream: host.upstream.as_str().to_owned(),
             scheme: self.scheme.as_str(),
             authority: host.authority.as_str().to_owned(),

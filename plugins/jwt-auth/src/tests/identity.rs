@@ -327,7 +327,7 @@ fn a_gateway_without_all_keys_is_not_ready_and_says_whose_are_missing() {
             telemetry: &gateway.world,
         };
         match gateway.policy.on_request(&request, &ports).0 {
-            Verdict::Read { .. } => panic!("no body decides"),
+            Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
             Verdict::Refuse(reply) => Some((reply.status, reply.body)),
             Verdict::Continue(edits) => {
                 let set = |edit: &HeaderEdit<'_>| matches!(edit, HeaderEdit::Set { .. });

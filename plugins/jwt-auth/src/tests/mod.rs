@@ -172,6 +172,9 @@ impl Default for World {
 }
 
 impl Clock for World {
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        self.now()
+    }
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         self.clock.get()
     }
@@ -300,7 +303,7 @@ impl Gateway {
         let (verdict, flow) = self.policy.on_request(&request, &ports);
         look(&flow);
         match verdict {
-            Verdict::Read { .. } => panic!("no body decides"),
+            Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
             Verdict::Refuse(reply) => {
                 let mut found = reply.headers.iter();
                 let challenge = found.find(|(name, _)| name == "www-authenticate");

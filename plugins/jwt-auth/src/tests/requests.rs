@@ -38,7 +38,7 @@ fn a_request_without_a_host_is_refused_only_where_a_rule_tells_hosts_apart() {
         let headers = Headers::from_pairs(head.into_iter().chain(host));
         let request = Request::new(&headers, &gateway.world);
         match gateway.policy.on_request(&request, &gateway.ports()).0 {
-            Verdict::Read { .. } => panic!("no body decides"),
+            Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
             Verdict::Refuse(reply) => reply.status,
             Verdict::Continue(_) => 200,
         }

@@ -15,6 +15,7 @@ mod number;
 mod refuse;
 mod secret;
 mod text;
+mod upstream;
 mod wording;
 
 pub use claim_number::{
@@ -34,6 +35,7 @@ pub use number::Bounded;
 pub use refuse::{expected, refuse};
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
 pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, read_text, text_type};
+pub use upstream::{Authority, Upstream, UrlScheme};
 
 use serde::Deserialize;
 

@@ -39,6 +39,20 @@ pub(crate) struct Decision {
     pub(crate) reset: Span,
     /// Time until such a request is admitted again; zero when this one was.
     pub(crate) retry_after: Span,
+    /// What an engine is to be asked for.
+    pub(crate) need: Need,
+}
+
+/// What an engine is to be asked for, where that counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// More: little is left of what it gave.
+    More,
+    /// Whether there is anything: the request was refused for want of that.
+    Known,
 }
 
 /// An algorithm, with what it keeps of a key.

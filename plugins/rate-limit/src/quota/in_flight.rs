@@ -11,7 +11,7 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::counting::{Decision, Method, Rate};
+use super::counting::{Decision, Method, Need, Rate};
 use super::used::{Form, Kept, Used};
 
 /// How long a span is.
@@ -138,6 +138,7 @@ impl Method for InFlight {
             reset: Span::ZERO,
             // How long requests take only a worker knows.
             retry_after: if admitted { Span::ZERO } else { LEASE },
+            need: Need::Nothing,
         }
     }
 

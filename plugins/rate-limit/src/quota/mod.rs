@@ -23,6 +23,7 @@
 mod algorithm;
 mod counting;
 mod in_flight;
+mod lease;
 mod log;
 mod token_bucket;
 mod used;
@@ -31,8 +32,9 @@ mod windows;
 use portcullis_policy::Span;
 
 pub use algorithm::Algorithm;
-pub(crate) use counting::{Counting, Decision, Rate};
+pub(crate) use counting::{Counting, Decision, Need, Rate};
 pub(crate) use in_flight::InFlight;
+pub(crate) use lease::{Lease, Spending, Told, Unspent};
 pub(crate) use token_bucket::TokenBucket;
 pub(crate) use used::{Form, Used};
 pub(crate) use windows::{FixedWindow, SlidingWindow};
@@ -44,6 +46,7 @@ pub(crate) enum Quota {
     SlidingWindow(SlidingWindow),
     TokenBucket(TokenBucket),
     InFlight(InFlight),
+    Lease(Lease),
 }
 
 impl Quota {
@@ -70,7 +73,7 @@ impl Quota {
             Self::FixedWindow(FixedWindow(rate))
             | Self::SlidingWindow(SlidingWindow(rate))
             | Self::TokenBucket(TokenBucket { rate, .. }) => rate.has_debts = true,
-            Self::InFlight(_) => {}
+            Self::InFlight(_) | Self::Lease(_) => {}
         }
         self
     }
@@ -84,7 +87,10 @@ impl Quota {
     pub(crate) const fn permits(&self) -> Option<InFlight> {
         match self {
             Self::InFlight(permits) => Some(*permits),
-            Self::FixedWindow(_) | Self::SlidingWindow(_) | Self::TokenBucket(_) => None,
+            Self::FixedWindow(_)
+            | Self::SlidingWindow(_)
+            | Self::TokenBucket(_)
+            | Self::Lease(_) => None,
         }
     }
 
@@ -95,6 +101,7 @@ impl Quota {
             Self::SlidingWindow(window) => window,
             Self::TokenBucket(bucket) => bucket,
             Self::InFlight(permits) => permits,
+            Self::Lease(lease) => lease,
         }
     }
 }

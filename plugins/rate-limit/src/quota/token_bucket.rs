@@ -8,7 +8,7 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::counting::{Decision, LATEST, Method, Rate};
+use super::counting::{LATEST, Decision, Method, Need, Rate};
 use super::used::{Form, Kept, Used};
 
 /// A bucket.
@@ -81,6 +81,7 @@ impl Method for TokenBucket {
             } else {
                 self.nanos(missing)
             },
+            need: Need::Nothing,
         };
         if admitted && cost > 0 {
             *used = next;

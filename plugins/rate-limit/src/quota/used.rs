@@ -20,6 +20,8 @@ pub(crate) enum Form {
     Count,
     /// Of sliding windows.
     Log,
+    /// Of what was withdrawn from an engine. As long as the other.
+    Lease,
 }
 
 impl Form {
@@ -27,15 +29,16 @@ impl Form {
     pub(crate) const fn size(self) -> usize {
         match self {
             Self::Count => COUNT,
-            Self::Log => LOG,
+            Self::Log | Self::Lease => LOG,
         }
     }
 
-    /// What tells it from the other in a slot.
+    /// What tells it from the others in a slot.
     pub(crate) const fn mark(self) -> u8 {
         match self {
             Self::Count => 0,
             Self::Log => 1,
+            Self::Lease => 2,
         }
     }
 }
@@ -43,6 +46,9 @@ impl Form {
 /// Bytes of each form.
 const COUNT: usize = 16;
 const LOG: usize = 80;
+
+/// Numbers of eight bytes in the longest of them.
+const WORDS: usize = LOG / 8;
 
 /// What a key has used, for its limit's algorithm to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +97,22 @@ impl Used {
             u32::from_le_bytes([i, j, k, l]),
             u32::from_le_bytes([m, n, o, p]),
         )
+    }
+
+    /// All of it, as numbers.
+    pub(super) fn words(&self) -> impl Iterator<Item = u64> + use<'_> {
+        let (words, _) = self.0.as_chunks();
+        words.iter().map(|word| u64::from_le_bytes(*word))
+    }
+
+    /// Numbers as all of it.
+    pub(super) fn from_words(words: [u64; WORDS]) -> Self {
+        let mut used = Self::default();
+        let (places, _) = used.0.as_chunks_mut();
+        for (place, word) in places.iter_mut().zip(words) {
+            *place = word.to_le_bytes();
+        }
+        used
     }
 
     /// Numbers as [`Form::Count`].

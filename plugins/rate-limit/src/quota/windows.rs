@@ -26,7 +26,7 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::counting::{Decision, LATEST, Method, Rate};
+use super::counting::{LATEST, Decision, Method, Need, Rate};
 use super::log::{Log, PARTS};
 use super::used::{Form, Kept, Used};
 
@@ -122,6 +122,7 @@ impl Method for FixedWindow {
             remaining: quota.saturating_sub(*count),
             reset: Span::from_nanos(left),
             retry_after: Span::from_nanos(if admitted { 0 } else { left.max(1) }),
+            need: Need::Nothing,
         }
     }
 
@@ -216,6 +217,7 @@ impl Method for SlidingWindow {
             } else {
                 wait.saturating_add(late)
             }),
+            need: Need::Nothing,
         }
     }
 

@@ -361,7 +361,7 @@ fn without_a_clock_on_error_decides() {
             ..gate.ports()
         };
         let found = match gate.policy.on_request(&request, &ports).0 {
-            Verdict::Read { .. } => panic!("no body decides"),
+            Verdict::Read { .. } | Verdict::Wait { .. } => panic!("no body decides"),
             Verdict::Refuse(reply) => Some(reply.status),
             Verdict::Continue(edits) => {
                 assert!(matches!(edits.headers(), [HeaderEdit::Clear { .. }]));
