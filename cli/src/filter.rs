@@ -8,7 +8,7 @@ use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_edge::Edge;
 use portcullis_jwt_auth::JwtAuth;
 use portcullis_policy::config::{ConfigError, parse_text, parse_value};
-use portcullis_policy::{Environment, MetricRegistry, Policy, Setup};
+use portcullis_policy::{Abilities, Environment, MetricRegistry, Policy, Setup};
 use portcullis_rate_limit::RateLimit;
 use portcullis_service_token::ServiceToken;
 use serde_json::{Value, json};
@@ -56,6 +56,17 @@ pub enum Host {
     Native,
     /// Kong.
     Kong,
+}
+
+impl Host {
+    const fn abilities(self) -> Abilities {
+        match self {
+            Self::Envoy => Abilities::ENVOY,
+            Self::EnvoyAlone => Abilities::ENVOY_ALONE,
+            Self::Native => Abilities::NATIVE,
+            Self::Kong => Abilities::KONG,
+        }
+    }
 }
 
 /// The variables of the gateway.
@@ -207,11 +218,7 @@ const fn filter<P: Policy>() -> Filter {
             let mut setup = Setup {
                 environment,
                 metrics: &mut MetricRegistry::default(),
-                holds_requests: host != Host::Kong,
-                reads_requests: host != Host::Kong,
-                reads_responses: matches!(host, Host::Envoy | Host::Native),
-                chooses_routes_anew: host != Host::Kong,
-                takes_metadata: host == Host::Native,
+                abilities: host.abilities(),
             };
             let policy = P::from_config(parse_value(config)?, &mut setup)?;
             Ok(Taken {

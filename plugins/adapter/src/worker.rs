@@ -2,7 +2,8 @@
 
 use portcullis_driver::{Exchange, Failed, Host, MetricId, StreamId};
 use portcullis_policy::{
-    ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply, SharedData, Timestamp,
+    Abilities, ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply, SharedData,
+    Timestamp,
 };
 
 use crate::abi::{self, MetricType, Status};
@@ -17,15 +18,13 @@ pub(crate) trait Nature: Exchange + Copy + 'static {
     const SHARES_BEFORE_REQUESTS: bool;
     /// [`Host::CALLS_FROM_ANSWERS`]
     const CALLS_FROM_ANSWERS: bool;
-    /// [`Host::HOLDS_REQUESTS`]
-    const HOLDS_REQUESTS: bool;
-    /// [`Host::READS_REQUESTS`]
-    const READS_REQUESTS: bool;
-    /// [`Host::CHOOSES_ROUTES_ANEW`]
-    const CHOOSES_ROUTES_ANEW: bool;
+    /// [`Host::ABILITIES`]
+    const ABILITIES: Abilities;
 
-    /// [`Host::reads_responses`]
-    fn reads_responses() -> bool;
+    /// [`Host::abilities`]
+    fn abilities() -> Abilities {
+        Self::ABILITIES
+    }
 }
 
 /// The worker, and whatever stream is at hand in it.
@@ -43,10 +42,7 @@ impl<X: Nature> Host for Worker<X> {
     const KEEPS_FORMER_CONFIGURATION: bool = X::KEEPS_FORMER_CONFIGURATION;
     const SHARES_BEFORE_REQUESTS: bool = X::SHARES_BEFORE_REQUESTS;
     const CALLS_FROM_ANSWERS: bool = X::CALLS_FROM_ANSWERS;
-    const HOLDS_REQUESTS: bool = X::HOLDS_REQUESTS;
-    const READS_REQUESTS: bool = X::READS_REQUESTS;
-    const CHOOSES_ROUTES_ANEW: bool = X::CHOOSES_ROUTES_ANEW;
-    const TAKES_METADATA: bool = false;
+    const ABILITIES: Abilities = X::ABILITIES;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = true;
 
@@ -68,8 +64,8 @@ impl<X: Nature> Host for Worker<X> {
         }
     }
 
-    fn reads_responses(&self) -> bool {
-        X::reads_responses()
+    fn abilities(&self) -> Abilities {
+        X::abilities()
     }
 
     fn store(&self) -> Self::Store {

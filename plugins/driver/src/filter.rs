@@ -183,10 +183,10 @@ impl<P: Policy, H: Host> Filter<P, H> {
         };
         let sent = (!held).then_some(&head.headers);
         match self.carry_out(exchange, passed, sent, None, verdict) {
-            Ruling::Read(reading) if !H::READS_REQUESTS => {
+            Ruling::Read(reading) if !H::ABILITIES.reads_requests => {
                 Ruling::Decided(self.unreadable(exchange, reading.passed))
             }
-            Ruling::Wait(waiting) if !H::HOLDS_REQUESTS => {
+            Ruling::Wait(waiting) if !H::ABILITIES.holds_requests => {
                 Ruling::Decided(self.wait_no_longer(exchange, head, waiting))
             }
             ruling => ruling,

@@ -1,9 +1,9 @@
 //! What a host can do.
 
 use portcullis_policy::{
-    CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall, LocalReply,
-    MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response, ResponseEdits, Sent,
-    SharedStore, Splice, Timestamp,
+    Abilities, CallId, ClockUnavailable, EntropyUnavailable, Headers, HostFailure, HttpCall,
+    LocalReply, MetricKind, NoReply, Origin, PeerAddress, Request, RequestEdits, Response,
+    ResponseEdits, Sent, SharedStore, Splice, Timestamp,
 };
 
 use crate::body::RequestBody;
@@ -22,14 +22,8 @@ pub trait Host: Clone + 'static {
     const SHARES_BEFORE_REQUESTS: bool;
     /// Whether a call can be made while the answer to another is handed over.
     const CALLS_FROM_ANSWERS: bool;
-    /// Whether a request can be held, and be gone on with in another callback than one of its own.
-    const HOLDS_REQUESTS: bool;
-    /// Whether a request's body can be read before the request goes on.
-    const READS_REQUESTS: bool;
-    /// Whether changed headers choose another route.
-    const CHOOSES_ROUTES_ANEW: bool;
-    /// Whether it takes what a policy tells the gateway of a request: [`RequestEdits::metadata`].
-    const TAKES_METADATA: bool;
+    /// What it can do with any build of a filter, at most.
+    const ABILITIES: Abilities;
     /// Whether its policy's calls are its own to make. Where they are not, another instance of the same policy makes them, and
     /// [hears](Host::want) what requests lack.
     const MAKES_CALLS: bool;
@@ -84,8 +78,10 @@ pub trait Host: Clone + 'static {
     /// There will be no answer.
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply>;
 
-    /// Whether responses' bodies can be read as they pass.
-    fn reads_responses(&self) -> bool;
+    /// What it can do with this build of the filter.
+    fn abilities(&self) -> Abilities {
+        Self::ABILITIES
+    }
 
     /// Has what makes the calls know that a request lacks what this one would bring.
     fn want(&self, _: CallId) {}

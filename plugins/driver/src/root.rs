@@ -91,11 +91,7 @@ impl<P: Policy, H: Host> Root<P, H> {
         let mut setup = Setup {
             environment,
             metrics: &mut metrics,
-            holds_requests: H::HOLDS_REQUESTS,
-            reads_requests: H::READS_REQUESTS,
-            reads_responses: self.host.reads_responses(),
-            chooses_routes_anew: H::CHOOSES_ROUTES_ANEW,
-            takes_metadata: H::TAKES_METADATA,
+            abilities: self.host.abilities(),
         };
         let policy = P::from_config(config?, &mut setup).map_err(|error| error.to_string())?;
         let millis = policy.tick_every().as_nanos() / 1_000_000;

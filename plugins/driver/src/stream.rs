@@ -44,7 +44,7 @@ impl<P: Policy, H: Host> Stream<P, H> {
             },
             Err(failure) => return self.take(filter.fail(exchange, Phase::Unseen, failure)),
         };
-        let longest = match H::HOLDS_REQUESTS {
+        let longest = match H::ABILITIES.holds_requests {
             true => filter.with_ports(|ports| filter.policy.hold(&head.request(exchange), ports)),
             false => None,
         };

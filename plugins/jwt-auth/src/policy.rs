@@ -376,12 +376,12 @@ impl Policy for JwtAuth {
         let holding = providers.remote_keys().find(|(_, keys)| keys.has_wait());
         let holding = holding.and_then(|(index, _)| providers.entries().get(index));
         let holds = holding.is_some();
-        if let (Some(provider), false) = (holding, setup.holds_requests) {
+        if let (Some(provider), false) = (holding, setup.abilities.holds_requests) {
             let at = format!("providers.{}.keys", provider.name);
             let rule = "`wait`: this gateway can't hold a request until keys have come; Envoy can";
             return Err(ConfigError::at(at, rule));
         }
-        if config.identity_metadata && !setup.takes_metadata {
+        if config.identity_metadata && !setup.abilities.takes_metadata {
             let rule = "this gateway takes no metadata of a filter; Envoy does, of one that is native code";
             return Err(ConfigError::at("identity_metadata", rule));
         }

@@ -112,11 +112,7 @@ const fn kind<P: Policy + 'static>() -> Kind {
             let mut setup = Setup {
                 environment,
                 metrics: &mut MetricRegistry::default(),
-                holds_requests: Worker::HOLDS_REQUESTS,
-                reads_requests: Worker::READS_REQUESTS,
-                reads_responses: true,
-                chooses_routes_anew: Worker::CHOOSES_ROUTES_ANEW,
-                takes_metadata: Worker::TAKES_METADATA,
+                abilities: Worker::ABILITIES,
             };
             P::from_config(parse_text(whole(text))?, &mut setup).map(drop)
         },

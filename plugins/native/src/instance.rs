@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use portcullis_driver::{Failed, Host, MetricId, StreamId};
 use portcullis_policy::{
-    CallId, ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply, Timestamp,
+    Abilities, CallId, ClockUnavailable, EntropyUnavailable, HttpCall, MetricKind, NoReply,
+    Timestamp,
 };
 
 use crate::abi::{ConfigPtr, FilterPtr, NotCalled};
@@ -138,10 +139,7 @@ impl<R: Role> Host for Surrounded<R> {
     const KEEPS_FORMER_CONFIGURATION: bool = true;
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
-    const HOLDS_REQUESTS: bool = true;
-    const READS_REQUESTS: bool = true;
-    const CHOOSES_ROUTES_ANEW: bool = true;
-    const TAKES_METADATA: bool = true;
+    const ABILITIES: Abilities = Abilities::NATIVE;
     const MAKES_CALLS: bool = R::MAKES_CALLS;
     const ADDS_COUNTERS_UP: bool = false;
 
@@ -155,10 +153,6 @@ impl<R: Role> Host for Surrounded<R> {
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
         getrandom::fill(bytes).map_err(|_| EntropyUnavailable)
-    }
-
-    fn reads_responses(&self) -> bool {
-        true
     }
 
     fn store(&self) -> Shared {

@@ -9,6 +9,7 @@
 #[macro_use]
 extern crate portcullis_sim;
 
+mod abilities;
 mod address;
 mod call;
 mod control;
@@ -35,6 +36,7 @@ mod time;
 
 pub mod config;
 
+pub use abilities::Abilities;
 pub use address::{ClientAddress, FoundAddress, parse_peer};
 pub use call::{BodyError, CallId, CallReply, HttpCall, MOST_CALLS, NoReply};
 pub use control::{Answer, CallerNames, Command, Control, Controlled, Failed, KeyNamed, Turn};

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 
 use crate::config::ConfigError;
 use crate::{
-    CallId, CallReply, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
+    Abilities, CallId, CallReply, HttpCall, LocalReply, MetricRegistry, Origin, Problem, Request,
     RequestEdits, Response, ResponseEdits, SharedStore, Span, Telemetry, Timestamp,
 };
 
@@ -72,7 +72,7 @@ pub trait Policy: Sized {
 
     /// For how long at most a request is worth holding before it is decided on, since a call may bring what it needs; `None`
     /// where it is not. Asked before [`Policy::on_request`], and again after each tick and each call's end while it is held;
-    /// only where [`Setup::holds_requests`] says that the gateway can.
+    /// only where [`Abilities::holds_requests`] says that the gateway can.
     fn hold<'a>(&'a self, _request: &'a Request<'a>, _ports: &Ports<'_>) -> Option<Span> {
         None
     }
@@ -191,12 +191,12 @@ pub enum Verdict<'a> {
     /// It is answered here.
     Refuse(LocalReply),
     /// Its body decides, of which no more than so many bytes are read. Where a gateway can't show it before the request goes on
-    /// ([`Setup::reads_requests`]), it is refused.
+    /// ([`Abilities::reads_requests`]), it is refused.
     Read {
         /// Bytes.
         most: usize,
     },
-    /// It waits for a call's end, so long at most: [`Policy::on_request_waited`]. Only where [`Setup::holds_requests`] says that the
+    /// It waits for a call's end, so long at most: [`Policy::on_request_waited`]. Only where [`Abilities::holds_requests`] says that the
     /// gateway can; elsewhere it is asked at once, for the last time.
     Wait {
         /// For how long.
@@ -327,7 +327,7 @@ impl Setup<'_> {
     /// # Errors
     /// They are not shown.
     pub fn check_reads_responses(&self) -> Result<(), ConfigError> {
-        if self.reads_responses {
+        if self.abilities.reads_responses {
             return Ok(());
         }
         let rule = "answers' bodies are not shown to this build of the filter; on Envoy load target/filters/<filter>.wasm in place of \
@@ -342,14 +342,6 @@ pub struct Setup<'a> {
     pub environment: &'a dyn Environment,
     /// Where the policy announces its metrics.
     pub metrics: &'a mut MetricRegistry,
-    /// Whether the gateway can hold a request until a call has ended: [`Policy::hold`].
-    pub holds_requests: bool,
-    /// Whether the gateway can show a request's body before the request goes on: [`Verdict::Read`].
-    pub reads_requests: bool,
-    /// Whether the gateway shows responses' bodies: [`Policy::reads_response`].
-    pub reads_responses: bool,
-    /// Whether the gateway chooses a route anew once a request's headers were changed.
-    pub chooses_routes_anew: bool,
-    /// Whether the gateway takes what a policy has found out of a request for others to read: [`RequestEdits::tell`].
-    pub takes_metadata: bool,
+    /// What the gateway can do.
+    pub abilities: Abilities,
 }

@@ -835,7 +835,7 @@ pub(crate) struct Settled {
 
 /// A gateway has to show what a limit goes by.
 fn check_bodies(cost: &Pricing, before_auth: bool, setup: &Setup<'_>) -> Result<(), ConfigError> {
-    let rule = if cost.reads_requests() && !setup.reads_requests {
+    let rule = if cost.reads_requests() && !setup.abilities.reads_requests {
         "this gateway can't show a request's body before the request goes on"
     } else if cost.reads_requests() && before_auth {
         "a body is not read before_auth"

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use portcullis_edge::Edge;
 use portcullis_policy::config::parse_text;
-use portcullis_policy::{Environment, MetricRegistry, Policy as _, Setup};
+use portcullis_policy::{Abilities, Environment, MetricRegistry, Policy as _, Setup};
 
 /// The words of log lines that no metric has.
 const IN_LINES: [(&str, &[&str]); 3] = [
@@ -65,11 +65,7 @@ fn reasons() -> BTreeMap<String, Vec<String>> {
     let mut setup = Setup {
         environment: &Variables,
         metrics: &mut metrics,
-        holds_requests: true,
-        reads_requests: true,
-        reads_responses: true,
-        chooses_routes_anew: true,
-        takes_metadata: true,
+        abilities: Abilities::NATIVE,
     };
     let config = parse_text(config.as_bytes()).expect("a configuration");
     Edge::from_config(config, &mut setup).expect("a policy");

@@ -5,9 +5,9 @@ use std::net::IpAddr;
 
 use portcullis_policy::config::{ConfigError, parse_text};
 use portcullis_policy::{
-    BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers, HttpCall,
-    LocalReply, MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request, Response,
-    Sent, Setup, SharedData, Splice, Timestamp, Verdict, parse_peer,
+    Abilities, BodyEnd, BodyError, CallId, CallReply, Ending, Environment, HeaderEdit, Headers,
+    HttpCall, LocalReply, MOST_CALLS, MetricRegistry, Origin, PeerAddress, Policy, Ports, Request,
+    Response, Sent, Setup, SharedData, Splice, Timestamp, Verdict, parse_peer,
 };
 
 use crate::{Dialect, RecordingTelemetry, SeededEntropy, Turns, VirtualClock, Zone, ZoneStore};
@@ -67,11 +67,7 @@ impl World {
             &mut Setup {
                 environment: &self.env,
                 metrics: &mut metrics,
-                holds_requests: true,
-                reads_requests: true,
-                reads_responses: true,
-                chooses_routes_anew: true,
-                takes_metadata: true,
+                abilities: Abilities::NATIVE,
             },
         )?;
         let worker = Worker {

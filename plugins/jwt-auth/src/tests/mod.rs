@@ -18,9 +18,9 @@ use jwt_compact::alg::{Hs256, Hs256Key, Hs384, Hs384Key, Hs512, Hs512Key};
 use jwt_compact::{Algorithm, AlgorithmSignature as _};
 use portcullis_policy::config::{ClaimPath, Claims as _, parse_value};
 use portcullis_policy::{
-    Clock, ClockUnavailable, Counter, Entropy, EntropyUnavailable, Environment, Expected, Gauge,
-    HeaderEdit, Headers, LogLine, MetricRegistry, PeerAddress, Policy as _, Ports, Request, Setup,
-    SharedStore, StoreError, Stored, Telemetry, Timestamp, Verdict,
+    Abilities, Clock, ClockUnavailable, Counter, Entropy, EntropyUnavailable, Environment,
+    Expected, Gauge, HeaderEdit, Headers, LogLine, MetricRegistry, PeerAddress, Policy as _, Ports,
+    Request, Setup, SharedStore, StoreError, Stored, Telemetry, Timestamp, Verdict,
 };
 use serde_json::{Value, json};
 
@@ -242,11 +242,7 @@ impl Gateway {
         let mut setup = Setup {
             environment: &world,
             metrics: &mut metrics,
-            holds_requests: true,
-            reads_requests: true,
-            reads_responses: true,
-            chooses_routes_anew: true,
-            takes_metadata: true,
+            abilities: Abilities::NATIVE,
         };
         let policy = JwtAuth::from_config(config, &mut setup).map_err(|error| error.to_string())?;
         Ok(Self {

@@ -42,7 +42,7 @@ impl Fallback {
     /// The gateway chooses no route anew, or nothing is set.
     pub fn new(config: &FallbackConfig, setup: &Setup<'_>) -> Result<Self, ConfigError> {
         let set = config.set.as_slice();
-        if !setup.chooses_routes_anew {
+        if !setup.abilities.chooses_routes_anew {
             let rule = "this gateway has chosen its route before any filter runs";
             return Err(ConfigError::at("set", rule));
         }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::config::parse_text;
 use crate::test_ports::{Nothing, Recorded};
-use crate::{Environment, Headers, MetricRegistry, PeerAddress, Span};
+use crate::{Abilities, Environment, Headers, MetricRegistry, PeerAddress, Span};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
@@ -45,11 +45,7 @@ fn build(config: &str) -> Result<Control, ConfigError> {
     let mut setup = Setup {
         environment: &Client,
         metrics: &mut MetricRegistry::default(),
-        holds_requests: true,
-        reads_requests: true,
-        reads_responses: true,
-        chooses_routes_anew: true,
-        takes_metadata: true,
+        abilities: Abilities::NATIVE,
     };
     Control::new(parse_text(config.as_bytes())?, "edge", &mut setup)
 }

@@ -107,7 +107,7 @@ impl Global {
         if let Some(why) = Engine::unfit(config.engine, setup) {
             return Err(ConfigError::at("engine", why));
         }
-        if config.first_request == FirstRequest::Wait && !setup.holds_requests {
+        if config.first_request == FirstRequest::Wait && !setup.abilities.holds_requests {
             let rule = "this gateway can't hold a request; expected `admit`";
             return Err(ConfigError::at("first_request", rule));
         }

@@ -1,7 +1,8 @@
 //! Single situations.
 
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, MetricRegistry, Origin, Policy as _, Response, Setup, Span,
+    Abilities, HeaderEdit, Headers, HostFailure, MetricRegistry, Origin, Policy as _, Response,
+    Setup, Span,
 };
 use portcullis_rate_limit::{Beside, RateLimit};
 use portcullis_sim::{Answer, Dialect, Worker, World};
@@ -213,11 +214,7 @@ fn before_auth_names_limits_that_there_are() {
         let mut setup = Setup {
             environment: &portcullis_sim::Env::default(),
             metrics: &mut metrics,
-            holds_requests: true,
-            reads_requests: true,
-            reads_responses: true,
-            chooses_routes_anew: true,
-            takes_metadata: true,
+            abilities: Abilities::NATIVE,
         };
         let config = serde_json::from_str(&config).unwrap();
         let found = RateLimit::for_edge(config, Beside::default(), &mut setup).err();

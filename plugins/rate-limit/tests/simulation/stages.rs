@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use portcullis_policy::{
-    Headers, MetricRegistry, PeerAddress, Policy as _, Ports, Request, Setup, SharedData,
+    Abilities, Headers, MetricRegistry, PeerAddress, Policy as _, Ports, Request, Setup, SharedData,
 };
 use portcullis_rate_limit::{Beside, Config, Flow, RateLimit, Stage};
 use portcullis_sim::{Dialect, Env, RecordingTelemetry, SeededEntropy, World, ZoneStore};
@@ -38,11 +38,7 @@ fn what_the_second_stage_refuses_leaves_nothing_of_the_first_not_even_who_made_r
         let mut setup = Setup {
             environment: &Env::default(),
             metrics: &mut metrics,
-            holds_requests: true,
-            reads_requests: true,
-            reads_responses: true,
-            chooses_routes_anew: true,
-            takes_metadata: true,
+            abilities: Abilities::NATIVE,
         };
         let policy = RateLimit::for_edge(
             config,

@@ -7,8 +7,8 @@ use std::net::IpAddr;
 use portcullis_driver::{Exchange, Failed, number};
 use portcullis_envoy::origin_by;
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits, ResponseEdits,
-    Splice,
+    Abilities, HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, RequestEdits,
+    ResponseEdits, Splice,
 };
 
 use self::response::Head;
@@ -25,12 +25,13 @@ impl Nature for Envoy {
     const KEEPS_FORMER_CONFIGURATION: bool = true;
     const SHARES_BEFORE_REQUESTS: bool = true;
     const CALLS_FROM_ANSWERS: bool = true;
-    const HOLDS_REQUESTS: bool = true;
-    const READS_REQUESTS: bool = true;
-    const CHOOSES_ROUTES_ANEW: bool = true;
+    const ABILITIES: Abilities = Abilities::ENVOY;
 
-    fn reads_responses() -> bool {
-        build::shows_responses()
+    fn abilities() -> Abilities {
+        match build::shows_responses() {
+            true => Abilities::ENVOY,
+            false => Abilities::ENVOY_ALONE,
+        }
     }
 }
 

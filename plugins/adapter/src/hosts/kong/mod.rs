@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use portcullis_driver::{Exchange, Failed, RequestBody};
 use portcullis_policy::{
-    HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request, RequestEdits,
-    ResponseEdits, Splice, is_folded,
+    Abilities, HeaderEdit, Headers, HostFailure, LocalReply, Origin, PeerAddress, Request,
+    RequestEdits, ResponseEdits, Splice, is_folded,
 };
 
 use self::response::Head;
@@ -28,16 +28,7 @@ impl Nature for Kong {
     const SHARES_BEFORE_REQUESTS: bool = false;
     /// The worker dies of such a call.
     const CALLS_FROM_ANSWERS: bool = false;
-    /// Another stream can't be entered: the host says yes and does nothing.
-    const HOLDS_REQUESTS: bool = false;
-    /// Nothing is called for a body that is empty, and a long one lies in a file.
-    const READS_REQUESTS: bool = false;
-    /// Its route is settled before any filter runs.
-    const CHOOSES_ROUTES_ANEW: bool = false;
-
-    fn reads_responses() -> bool {
-        false
-    }
+    const ABILITIES: Abilities = Abilities::KONG;
 }
 
 impl PeerAddress for Kong {

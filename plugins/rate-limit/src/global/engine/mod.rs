@@ -91,7 +91,7 @@ impl Engine {
     /// Why this gateway can't ask it.
     pub(crate) fn unfit(name: EngineName, setup: &Setup<'_>) -> Option<&'static str> {
         let needs_http2 = name == EngineName::EnvoyRls;
-        (needs_http2 && !setup.calls_http2)
+        (needs_http2 && !setup.abilities.calls_http2)
             .then_some("this gateway makes no gRPC calls; expected `redis` or `limitador`")
     }
 
