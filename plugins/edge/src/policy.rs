@@ -30,7 +30,7 @@ pub struct Edge {
 pub struct Flow {
     rate_limit: portcullis_rate_limit::Flow,
     circuit_breaker: Option<<CircuitBreaker as Policy>::Flow>,
-    /// What is known of it while its body is waited for.
+    /// What is known of it while its body, or a call, is waited for.
     waiting: Option<Box<Waiting>>,
 }
 
@@ -39,6 +39,22 @@ struct Waiting {
     caller: Option<<JwtAuth as Policy>::Flow>,
     edits: RequestEdits<'static>,
     bound: Option<u64>,
+}
+
+impl Flow {
+    /// Keeps what is known of a request while its body, or a call, is waited for.
+    fn wait(
+        &mut self,
+        caller: Option<<JwtAuth as Policy>::Flow>,
+        edits: RequestEdits<'_>,
+        bound: Option<u64>,
+    ) {
+        self.waiting = Some(Box::new(Waiting {
+            caller,
+            edits: edits.into_owned(),
+            bound,
+        }));
+    }
 }
 
 impl Edge {
@@ -88,7 +104,13 @@ impl Edge {
             None => None,
             Some(limits) => limits.bound(request, ports)?,
         };
-        self.ask_limits(Stage::BeforeAuth, request, None, flow, ports)?;
+        match self.ask_limits(Stage::BeforeAuth, request, None, flow, ports)? {
+            Asked::Admitted => {}
+            // No limit of this stage does: its configuration is refused.
+            Asked::Read { .. } | Asked::Wait { .. } => {
+                return Err(Problem::UNAVAILABLE.reply(request));
+            }
+        }
         let caller = match &self.jwt_auth {
             None => None,
             Some(jwt_auth) => {
@@ -101,13 +123,39 @@ impl Edge {
         match self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)? {
             Asked::Admitted => self.decide_admitted(request, claims, edits, bound, flow, ports),
             Asked::Read { most } => {
-                flow.waiting = Some(Box::new(Waiting {
-                    caller,
-                    edits: edits.into_owned(),
-                    bound,
-                }));
+                flow.wait(caller, edits, bound);
                 Ok(Verdict::Read { most })
             }
+            Asked::Wait { longest } => {
+                flow.wait(caller, edits, bound);
+                Ok(Verdict::Wait { longest })
+            }
+        }
+    }
+
+    /// Decides on a request whose body, or a call, was waited for.
+    fn decide_later<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Verdict<'a>, LocalReply> {
+        let Some(waiting) = flow.waiting.take() else {
+            return Err(Problem::UNAVAILABLE.reply(request));
+        };
+        let Waiting {
+            caller,
+            edits,
+            bound,
+        } = *waiting;
+        let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
+        match self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)? {
+            Asked::Admitted => self.decide_admitted(request, claims, edits, bound, flow, ports),
+            Asked::Wait { longest } => {
+                flow.wait(caller, edits, bound);
+                Ok(Verdict::Wait { longest })
+            }
+            Asked::Read { .. } => Err(Problem::UNAVAILABLE.reply(request)),
         }
     }
 
@@ -119,20 +167,11 @@ impl Edge {
         end: BodyEnd,
         ports: &Ports<'_>,
     ) -> Result<Verdict<'a>, LocalReply> {
-        let (Some(limits), Some(waiting)) = (&self.rate_limit, flow.waiting.take()) else {
+        let Some(limits) = &self.rate_limit else {
             return Err(Problem::UNAVAILABLE.reply(request));
         };
-        let Waiting {
-            caller,
-            edits,
-            bound,
-        } = *waiting;
         limits.end_reading(&mut flow.rate_limit, end, request, ports)?;
-        let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
-        match self.ask_limits(Stage::AfterAuth, request, claims, flow, ports)? {
-            Asked::Admitted => self.decide_admitted(request, claims, edits, bound, flow, ports),
-            Asked::Read { .. } => Err(Problem::UNAVAILABLE.reply(request)),
-        }
+        self.decide_later(request, flow, ports)
     }
 
     /// Decides on a request that all limits have admitted. `edits`: what is to be changed so far.
@@ -306,7 +345,12 @@ impl Policy for Edge {
             .circuit_breaker
             .as_ref()
             .map(CircuitBreaker::tick_every);
-        let shortest = of_keys.into_iter().chain(of_breakers).min();
+        let of_limits = self.rate_limit.as_ref().map(RateLimit::tick_every);
+        let shortest = of_keys
+            .into_iter()
+            .chain(of_breakers)
+            .chain(of_limits)
+            .min();
         shortest.unwrap_or(Span::from_secs(1))
     }
 
@@ -324,20 +368,33 @@ impl Policy for Edge {
 
     fn fetches(&self) -> bool {
         self.jwt_auth.as_ref().is_some_and(JwtAuth::fetches)
+            || self.rate_limit.as_ref().is_some_and(RateLimit::fetches)
     }
 
     fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
-        self.jwt_auth.as_ref()?.next_call(ports)
+        let of_keys = self.jwt_auth.as_ref();
+        let of_keys = of_keys.and_then(|jwt_auth| jwt_auth.next_call(ports));
+        of_keys.or_else(|| self.rate_limit.as_ref()?.next_call(ports))
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.rate_limit.as_ref().is_some_and(RateLimit::is_urgent)
     }
 
     fn take_wanted(&self) -> Vec<CallId> {
         let jwt_auth = self.jwt_auth.as_ref();
-        jwt_auth.map_or(Vec::new(), Policy::take_wanted)
+        let mut wanted = jwt_auth.map_or(Vec::new(), Policy::take_wanted);
+        let rate_limit = self.rate_limit.as_ref();
+        wanted.extend(rate_limit.map_or(Vec::new(), Policy::take_wanted));
+        wanted
     }
 
     fn want(&self, call: CallId, ports: &Ports<'_>) {
         if let Some(jwt_auth) = &self.jwt_auth {
             Policy::want(jwt_auth, call, ports);
+        }
+        if let Some(rate_limit) = &self.rate_limit {
+            rate_limit.want(call, ports);
         }
     }
 
@@ -361,8 +418,12 @@ impl Policy for Edge {
     }
 
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
-        if let Some(jwt_auth) = &self.jwt_auth {
-            jwt_auth.on_call_end(call, reply, ports);
+        match (&self.jwt_auth, &self.rate_limit) {
+            (_, Some(rate_limit)) if RateLimit::made(call) => {
+                rate_limit.on_call_end(call, reply, ports);
+            }
+            (Some(jwt_auth), _) => jwt_auth.on_call_end(call, reply, ports),
+            (None, _) => {}
         }
     }
 
@@ -403,6 +464,18 @@ impl Policy for Edge {
         }
         let verdict = self.decide(request, &mut flow, ports);
         (verdict.unwrap_or_else(Verdict::Refuse), flow)
+    }
+
+    fn on_request_waited<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        is_last: bool,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        RateLimit::end_waiting(&mut flow.rate_limit, is_last);
+        let verdict = self.decide_later(request, flow, ports);
+        verdict.unwrap_or_else(Verdict::Refuse)
     }
 
     fn reads_requests(&self) -> bool {

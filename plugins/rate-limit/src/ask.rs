@@ -18,6 +18,8 @@ use crate::cost::Unpriced;
 use crate::key::{Fingerprint, NoKey, Source};
 use crate::limit::{Charge, Demand, Keyed, Limit, Look, Unasked};
 use crate::policy::{Flow, RateLimit, Stage};
+use crate::quota::Need;
+use crate::without::Without;
 
 const QUOTA_EXCEEDED: Problem = Problem {
     status: 429,
@@ -48,6 +50,20 @@ const COST_EXCEEDS_QUOTA: Problem = Problem {
 
 /// Something that stands for a limit, by its index.
 type At<'a, T> = (usize, &'a Limit, T);
+
+/// Why a request does not go on.
+#[derive(Debug)]
+pub(crate) enum Stopped {
+    Refused(LocalReply),
+    /// An engine is asked whether anything is left for it.
+    Waits,
+}
+
+impl From<LocalReply> for Stopped {
+    fn from(reply: LocalReply) -> Self {
+        Self::Refused(reply)
+    }
+}
 
 fn refuses((_, limit, look): &At<'_, Look>) -> bool {
     limit.refuses() && !look.is_admitted()
@@ -81,7 +97,7 @@ fn grant_less<'a>(
 }
 
 impl RateLimit {
-    /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back.
+    /// Asks the limits of one stage. On a refusal all that was charged to `flow` is given back; where it waits, what this stage has.
     pub(crate) fn ask_limits(
         &self,
         stage: Stage,
@@ -89,22 +105,30 @@ impl RateLimit {
         claims: Option<&dyn Claims>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
+    ) -> Result<(), Stopped> {
         let before = flow.charges.len();
+        let elsewhere = flow.elsewhere();
         let said = flow.said().unwrap_or(&Said::Nothing);
         let demands = self.demands(stage, request, claims, said, flow, ports);
         let asked = demands
+            .map_err(Stopped::from)
             .and_then(|demands| {
-                let looks = self.look(&demands, request, ports)?;
+                let looks = self.look(&demands, request, flow, ports)?;
                 match grant_less(&demands, &looks) {
-                    Some(fewer) => self.look(&fewer, request, ports),
+                    Some(fewer) => self.look(&fewer, request, flow, ports),
                     None => Ok(looks),
                 }
             })
             .and_then(|looks| self.charge(looks, request, flow, ports));
-        if let Err(reply) = asked {
-            self.give_back(flow, ports);
-            return Err(reply);
+        if let Err(stopped) = asked {
+            match stopped {
+                Stopped::Refused(_) => self.give_back(flow, ports),
+                Stopped::Waits => {
+                    self.give_back_from(before, flow, ports);
+                    flow.stay_from(elsewhere);
+                }
+            }
+            return Err(stopped);
         }
         for (index, charge) in flow.charges.iter().skip(before) {
             if let Some(limit) = self.limits.get(*index) {
@@ -125,8 +149,9 @@ impl RateLimit {
     ) -> Result<(), LocalReply> {
         let demands = self.demands(stage, request, claims, &Said::NotYet, flow, ports);
         let looked = demands.and_then(|demands| {
-            let looks = self.look(&demands, request, ports)?;
-            match looks.iter().any(refuses) {
+            let looks = self.look_at_all(&demands, request, ports)?;
+            let is_known = |at: &At<'_, Look>| refuses(at) && !at.2.lacks_lease();
+            match looks.iter().any(is_known) {
                 true => Err(self.exhausted(looks, Vec::new(), request, flow, ports)),
                 false => Ok(()),
             }
@@ -199,8 +224,47 @@ impl RateLimit {
         refusal.map_or(Ok(demands), Err)
     }
 
-    /// Looks at all limits, without charging one.
+    /// Looks at all limits, without charging one. What is not known of those that an engine counts is asked for.
     fn look<'a>(
+        &self,
+        demands: &[At<'a, Demand>],
+        request: &Request<'_>,
+        flow: &Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Vec<At<'a, Look>>, Stopped> {
+        let looks = self.look_at_all(demands, request, ports)?;
+        let is_unknown = |(_, _, look): &At<'_, Look>| look.lacks_lease();
+        if !looks.iter().any(is_unknown) {
+            return Ok(looks);
+        }
+        let mut known = Vec::with_capacity(looks.len());
+        let (mut refusal, mut waits) = (None, false);
+        for at in looks {
+            let demand = demands.iter().find(|(index, ..)| *index == at.0);
+            let (true, Some((.., demand))) = (is_unknown(&at), demand) else {
+                known.push(at);
+                continue;
+            };
+            let (index, limit, look) = at;
+            match self.without_lease(limit, demand, look, flow, ports) {
+                Ok(Without::Look(look)) => known.push((index, limit, look)),
+                Ok(Without::Passes) => {}
+                Ok(Without::Waits) => waits = true,
+                Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
+            }
+        }
+        if let Some(refusal) = refusal {
+            return Err(Stopped::Refused(refusal));
+        }
+        // Whom another limit refuses is not kept waiting.
+        match waits && !known.iter().any(refuses) {
+            true => Err(Stopped::Waits),
+            false => Ok(known),
+        }
+    }
+
+    /// Looks at all limits, without charging one.
+    fn look_at_all<'a>(
         &self,
         demands: &[At<'a, Demand>],
         request: &Request<'_>,
@@ -209,9 +273,7 @@ impl RateLimit {
         let mut looks = Vec::with_capacity(demands.len());
         let mut refusal = None;
         for (index, limit, demand) in demands {
-            let now = ports.clock.now().map_err(Failure::from);
-            let look = now.and_then(|now| Ok(limit.look(*demand, now, ports)?));
-            match look {
+            match limit.look(*demand, ports) {
                 Ok(look) => looks.push((*index, *limit, look)),
                 Err(failure) => self.note(failure, limit, request, ports, &mut refusal),
             }
@@ -226,30 +288,42 @@ impl RateLimit {
         request: &Request<'_>,
         flow: &mut Flow,
         ports: &Ports<'_>,
-    ) -> Result<(), LocalReply> {
+    ) -> Result<(), Stopped> {
         if looks.iter().any(refuses) {
-            return Err(self.exhausted(looks, Vec::new(), request, flow, ports));
+            let refusal = self.exhausted(looks, Vec::new(), request, flow, ports);
+            return Err(Stopped::Refused(refusal));
         }
         // Those in shadow last, so that what is only tried out never has to be given back.
         looks.sort_by_key(|(_, limit, _)| !limit.refuses());
         let mut refusal = None;
         let mut looks = looks.into_iter();
         while let Some((index, limit, look)) = looks.next() {
+            let engine_key = look.engine_key();
             match limit.charge(look, ports) {
-                Ok(charge) if charge.is_admitted() => flow.charges.push((index, charge)),
+                Ok(charge) if charge.is_admitted() => {
+                    if charge.need() == Need::More {
+                        self.wish_for_more(limit, engine_key, ports);
+                    }
+                    flow.charges.push((index, charge));
+                }
+                // Others have spent meanwhile what was held.
+                Ok(charge) if charge.need() == Need::Known && self.may_wait(limit, flow) => {
+                    return Err(Stopped::Waits);
+                }
                 Ok(charge) if limit.mode == Mode::Enforce && limit.on_exceeded.is_some() => {
                     limit.count_elsewhere(charge.key(), ports);
                     flow.go_elsewhere(index);
                 }
                 Ok(charge) if limit.mode == Mode::Enforce => {
                     let refused = vec![(index, limit, charge)];
-                    return Err(self.exhausted(looks.collect(), refused, request, flow, ports));
+                    let refusal = self.exhausted(looks.collect(), refused, request, flow, ports);
+                    return Err(Stopped::Refused(refusal));
                 }
                 Ok(charge) => self.report_shadow(limit, charge.key(), request, ports),
                 Err(error) => self.note(error.into(), limit, request, ports, &mut refusal),
             }
             if let Some(reply) = refusal {
-                return Err(reply);
+                return Err(Stopped::Refused(reply));
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! What a user writes.
 
 mod cost;
+mod global;
 mod usage;
 mod words;
 
@@ -15,6 +16,7 @@ pub(crate) use cost::{
     FieldConfig, InputReserve, LEAST_GRANTED, OutputReserve, TokensConfig, Unreadable, Weight,
     WeightsConfig,
 };
+pub use global::{EngineAway, EngineName, FirstRequest, GlobalConfig, LeaseConfig, Scope};
 pub use usage::{AcceptEncoding, IncludeUsage, Log, MaxBody, UsageConfig};
 pub(crate) use words::JsonPath;
 pub(crate) use words::Model;
@@ -23,8 +25,8 @@ use cost::Amount;
 
 use crate::KeyPart;
 use crate::key::WhenKeyMissing;
-use crate::quota::{Algorithm, Quota};
-use crate::range::{Range, ranges, shares};
+use crate::quota::{Algorithm, Form, Quota};
+use crate::range::{Placed, ranges, shares};
 
 /// Configuration of `rate_limit`.
 #[derive(Clone, Debug, Deserialize)]
@@ -57,6 +59,8 @@ pub struct Config {
     pub usage: Option<UsageConfig>,
     /// What is logged besides refusals: `usage`, a line for each request that a limit with `cost.tokens` counts.
     pub log: Option<Log>,
+    /// The engine that counts limits with `scope: global`, for all gateways that ask it.
+    pub global: Option<GlobalConfig>,
     /// What is done with decisions.
     #[serde(default)]
     pub mode: Mode,
@@ -91,6 +95,9 @@ pub struct LimitConfig {
     pub in_flight: Option<Bounded<1, 1_000_000, u32>>,
     /// How requests are counted in a window. Default: `sliding_window`.
     pub algorithm: Option<Algorithm>,
+    /// Who counts: this gateway for itself, or the engine of `global` for several.
+    #[serde(default)]
+    pub scope: Scope,
     /// `token_bucket`: requests that may come at once. Default: as many as `quota`.
     pub burst: Option<Bounded<1, 1_000_000_000, u32>>,
     /// What a request takes of the quota: a number, of which 0 passes and is told where it stands; `when`, with `status`, a
@@ -270,7 +277,7 @@ impl Config {
     }
 
     /// The slots of each limit.
-    pub(crate) fn ranges(&self) -> Result<Vec<Range>, ConfigError> {
+    pub(crate) fn placed(&self) -> Result<Vec<Placed>, ConfigError> {
         let limits = self.limits.as_slice();
         let is_constant = |part: &KeyPart| *part == KeyPart::Constant;
         let own = |limit: &LimitConfig| {
@@ -279,11 +286,41 @@ impl Config {
         };
         let own: Vec<_> = limits.iter().map(own).collect();
         let slots = shares(self.capacity.get(), &own)?;
-        let placed = limits.iter().zip(slots).map(|(limit, slots)| {
-            let form = limit.to_quota()?.counting().form();
-            Ok((limit.name.as_str(), slots, form))
-        });
-        Ok(ranges(&placed.collect::<Result<Vec<_>, _>>()?))
+        let global = self.global.as_ref();
+        let counts_alone = global.is_some_and(|global| global.local_share().is_some());
+        let mut named = Vec::with_capacity(limits.len());
+        // No limit has a name with a slash.
+        let mut alone = Vec::new();
+        for (index, (limit, slots)) in limits.iter().zip(slots).enumerate() {
+            let own = limit.to_quota()?.counting().form();
+            let form = match limit.scope {
+                Scope::Local => own,
+                Scope::Global => Form::Lease,
+            };
+            named.push((limit.name.as_str().to_owned(), slots, form));
+            if limit.scope == Scope::Global && counts_alone {
+                alone.push((
+                    index,
+                    (format!("{}/alone", limit.name.as_str()), slots, own),
+                ));
+            }
+        }
+        let all = named.iter().chain(alone.iter().map(|(_, one)| one));
+        let all: Vec<_> = all
+            .map(|(name, slots, form)| (name.as_str(), *slots, *form))
+            .collect();
+        let mut placed = ranges(&all).into_iter();
+        let mut limits: Vec<Placed> = placed
+            .by_ref()
+            .take(named.len())
+            .map(|range| Placed { range, alone: None })
+            .collect();
+        for ((index, _), range) in alone.iter().zip(placed) {
+            if let Some(limit) = limits.get_mut(*index) {
+                limit.alone = Some(range);
+            }
+        }
+        Ok(limits)
     }
 
     /// What is set in requests that go elsewhere is taken out of all others: it is nothing that somebody is counted by.
@@ -374,6 +411,13 @@ impl Config {
             }
             let quota = limit.to_quota();
             quota.map_err(|error| error.within(&format!("limits[{index}]")))?;
+        }
+        if let Some(global) = &self.global {
+            global.check().map_err(|error| error.within("global"))?;
+            if limits.iter().all(|limit| limit.scope == Scope::Local) {
+                let rule = "no limit has `scope: global`, which it is for";
+                return Err(ConfigError::at("global", rule));
+            }
         }
         for (index, bound) in self.max_body.0.iter().enumerate() {
             let before = self.max_body.0.iter().take(index);

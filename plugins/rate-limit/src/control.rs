@@ -89,7 +89,7 @@ impl RateLimit {
         if matches!(key, KeyNamed::Values { limit: None, .. }) {
             let mut counted = Vec::new();
             for (limit, key) in keys {
-                let found = limit.look_at(key, self.now(ports)?, ports);
+                let found = limit.look_at(key, ports);
                 let found = found.map_err(|error| self.failed_at(error, ports))?;
                 if found.is_counted {
                     counted.push((limit, key));
@@ -101,6 +101,13 @@ impl RateLimit {
                 return Err(Failed::Unknown(why.to_owned()));
             }
             keys = counted;
+        }
+        if let Some((limit, _)) = keys.iter().find(|(limit, _)| limit.leased.is_some()) {
+            let why = format!(
+                "{:?} is counted by the engine, for all gateways: what it counts under a key is to be deleted there",
+                limit.name
+            );
+            return Err(Failed::Invalid(why));
         }
         for (limit, key) in &keys {
             let reset = limit.reset(*key, ports);
@@ -240,9 +247,9 @@ impl Limit {
         key: Fingerprint,
         now: Timestamp,
         ports: &Ports<'_>,
-    ) -> Result<Map<String, Value>, SlotError> {
+    ) -> Result<Map<String, Value>, Failure> {
         let mut shown = self.settings();
-        let Found { is_counted, left } = self.look_at(key, now, ports)?;
+        let Found { is_counted, left } = self.look_at(key, ports)?;
         let mut show = |name: &str, value: Value| shown.insert(name.to_owned(), value);
         show("caller", key.caller().into());
         show("counted", is_counted.into());

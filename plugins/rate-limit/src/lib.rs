@@ -20,10 +20,12 @@ mod config;
 mod control;
 mod cost;
 mod failure;
+mod global;
 mod hash_key;
 mod headers;
 mod include_usage;
 mod key;
+mod leased;
 mod limit;
 mod max_body;
 mod models;
@@ -37,13 +39,15 @@ mod refusal;
 mod rewrite;
 mod table;
 mod value;
+mod without;
 
 /// The plugin's name, in its metrics, its lines and its answers.
 pub(crate) const NAME: &str = "rate_limit";
 
 pub use config::{
-    AcceptEncoding, AnsweredConfig, Config, CorsPreflight, Cost, HeaderStyle, IncludeUsage,
-    LimitConfig, Log, MaxBody, UsageConfig, WhenUnserved,
+    AcceptEncoding, AnsweredConfig, Config, CorsPreflight, Cost, EngineAway, EngineName,
+    FirstRequest, GlobalConfig, HeaderStyle, IncludeUsage, LeaseConfig, LimitConfig, Log, MaxBody,
+    Scope, UsageConfig, WhenUnserved,
 };
 pub use key::{KeyPart, WhenKeyMissing};
 pub use policy::{Asked, Beside, Flow, RateLimit, Stage, UNAVAILABLE};

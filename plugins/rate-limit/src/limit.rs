@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use portcullis_policy::config::{ConfigError, Fallback, IfAmbiguous, Match, Mode, check_reached};
 use portcullis_policy::{
-    ClientAddress, Counter, Failure, GrpcStatus, LogLine, Ports, Problem, Request, Setup,
-    SlotError, Span, Timestamp,
+    ClientAddress, ClockUnavailable, Counter, Failure, GrpcStatus, LogLine, Ports, Problem,
+    Request, Setup, SlotError, Span, Timestamp,
 };
 use portcullis_usage::Counts;
 use serde_json::{Map, Value};
@@ -17,20 +17,22 @@ use crate::answer::{How, Used};
 use crate::body::{Places, Said};
 use crate::bucket::Charged;
 use crate::busiest::Busiest;
-use crate::config::{CostConfig, LimitConfig, WhenUnserved};
+use crate::config::{CostConfig, LimitConfig, Scope, WhenUnserved};
 use crate::cost::{Price, Pricing, Reserved, Tokens, Unpriced, check_cost};
 use crate::failure::ADDRESS;
+use crate::global::Global;
 use crate::headers::Allowance;
-use crate::key::{Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
+use crate::key::{EngineKey, Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
+use crate::leased::Leased;
 use crate::permits::{Permit, Permits};
-use crate::quota::{Decision, Quota, Rate};
-use crate::range::Range;
+use crate::quota::{Decision, Need, Quota, Rate};
+use crate::range::Placed;
 use crate::refusal::refusal;
 use crate::rewrite::Target;
 use crate::table::{Asked, Plan, Table};
 
 /// What is the same for all limits.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub(crate) struct All<'a> {
     /// The mode of all together: the weaker of this and a limit's own holds.
     pub(crate) mode: Mode,
@@ -38,6 +40,8 @@ pub(crate) struct All<'a> {
     pub(crate) keeps_busiest: bool,
     /// Names for models that tokens are counted by.
     pub(crate) models: &'a [&'a str],
+    /// Who counts those that several gateways share.
+    pub(crate) global: Option<&'a Global>,
 }
 
 /// One limit.
@@ -57,6 +61,8 @@ pub(crate) struct Limit {
     when_key_missing: WhenKeyMissing,
     pub(crate) when_unserved: WhenUnserved,
     table: Table,
+    /// Where an engine counts it for several gateways.
+    pub(crate) leased: Option<Leased>,
     /// Kept where there is somebody who can ask for it.
     pub(crate) busiest: Option<Busiest>,
     metrics: Metrics,
@@ -98,6 +104,7 @@ struct TokenMetrics {
 #[derive(Debug)]
 pub(crate) struct Charge {
     asked: Asked,
+    counted: Counted,
     charged: Charged,
     /// Whether it was given back: since the request was not served, or has ended.
     returned: bool,
@@ -111,8 +118,19 @@ pub(crate) struct Charge {
 #[derive(Debug)]
 pub(crate) struct Look {
     asked: Asked,
+    engine_key: Option<EngineKey>,
+    counted: Counted,
     plan: Plan,
     reserved: Option<Reserved>,
+}
+
+/// Where a request is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Counted {
+    /// Where the limit says.
+    Ordinarily,
+    /// By this gateway alone, since the engine is away.
+    Alone,
 }
 
 /// Under what a limit counts a request.
@@ -138,7 +156,21 @@ pub(crate) enum Unasked {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Demand {
     key: Fingerprint,
+    /// What the engine knows the key by, where one counts it.
+    engine_key: Option<EngineKey>,
     price: Price,
+}
+
+impl Demand {
+    /// What the engine knows the key by, where one counts it.
+    pub(crate) const fn engine_key(&self) -> Option<EngineKey> {
+        self.engine_key
+    }
+
+    /// What it takes.
+    pub(crate) const fn cost(&self) -> u32 {
+        self.price.cost
+    }
 }
 
 /// What is counted under a key.
@@ -158,6 +190,11 @@ impl Charge {
 
     pub(crate) const fn is_admitted(&self) -> bool {
         self.charged.decision.charged.is_some()
+    }
+
+    /// What the engine is to be asked for.
+    pub(crate) const fn need(&self) -> Need {
+        self.charged.decision.need
     }
 
     /// How many tokens each answer of the request may have, where that is fewer than it asks for.
@@ -181,6 +218,16 @@ impl Look {
         self.plan.charged.decision.charged.is_some()
     }
 
+    /// What the engine knows its key by, where one counts it.
+    pub(crate) const fn engine_key(&self) -> Option<EngineKey> {
+        self.engine_key
+    }
+
+    /// Whether it would be refused since nobody knows whether anything is left.
+    pub(crate) fn lacks_lease(&self) -> bool {
+        !self.is_admitted() && self.plan.charged.decision.need == Need::Known
+    }
+
     /// Whether it is a refusal that has to be written all the same, after a clock was set back.
     pub(crate) const fn is_refusal_to_write(&self) -> bool {
         !self.is_admitted() && self.plan.writes()
@@ -190,6 +237,7 @@ impl Look {
     pub(crate) fn uncharged(&self) -> Charge {
         Charge {
             asked: self.asked,
+            counted: self.counted,
             charged: self.plan.charged.clone(),
             returned: false,
             permit: None,
@@ -203,16 +251,40 @@ impl Limit {
         config: LimitConfig,
         all: &All<'_>,
         before_auth: bool,
-        range: Range,
+        placed: Placed,
         places: &mut Places,
         setup: &mut Setup<'_>,
     ) -> Result<Self, ConfigError> {
-        let quota = config.to_quota()?;
+        let own = config.to_quota()?;
+        let mode = all.mode.weaker(config.mode);
+        let leased = match (config.scope, all.global) {
+            (Scope::Local, _) => None,
+            (Scope::Global, Some(global)) => {
+                let is_waited_for = before_auth && global.waits();
+                if is_waited_for {
+                    let rule = "no request waits before_auth; expected `first_request: admit`";
+                    return Err(ConfigError::at("scope", rule));
+                }
+                Some(Leased::new(
+                    &config,
+                    &own,
+                    global,
+                    mode,
+                    placed.alone,
+                    setup,
+                )?)
+            }
+            (Scope::Global, None) => {
+                let rule = "nobody counts it; expected `global` beside the limits";
+                return Err(ConfigError::at("scope", rule));
+            }
+        };
+        let quota = leased.as_ref().map_or(own, Leased::quota);
         let key = config.key.into_vec();
         if before_auth && key.iter().any(|part| matches!(part, KeyPart::Claim(_))) {
             return Err(ConfigError::at("key", "a claim is not known before_auth"));
         }
-        if config.burst.is_some() && !matches!(quota, Quota::TokenBucket(_)) {
+        if config.burst.is_some() && !matches!(own, Quota::TokenBucket(_)) {
             let rule = "it is for `algorithm: token_bucket`";
             return Err(ConfigError::at("burst", rule));
         }
@@ -260,7 +332,8 @@ impl Limit {
             by_model,
         });
         Ok(Self {
-            mode: all.mode.weaker(config.mode),
+            mode,
+            leased,
             before_auth,
             metrics: Metrics {
                 allowed: counter("allowed"),
@@ -278,7 +351,7 @@ impl Limit {
                 .keeps_busiest
                 .then(|| Busiest::new(config.name.as_str(), window)),
             permits: quota.permits().map(|_| Permits::default()),
-            table: Table::new(quota, range),
+            table: Table::new(quota, placed.range),
             costs,
             cost,
             when_answered,
@@ -330,21 +403,20 @@ impl Limit {
         ports: &Ports<'_>,
     ) -> Result<Keyed, Failure> {
         let when_missing = self.when_key_missing;
-        let key = Fingerprint::of(
-            &self.name,
-            &self.table.quota,
-            &self.key,
-            source,
-            hash_key,
-            when_missing,
-        );
+        let (name, quota, parts) = (&self.name, &self.table.quota, &self.key);
+        let key = match &self.leased {
+            None => Fingerprint::of(name, quota, parts, source, hash_key, when_missing)
+                .map(|key| (key, None)),
+            Some(_) => EngineKey::of(name, quota, parts, source, when_missing)
+                .map(|key| (Fingerprint::of_engine_key(key, hash_key), Some(key))),
+        };
         // What is only looked ahead for is counted when it is asked for.
         let is_asked = !matches!(said, Said::NotYet);
         match key {
             Ok(_) if matches!(said, Said::Lost) && self.reads_request(source.request) => {
                 Ok(Keyed::Skipped)
             }
-            Ok(key) => {
+            Ok((key, engine_key)) => {
                 let price = self.price_of(source.request, said);
                 let price = price.and_then(|price| self.affordable(price).ok_or(Unpriced::TooDear));
                 let price = match price {
@@ -355,7 +427,11 @@ impl Limit {
                 {
                     busiest.asked(key, price.cost, now, || label(&self.key, source));
                 }
-                Ok(Keyed::Under(Demand { key, price }))
+                Ok(Keyed::Under(Demand {
+                    key,
+                    engine_key,
+                    price,
+                }))
             }
             Err(NoKey::AddressUnknown) => Err(ADDRESS),
             Err(NoKey::Missing(part)) if when_missing == WhenKeyMissing::Skip => {
@@ -406,39 +482,80 @@ impl Limit {
     }
 
     /// Looks at what a request would be charged.
-    pub(crate) fn look(
+    pub(crate) fn look(&self, demand: Demand, ports: &Ports<'_>) -> Result<Look, Failure> {
+        self.look_where(demand, Counted::Ordinarily, ports)
+    }
+
+    /// The same by this gateway's own counts, where it has some for while the engine is away.
+    pub(crate) fn look_alone(
         &self,
-        Demand { key, price }: Demand,
-        now: Timestamp,
+        demand: Demand,
         ports: &Ports<'_>,
-    ) -> Result<Look, SlotError> {
+    ) -> Result<Option<Look>, Failure> {
+        match self.leased.as_ref().and_then(Leased::alone) {
+            None => Ok(None),
+            Some(_) => self.look_where(demand, Counted::Alone, ports).map(Some),
+        }
+    }
+
+    fn look_where(
+        &self,
+        Demand {
+            key,
+            engine_key,
+            price,
+        }: Demand,
+        counted: Counted,
+        ports: &Ports<'_>,
+    ) -> Result<Look, Failure> {
         let asked = Asked {
             key,
             cost: price.cost,
-            now,
+            now: self.now(counted, ports)?,
         };
-        let plan = self.table.look(ports.store, asked)?;
+        let plan = self.table(counted).look(ports.store, asked)?;
         Ok(Look {
             asked,
+            engine_key,
+            counted,
             plan,
             reserved: price.reserved,
         })
+    }
+
+    fn table(&self, counted: Counted) -> &Table {
+        let alone = self.leased.as_ref().and_then(Leased::alone);
+        match (counted, alone) {
+            (Counted::Alone, Some(table)) => table,
+            (Counted::Ordinarily | Counted::Alone, _) => &self.table,
+        }
+    }
+
+    /// The time that counts go by.
+    fn now(&self, counted: Counted, ports: &Ports<'_>) -> Result<Timestamp, ClockUnavailable> {
+        match (&self.leased, counted) {
+            (Some(_), Counted::Ordinarily) => ports.clock.monotonic(),
+            (Some(_) | None, _) => ports.clock.now(),
+        }
     }
 
     /// Charges a request that was looked at. If another worker was faster it may be refused.
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look {
             asked,
+            counted,
             plan,
             reserved,
+            ..
         } = look;
-        let charged = self.table.commit(ports.store, asked, plan)?;
+        let charged = self.table(counted).commit(ports.store, asked, plan)?;
         // What takes no place is not to be renewed.
         let permits = self.permits.as_ref().filter(|_| asked.cost > 0);
         let permits = permits.zip(charged.decision.charged);
         Ok(Charge {
             permit: permits.map(|(permits, span)| permits.give(asked, span)),
             asked,
+            counted,
             charged,
             returned: false,
             reserved,
@@ -499,13 +616,13 @@ impl Limit {
         settled.charged = tokens.cost(&counts);
         charge.returned = settled.charged == 0;
         let asked = Asked {
-            now: ports.clock.now().unwrap_or(charge.asked.now),
+            now: self.now(charge.counted, ports).unwrap_or(charge.asked.now),
             ..charge.asked
         };
         let store = ports.store;
-        let evicted = self
-            .table
-            .settle(store, asked, &charge.charged, settled.charged)?;
+        let evicted =
+            self.table(charge.counted)
+                .settle(store, asked, &charge.charged, settled.charged)?;
         if evicted {
             ports.telemetry.count(self.metrics.evictions);
         }
@@ -553,9 +670,14 @@ impl Limit {
         charge: &mut Charge,
         ports: &Ports<'_>,
     ) -> Result<(), SlotError> {
-        let Charge { asked, charged, .. } = charge;
+        let Charge {
+            asked,
+            charged,
+            counted,
+            ..
+        } = charge;
         match charge.permit.take() {
-            None => self.table.give_back(ports.store, *asked, charged),
+            None => self.table(*counted).give_back(ports.store, *asked, charged),
             // It may have been renewed meanwhile, and is not any more.
             Some(permit) => self.table.release(ports.store, *asked, permit.span.get()),
         }
@@ -652,6 +774,16 @@ impl Limit {
         }
     }
 
+    /// Where its keys are.
+    pub(crate) const fn own_table(&self) -> &Table {
+        &self.table
+    }
+
+    /// Counts a key that still limited someone and was forgotten.
+    pub(crate) fn count_evicted(&self, ports: &Ports<'_>) {
+        ports.telemetry.count(self.metrics.evictions);
+    }
+
     /// Counts a request that passes.
     pub(crate) fn count_allowed(&self, charge: &Charge, ports: &Ports<'_>) {
         ports.telemetry.count(self.metrics.allowed);
@@ -727,6 +859,9 @@ impl Limit {
         if let Quota::TokenBucket(bucket) = &self.table.quota {
             show("burst", bucket.burst.into());
         }
+        if self.leased.is_some() {
+            show("scope", "global".into());
+        }
         shown
     }
 
@@ -737,8 +872,12 @@ impl Limit {
         client_address: &ClientAddress,
         hash_key: &HashKey,
     ) -> Result<Fingerprint, String> {
-        let (name, quota) = (&self.name, &self.table.quota);
-        Fingerprint::of_values(name, quota, &self.key, values, client_address, hash_key)
+        let (name, quota, parts) = (&self.name, &self.table.quota, &self.key);
+        match &self.leased {
+            None => Fingerprint::of_values(name, quota, parts, values, client_address, hash_key),
+            Some(_) => EngineKey::of_values(name, quota, parts, values, client_address)
+                .map(|key| Fingerprint::of_engine_key(key, hash_key)),
+        }
     }
 
     /// The parts of its key, as they are configured.
@@ -752,12 +891,8 @@ impl Limit {
     }
 
     /// What an ordinary request of a key would find.
-    pub(crate) fn look_at(
-        &self,
-        key: Fingerprint,
-        now: Timestamp,
-        ports: &Ports<'_>,
-    ) -> Result<Found, SlotError> {
+    pub(crate) fn look_at(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<Found, Failure> {
+        let now = self.now(Counted::Ordinarily, ports)?;
         let used = self.table.used(ports.store, key)?;
         let counting = self.table.quota.counting();
         let charged = |cost| counting.charge(&mut used.unwrap_or_default(), cost, now);
@@ -771,7 +906,7 @@ impl Limit {
         })
     }
 
-    /// Forgets what is counted under a key. What was under way and is given back later is given back all the same.
+    /// Forgets what is counted under a key. Of what an engine counts that is what is held here, and no fresh start: it says no. What was under way and is given back later is given back all the same.
     pub(crate) fn reset(&self, key: Fingerprint, ports: &Ports<'_>) -> Result<(), SlotError> {
         self.table.forget(ports.store, key)
     }
@@ -782,6 +917,11 @@ impl Limit {
         let refuses = self.refuses() && !charge.is_admitted();
         let decision = &charge.charged.decision;
         refuses.then(|| self.retry_after(decision).as_secs_ceil().max(1))
+    }
+
+    /// How much may be used in a window.
+    pub(crate) fn quota(&self) -> u32 {
+        self.rate().quota
     }
 
     fn rate(&self) -> &Rate {
@@ -805,7 +945,8 @@ impl Limit {
     /// Where the client stands after a request that was refused, by this limit or by another, so
     /// that nothing is charged.
     pub(crate) fn allowance_uncharged(&self, charge: &Charge) -> Option<Allowance<'_>> {
-        let decision = self.table.uncharged(charge.asked, &charge.charged);
+        let table = self.table(charge.counted);
+        let decision = table.uncharged(charge.asked, &charge.charged);
         self.allowance_at(&decision, self.wait(charge).unwrap_or(0))
     }
 

@@ -5,20 +5,22 @@ use std::num::NonZeroU32;
 
 use portcullis_policy::config::{ClaimPath, Claims, ConfigError, Mode};
 use portcullis_policy::{
-    BodyEnd, ClientAddress, Control, CountedConflicts, Counter, Ending, Failure, FailureLines,
-    FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure, LocalReply, LogLine,
-    Origin, Policy, Ports, Problem, Request, RequestEdits, Response, ResponseEdits, Sent, Setup,
-    SlotError, Span, Timestamp, Verdict, colliding,
+    BodyEnd, CallId, CallReply, ClientAddress, Control, CountedConflicts, Counter, Ending, Failure,
+    FailureLines, FailureSettings, Failures, FoundAddress, GrpcStatus, Headers, HostFailure,
+    HttpCall, LocalReply, LogLine, Origin, Policy, Ports, Problem, Request, RequestEdits, Response,
+    ResponseEdits, Sent, Setup, SlotError, Span, Timestamp, Verdict, colliding,
 };
 
 use portcullis_usage::Extra;
 
 use crate::NAME;
 use crate::answer::{Answer, Answers, How, Used};
+use crate::ask::Stopped;
 use crate::body::{Places, Reading, Said};
 use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, IncludeUsage, Log, WhenUnserved};
-use crate::failure::{ADDRESS, BODY};
+use crate::failure::{ADDRESS, BODY, ENGINE};
+use crate::global::Global;
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Allowance, Shown, headers, is_of_a_limit};
 use crate::include_usage::Forcing;
@@ -26,7 +28,7 @@ use crate::key::HashKey;
 use crate::limit::{All, Charge, Limit, Settled};
 use crate::max_body::Bounds;
 use crate::models::Models;
-use crate::range::{Range, lay_out, slot_names};
+use crate::range::{Placed, Range, lay_out, slot_names};
 use crate::refusal::refusal;
 use crate::rewrite::may_change;
 
@@ -63,6 +65,8 @@ pub struct RateLimit {
     /// How streams are asked for what they used, where that is wanted.
     pub(crate) forces: Option<Forcing>,
     models: Models,
+    /// Who counts limits for several gateways.
+    pub(crate) global: Option<Global>,
 }
 
 /// What stands beside the limits in one filter.
@@ -93,6 +97,11 @@ pub enum Asked {
         /// Bytes.
         most: usize,
     },
+    /// An engine is asked whether anything is left for it: it is to be asked again once that has answered.
+    Wait {
+        /// For how long it waits at most.
+        longest: Span,
+    },
 }
 
 /// What one request was charged, each by its limit's index.
@@ -105,6 +114,10 @@ pub struct Flow {
     shown: Shown,
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
+    /// Whether it was to wait for an engine's answer.
+    pub(crate) has_waited: bool,
+    /// Whether it waits no longer.
+    pub(crate) is_last: bool,
     /// What is known of its bodies; nothing where no limit goes by them.
     pub(crate) bodies: Option<Box<Bodies>>,
 }
@@ -142,6 +155,20 @@ impl Flow {
         self.bodies().elsewhere.push(limit);
     }
 
+    /// How many limits it goes elsewhere for.
+    pub(crate) fn elsewhere(&self) -> usize {
+        self.bodies
+            .as_ref()
+            .map_or(0, |bodies| bodies.elsewhere.len())
+    }
+
+    /// It goes elsewhere for no more than the first of these.
+    pub(crate) fn stay_from(&mut self, first: usize) {
+        if let Some(bodies) = &mut self.bodies {
+            bodies.elsewhere.truncate(first);
+        }
+    }
+
     fn bodies(&mut self) -> &mut Bodies {
         self.bodies.get_or_insert_default()
     }
@@ -160,7 +187,11 @@ impl RateLimit {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         config.check_claims(beside.claims)?;
-        let ranges = config.ranges()?;
+        let placed = config.placed()?;
+        let global = config.global.as_ref();
+        let global =
+            global.map(|global| Global::new(global, setup).map_err(|error| error.within("global")));
+        let global = global.transpose()?;
         let control = config
             .control
             .map(|control| Control::new(control, NAME, setup));
@@ -178,12 +209,13 @@ impl RateLimit {
             mode: config.mode,
             keeps_busiest: beside.control || control.is_some(),
             models: &names,
+            global: global.as_ref(),
         };
         let mut limits = Vec::new();
-        let placed = config.limits.into_vec().into_iter().zip(&ranges);
-        for (index, (limit, range)) in placed.enumerate() {
+        let configured = config.limits.into_vec().into_iter().zip(&placed);
+        for (index, (limit, placed)) in configured.enumerate() {
             let before_auth = config.before_auth.0.contains(&limit.name);
-            let limit = Limit::new(limit, &all, before_auth, *range, &mut places, setup);
+            let limit = Limit::new(limit, &all, before_auth, *placed, &mut places, setup);
             limits.push(limit.map_err(|error| error.within(&format!("limits[{index}]")))?);
         }
         places.complete()?;
@@ -212,11 +244,12 @@ impl RateLimit {
         };
         let of_bodies = limits.iter().any(Limit::reads_requests).then_some(BODY);
         let others = [Failure::Clock, ADDRESS].into_iter().chain(Failure::SLOT);
-        let others = others.chain(of_bodies);
+        let of_engine = global.is_some().then_some(ENGINE);
+        let others = others.chain(of_bodies).chain(of_engine);
         let errors = Failures::announce(settings, others, setup.metrics);
         Ok(Self {
             limits,
-            ranges,
+            ranges: placed.into_iter().flat_map(Placed::ranges).collect(),
             headers: config.headers,
             client_address: config.client_address.into(),
             claim_headers: claim_headers
@@ -236,6 +269,7 @@ impl RateLimit {
             log: config.log,
             forces,
             models,
+            global,
         })
     }
 
@@ -304,7 +338,28 @@ impl RateLimit {
         if self.log == Some(Log::Usage) {
             flow.bodies().id = request.id().map(str::to_owned);
         }
-        answer.map(|()| Asked::Admitted)
+        match answer {
+            Ok(()) => Ok(Asked::Admitted),
+            Err(Stopped::Refused(reply)) => Err(reply),
+            Err(Stopped::Waits) => {
+                flow.has_waited = true;
+                let longest = self.global.as_ref().map(Global::longest_wait);
+                Ok(Asked::Wait {
+                    longest: longest.unwrap_or_default(),
+                })
+            }
+        }
+    }
+
+    /// Whether this is a call of the limits', beside those of other policies.
+    #[must_use]
+    pub const fn made(call: CallId) -> bool {
+        Global::made(call)
+    }
+
+    /// A request that was to wait is asked about anew. `is_last`: it waits no longer.
+    pub fn end_waiting(flow: &mut Flow, is_last: bool) {
+        flow.is_last = is_last;
     }
 
     /// Whether the body of a request says what it takes: whether of a limit that refuses anybody.
@@ -504,9 +559,14 @@ impl RateLimit {
     /// The keys of shared data that this policy uses.
     pub fn slot_names(&self) -> impl Iterator<Item = String> {
         let busiest = self.busiest().map(|busiest| busiest.slot_name().to_owned());
+        let wishes = self
+            .global
+            .iter()
+            .map(|global| global.slot_name().to_owned());
         slot_names(&self.ranges)
             .chain([HASH_KEY_NAME.to_owned()])
             .chain(busiest)
+            .chain(wishes)
     }
 
     /// The busiest keys of each limit, where there is somebody who can ask for them.
@@ -591,7 +651,12 @@ impl RateLimit {
 
     /// Gives back all that a request was charged.
     pub(crate) fn give_back(&self, flow: &mut Flow, ports: &Ports<'_>) {
-        for (index, mut charge) in flow.charges.drain(..).rev() {
+        self.give_back_from(0, flow, ports);
+    }
+
+    /// Gives back what a request was charged but for the first of it.
+    pub(crate) fn give_back_from(&self, first: usize, flow: &mut Flow, ports: &Ports<'_>) {
+        for (index, mut charge) in flow.charges.drain(first..).rev() {
             let Some(limit) = self.limits.get(index) else {
                 continue;
             };
@@ -640,6 +705,7 @@ impl RateLimit {
                     Verdict::Continue(edits)
                 }
                 Asked::Read { most } => Verdict::Read { most },
+                Asked::Wait { longest } => Verdict::Wait { longest },
             },
         )
     }
@@ -716,18 +782,70 @@ impl Policy for RateLimit {
             for busiest in self.busiest() {
                 let _ = busiest.lay_out(ports.store);
             }
+            if let Some(global) = &self.global {
+                let _ = global.lay_out(ports);
+            }
         }
     }
 
-    /// Renews what requests hold, and reports to other workers which keys are the busiest, once a second.
+    /// Where an engine counts, it is asked with ticks.
+    fn tick_every(&self) -> Span {
+        match &self.global {
+            Some(_) => Span::from_millis(50),
+            None => Span::from_secs(1),
+        }
+    }
+
+    fn fetches(&self) -> bool {
+        self.global.is_some()
+    }
+
+    fn next_call(&self, ports: &Ports<'_>) -> Option<(CallId, HttpCall)> {
+        let global = self.global.as_ref()?;
+        let hash_key = self.hash_key(ports).ok()?;
+        global.next_call(&self.limits, &hash_key, ports)
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.global.as_ref().is_some_and(Global::is_urgent)
+    }
+
+    fn take_wanted(&self) -> Vec<CallId> {
+        let global = self.global.as_ref();
+        global.map_or(Vec::new(), Global::take_wanted)
+    }
+
+    fn want(&self, call: CallId, _: &Ports<'_>) {
+        if let Some(global) = &self.global {
+            global.want(call);
+        }
+    }
+
+    fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
+        let (Some(global), Ok(hash_key)) = (&self.global, self.hash_key(ports)) else {
+            return;
+        };
+        let ended = global.on_call_end(call, reply, &self.limits, &hash_key, ports);
+        if let Err(error) = ended {
+            self.errors.count(error, ports);
+        }
+    }
+
+    /// Renews what requests hold, gives back what is not spent, and reports to other workers which keys are the busiest, once a
+    /// second.
     fn on_tick(&self, ports: &Ports<'_>) {
+        if let (Some(global), Ok(hash_key)) = (&self.global, self.hash_key(ports))
+            && let Err(error) = global.on_tick(&self.limits, &hash_key, ports)
+        {
+            self.errors.count(error, ports);
+        }
         for limit in &self.limits {
             if let Err(error) = limit.renew(ports) {
                 self.errors.count(error, ports);
             }
         }
-        // Without a control path there are none, and a tick asks the host for nothing.
-        if self.busiest().next().is_none() {
+        // Without a control path and an engine a tick asks the host for nothing.
+        if self.busiest().next().is_none() && self.global.is_none() {
             return;
         }
         let Ok(now) = ports.clock.now() else {
@@ -753,6 +871,11 @@ impl Policy for RateLimit {
     }
 
     fn on_idle(&self, ports: &Ports<'_>) {
+        if let Some(global) = &self.global
+            && let Err(error) = global.show_health(ports)
+        {
+            self.errors.count(error, ports);
+        }
         for busiest in self.busiest() {
             if let Err(error) = busiest.report(ports) {
                 self.errors.count(error, ports);
@@ -792,6 +915,18 @@ impl Policy for RateLimit {
     ) -> Verdict<'a> {
         let ended = self.end_reading(flow, end, request, ports);
         let verdict = ended.and_then(|()| self.decide(request, flow, ports));
+        verdict.unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn on_request_waited<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut Flow,
+        is_last: bool,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        Self::end_waiting(flow, is_last);
+        let verdict = self.decide(request, flow, ports);
         verdict.unwrap_or_else(Verdict::Refuse)
     }
 

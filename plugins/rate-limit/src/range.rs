@@ -62,6 +62,21 @@ impl Range {
     }
 }
 
+/// The slots of a limit.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) range: Range,
+    /// Those of the counts that are the gateway's own while an engine is away.
+    pub(crate) alone: Option<Range>,
+}
+
+impl Placed {
+    /// All of them.
+    pub(crate) fn ranges(self) -> impl Iterator<Item = Range> {
+        [self.range].into_iter().chain(self.alone)
+    }
+}
+
 /// How many slots each limit has: room for its own `capacity`, or for an even share of what the
 /// others leave. `own`: the limits' own capacities, each with whether it has one key only.
 pub(crate) fn shares(capacity: u32, own: &[(Option<u32>, bool)]) -> Result<Vec<u32>, ConfigError> {

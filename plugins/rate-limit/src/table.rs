@@ -194,6 +194,38 @@ impl Table {
         Ok(renewed.get())
     }
 
+    /// Writes what a key has used, whether anything is known of it or not. Whether a key that still limited someone was forgotten.
+    pub(crate) fn put(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+        now: Timestamp,
+        put: impl Fn(&mut Used),
+    ) -> Result<bool, SlotError> {
+        let evicted = Cell::new(false);
+        let ask = self.ask(Asked { key, cost: 0, now });
+        self.change(store, key, |bucket| {
+            let (change, pushes_out) = bucket.put(&ask, &put);
+            evicted.set(pushes_out);
+            vec![change]
+        })?;
+        Ok(evicted.get())
+    }
+
+    /// Changes what a key has used, if anything is known of it.
+    pub(crate) fn change_key(
+        &self,
+        store: &dyn SharedStore,
+        key: Fingerprint,
+        now: Timestamp,
+        mut change: impl FnMut(&mut Used),
+    ) -> Result<(), SlotError> {
+        let ask = self.ask(Asked { key, cost: 0, now });
+        self.change(store, key, |bucket| {
+            bucket.changed(&ask, &mut change).into_iter().collect()
+        })
+    }
+
     /// What a request would have left of the quota that was charged so, had it cost nothing.
     pub(crate) fn uncharged(&self, asked: Asked, charged: &Charged) -> Decision {
         charged.uncharged(self.quota.counting(), asked.now)
@@ -222,7 +254,7 @@ impl Table {
         &self,
         store: &dyn SharedStore,
         key: Fingerprint,
-        changes: impl Fn(Bucket<'_>) -> Vec<Change>,
+        mut changes: impl FnMut(Bucket<'_>) -> Vec<Change>,
     ) -> Result<(), SlotError> {
         let slot = self.slot_of(key);
         slot.update_from(store, slot.look(store)?, |record| {

@@ -36,7 +36,7 @@ impl Part {
         for seed in seeds {
             let Self { package, test, .. } = self;
             let again = format!(
-                "seed {seed} failed; again: PORTCULLIS_SEED={seed} cargo test -p {package} --test simulation {test}"
+                "seed {seed} failed; again: PORTCULLIS_SEED={seed} cargo test -p {package} {test}"
             );
             telling(again, || schedule(seed));
         }

@@ -55,6 +55,12 @@ impl<const LEAST_MS: u64> Duration<LEAST_MS> {
         Self(Span::from_secs(secs))
     }
 
+    /// Known good at compile time.
+    #[must_use]
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(Span::from_millis(millis))
+    }
+
     /// A default of a field, known good at compile time.
     #[must_use]
     pub const fn secs<const SECS: u64>() -> Self {

@@ -143,17 +143,25 @@ impl GlobalConfig {
 
     /// The part of each quota that this gateway admits by itself, in millionths; `None` where it admits nothing so.
     pub(crate) fn local_share(&self) -> Option<u32> {
-        let share = self.local_share.map_or(Self::LOCAL_SHARE, Millionths::millionths);
+        let share = self
+            .local_share
+            .map_or(Self::LOCAL_SHARE, Millionths::millionths);
         (self.on_error == EngineAway::Local).then_some(share)
     }
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         let millis = self.timeout.span().as_nanos() / 1_000_000;
         if !(10..=10_000).contains(&millis) {
-            return Err(ConfigError::at("timeout", "out of range; expected 10ms to 10s"));
+            return Err(ConfigError::at(
+                "timeout",
+                "out of range; expected 10ms to 10s",
+            ));
         }
         if self.local_share.is_some() && self.on_error != EngineAway::Local {
-            return Err(ConfigError::at("local_share", "it is for `on_error: local`"));
+            return Err(ConfigError::at(
+                "local_share",
+                "it is for `on_error: local`",
+            ));
         }
         if self.lease.at_least.get() > self.lease.at_most.get() {
             let rule = "more than `at_most`";

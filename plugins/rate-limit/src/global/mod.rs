@@ -144,6 +144,16 @@ impl Global {
         self.config.timeout.span()
     }
 
+    /// What it speaks.
+    pub(crate) const fn engine_name(&self) -> EngineName {
+        self.config.engine
+    }
+
+    /// The part of each quota that a gateway admits by itself while the engine is away.
+    pub(crate) fn local_share(&self) -> Option<u32> {
+        self.config.local_share()
+    }
+
     /// What becomes of requests while the engine is away.
     pub(crate) const fn on_error(&self) -> EngineAway {
         self.config.on_error
@@ -159,17 +169,21 @@ impl Global {
         self.wishes.slot_name()
     }
 
-    /// Wishes for more of a key's quota. `need`: what a request waits for; 0 where none does.
+    /// Wishes for more of a key's quota. `need`: what a request waits for; 0 where none does; `adds`: whether it has not wished for
+    /// it before.
     pub(crate) fn wish(
         &self,
         limit: u64,
         key: EngineKey,
         need: u32,
+        adds: bool,
         ports: &Ports<'_>,
     ) -> Result<Placed, SlotError> {
         let now = ports.clock.monotonic();
         let now = now.map_err(|_| SlotError::Unavailable)?;
-        let placed = self.wishes.place(ports.store, limit, key, need, now)?;
+        let placed = self
+            .wishes
+            .place(ports.store, limit, key, need, adds, now)?;
         if placed.is_new {
             self.wanted.set(true);
             if need > 0 && placed.health == Health::There {
@@ -257,7 +271,9 @@ impl Global {
             return None;
         }
         let domain = self.config.domain.as_str();
-        let asked = self.engine.ask(domain, &items, &self.sizing, nonce(ports.entropy, asked_at));
+        let asked = self
+            .engine
+            .ask(domain, &items, &self.sizing, nonce(ports.entropy, asked_at));
         let Asked {
             path,
             headers,
@@ -267,7 +283,8 @@ impl Global {
         let items = items.iter().zip(wanted);
         let items = items.map(|(item, wanted)| (item.terms.clone(), item.spending, wanted));
         let call = CallId(FIRST_CALL.saturating_add(self.next_call.get()));
-        self.next_call.set(self.next_call.get().wrapping_add(1) & 0xffff);
+        self.next_call
+            .set(self.next_call.get().wrapping_add(1) & 0xffff);
         let under_way = UnderWay {
             call,
             asked_at,
@@ -314,7 +331,11 @@ impl Global {
                 let wishes = &ended.wishes;
                 let before = self.wishes.ended(ports.store, wishes, false, now)?;
                 if before == Health::There {
-                    let why = if reply.has_no_upstream() { "no_upstream" } else { why };
+                    let why = if reply.has_no_upstream() {
+                        "no_upstream"
+                    } else {
+                        why
+                    };
                     let line = LogLine::new(NAME, "engine_away").with("reason", why);
                     ports.telemetry.log(line);
                 }

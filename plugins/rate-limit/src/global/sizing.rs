@@ -31,7 +31,10 @@ const MILLION: u64 = 1_000_000;
 impl Sizing {
     /// The most that a lease has for what may come.
     pub(crate) fn largest(&self, quota: u32) -> u32 {
-        self.part(quota).max(self.at_least).min(self.at_most).min(quota)
+        self.part(quota)
+            .max(self.at_least)
+            .min(self.at_most)
+            .min(quota)
     }
 
     /// What to ask for. `need`: what requests wait for.
@@ -103,7 +106,11 @@ mod tests {
             (1_000_000, 1, spent(1_000_000, Some(10)), 1_000, 1),
             (5, 1, spent(10, Some(10)), 1, 1),
         ] {
-            assert_eq!(SIZING.ask(quota, need, &spending), Ask { want, least }, "{spending:?}");
+            assert_eq!(
+                SIZING.ask(quota, need, &spending),
+                Ask { want, least },
+                "{spending:?}"
+            );
         }
     }
 

@@ -102,7 +102,9 @@ const NEVER: Timestamp = Timestamp::from_unix_nanos(0);
 impl Wishes {
     /// `name`: of the slot.
     pub(crate) fn new(name: &str, timeout: Span) -> Self {
-        let longest = timeout.as_nanos().saturating_add(Span::from_secs(3).as_nanos());
+        let longest = timeout
+            .as_nanos()
+            .saturating_add(Span::from_secs(3).as_nanos());
         Self {
             slot: SlotKey::new::<Record>(name),
             longest_call: Span::from_nanos(longest),
@@ -119,13 +121,15 @@ impl Wishes {
         self.slot.name()
     }
 
-    /// Writes a wish down. One that a call is under way for stays as it is: it is written down anew if that does not do.
+    /// Writes a wish down. One that a call is under way for stays as it is: it is written down anew if that does not do. `adds`:
+    /// whether it was not written down before.
     pub(crate) fn place(
         &self,
         store: &dyn SharedStore,
         limit: u64,
         key: EngineKey,
         need: u32,
+        adds: bool,
         now: Timestamp,
     ) -> Result<Placed, SlotError> {
         update(store, &self.slot, |record: Option<&Record>| {
@@ -133,12 +137,15 @@ impl Wishes {
             let health = record.health();
             record.forget_lost(now, self.longest_call);
             let kept = |is_new| Placed { is_new, health };
+            let is_full = record.wishes.len() >= MOST;
             let known = record.wishes.iter_mut();
             let mut known = known.filter(|wish| wish.limit == limit && wish.key == key);
             match known.next() {
-                Some(wish) if wish.taken_at != NEVER || need == 0 => return Step::Keep(kept(false)),
+                Some(wish) if wish.taken_at != NEVER || need == 0 || !adds => {
+                    return Step::Keep(kept(false));
+                }
                 Some(wish) => wish.need = wish.need.saturating_add(need),
-                None if record.wishes.len() >= MOST => return Step::Keep(kept(false)),
+                None if is_full => return Step::Keep(kept(false)),
                 None => record.wishes.push(Wish {
                     limit,
                     key,
@@ -202,12 +209,17 @@ impl Wishes {
         answered: bool,
         now: Timestamp,
     ) -> Result<Health, SlotError> {
-        let is_of =
-            |one: &Wish| wishes.iter().any(|wish| wish.limit == one.limit && wish.key == one.key);
+        let is_of = |one: &Wish| {
+            wishes
+                .iter()
+                .any(|wish| wish.limit == one.limit && wish.key == one.key)
+        };
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
             let before = record.health();
-            record.wishes.retain(|wish| wish.taken_at == NEVER || !is_of(wish));
+            record
+                .wishes
+                .retain(|wish| wish.taken_at == NEVER || !is_of(wish));
             record.failures = match answered {
                 true => 0,
                 false => record.failures.saturating_add(1),
@@ -222,8 +234,11 @@ impl Wishes {
 
     /// A call about these wishes is to be made once more.
     pub(crate) fn free(&self, store: &dyn SharedStore, wishes: &[Wish]) -> Result<(), SlotError> {
-        let is_of =
-            |one: &Wish| wishes.iter().any(|wish| wish.limit == one.limit && wish.key == one.key);
+        let is_of = |one: &Wish| {
+            wishes
+                .iter()
+                .any(|wish| wish.limit == one.limit && wish.key == one.key)
+        };
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
             for wish in record.wishes.iter_mut().filter(|wish| is_of(wish)) {
@@ -286,7 +301,12 @@ mod tests {
     #[test]
     fn a_key_is_wished_for_once_and_taken_once() {
         let (wishes, store) = (wishes(), store());
-        let place = |need, now| wishes.place(&store, 1, KEY, need, at(now)).unwrap().is_new;
+        let place = |need, now| {
+            wishes
+                .place(&store, 1, KEY, need, true, at(now))
+                .unwrap()
+                .is_new
+        };
         let take = |now| wishes.take(&store, 10, |_| true, at(now)).unwrap();
         assert!(place(2, 0) && place(3, 1) && !place(0, 1));
         let taken = take(2);
@@ -303,19 +323,35 @@ mod tests {
     #[test]
     fn wishes_of_limits_that_a_worker_does_not_know_are_left_to_others() {
         let (wishes, store) = (wishes(), store());
-        wishes.place(&store, 1, KEY, 1, at(0)).unwrap();
-        assert!(wishes.take(&store, 10, |limit| limit == 2, at(1)).unwrap().is_empty());
-        assert_eq!(wishes.take(&store, 10, |limit| limit == 1, at(1)).unwrap().len(), 1);
+        wishes.place(&store, 1, KEY, 1, true, at(0)).unwrap();
+        assert!(
+            wishes
+                .take(&store, 10, |limit| limit == 2, at(1))
+                .unwrap()
+                .is_empty()
+        );
+        assert_eq!(
+            wishes
+                .take(&store, 10, |limit| limit == 1, at(1))
+                .unwrap()
+                .len(),
+            1
+        );
     }
 
     #[test]
     fn there_is_room_for_so_many_and_no_more() {
         let (wishes, store) = (wishes(), store());
         for key in 0..70_u8 {
-            let placed = wishes.place(&store, 1, EngineKey([key; 16]), 1, at(0)).unwrap();
+            let placed = wishes
+                .place(&store, 1, EngineKey([key; 16]), 1, true, at(0))
+                .unwrap();
             assert_eq!(placed.is_new, usize::from(key) < MOST, "{key}");
         }
-        assert_eq!(wishes.take(&store, 100, |_| true, at(1)).unwrap().len(), MOST);
+        assert_eq!(
+            wishes.take(&store, 100, |_| true, at(1)).unwrap().len(),
+            MOST
+        );
     }
 
     #[test]
@@ -323,7 +359,7 @@ mod tests {
         let (wishes, store) = (wishes(), store());
         let mut now = 0;
         for pause in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
-            wishes.place(&store, 1, KEY, 1, at(now)).unwrap();
+            wishes.place(&store, 1, KEY, 1, true, at(now)).unwrap();
             let taken = loop {
                 let taken = wishes.take(&store, 10, |_| true, at(now)).unwrap();
                 if !taken.is_empty() {
@@ -333,8 +369,13 @@ mod tests {
             };
             wishes.ended(&store, &taken, false, at(now)).unwrap();
             assert_eq!(wishes.health(&store), Ok(Health::Away));
-            wishes.place(&store, 1, KEY, 1, at(now)).unwrap();
-            assert!(wishes.take(&store, 10, |_| true, at(now + pause - 1)).unwrap().is_empty());
+            wishes.place(&store, 1, KEY, 1, true, at(now)).unwrap();
+            assert!(
+                wishes
+                    .take(&store, 10, |_| true, at(now + pause - 1))
+                    .unwrap()
+                    .is_empty()
+            );
             now += pause;
         }
         let taken = wishes.take(&store, 10, |_| true, at(now)).unwrap();

@@ -16,11 +16,11 @@ use super::used::{Form, Kept, Used};
 /// A quota that is counted by an engine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Lease {
-    pub(super) rate: Rate,
+    rate: Rate,
     /// Most that one request may cost.
-    pub(super) largest: u32,
+    largest: u32,
     /// Most that passes before it is known whether anything is left; 0 where requests wait for that.
-    pub(crate) credit: u32,
+    credit: u32,
 }
 
 /// A part of a lease.
@@ -104,6 +104,15 @@ pub(crate) struct Unspent {
 const WISH_AGAIN: u64 = 250_000_000;
 
 impl Lease {
+    /// `largest`: most that one request may cost; `credit`: most that passes before it is known whether anything is left.
+    pub(crate) const fn new(rate: Rate, largest: u32, credit: u32) -> Self {
+        Self {
+            rate,
+            largest,
+            credit,
+        }
+    }
+
     /// How long a lease of a token bucket is good for: as long as a tenth of the bucket takes to drip in, 5 s at most.
     pub(crate) fn bucket_lease(rate: &Rate, burst: u32) -> Span {
         const SHORTEST: u64 = 100_000_000;
@@ -393,7 +402,10 @@ impl Method for Lease {
         let owed = match held.debt {
             0 => 0,
             // It is lost with its key.
-            _ => held.asked_at.max(held.wished_at).saturating_add(self.rate.nanos()),
+            _ => held
+                .asked_at
+                .max(held.wished_at)
+                .saturating_add(self.rate.nanos()),
         };
         let dates = [held.old.void_at, held.new.void_at, held.none_until];
         let latest = dates.into_iter().fold(owed, u64::max);

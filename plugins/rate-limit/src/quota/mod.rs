@@ -78,6 +78,25 @@ impl Quota {
         self
     }
 
+    /// A part of it, in millionths; 1 at least.
+    pub(crate) fn part(mut self, millionths: u32) -> Self {
+        let part = |number: u32| {
+            let part = u64::from(number).saturating_mul(millionths.into()) / 1_000_000;
+            u32::try_from(part).unwrap_or(u32::MAX).max(1)
+        };
+        match &mut self {
+            Self::FixedWindow(FixedWindow(rate)) | Self::SlidingWindow(SlidingWindow(rate)) => {
+                rate.quota = part(rate.quota);
+            }
+            Self::TokenBucket(TokenBucket { rate, burst }) => {
+                rate.quota = part(rate.quota);
+                *burst = part(*burst);
+            }
+            Self::InFlight(_) | Self::Lease(_) => {}
+        }
+        self
+    }
+
     /// So many at a time.
     pub(crate) const fn in_flight(most: u32) -> Self {
         Self::InFlight(InFlight::new(most))

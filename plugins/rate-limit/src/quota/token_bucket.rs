@@ -8,7 +8,7 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::counting::{LATEST, Decision, Method, Need, Rate};
+use super::counting::{Decision, LATEST, Method, Need, Rate};
 use super::used::{Form, Kept, Used};
 
 /// A bucket.

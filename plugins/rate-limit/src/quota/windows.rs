@@ -26,7 +26,7 @@
 
 use portcullis_policy::{Span, Timestamp};
 
-use super::counting::{LATEST, Decision, Method, Need, Rate};
+use super::counting::{Decision, LATEST, Method, Need, Rate};
 use super::log::{Log, PARTS};
 use super::used::{Form, Kept, Used};
 

@@ -42,6 +42,9 @@ fn the_call_is_what_the_configuration_says() {
     let gateway = Gateway::new(Dialect::Kong, 1, &config_with(fields));
     gateway.tick();
     let expected = HttpCall {
+        method: "GET",
+        headers: vec![("accept", "application/json")],
+        body: Vec::new(),
         upstream: "idp:8443".to_owned(),
         scheme: "http",
         authority: "id.example.com:8443".to_owned(),

@@ -104,7 +104,13 @@ impl Engine {
     }
 
     /// Asks about these keys. `nonce`: what no other call has.
-    pub(crate) fn ask(&self, domain: &str, items: &[Item<'_>], sizing: &Sizing, nonce: u64) -> Asked {
+    pub(crate) fn ask(
+        &self,
+        domain: &str,
+        items: &[Item<'_>],
+        sizing: &Sizing,
+        nonce: u64,
+    ) -> Asked {
         match (self, items.first()) {
             (Self::Redis(redis), _) => redis.ask(items, sizing, nonce),
             (Self::RateLimitService, Some(item)) => rls::ask(domain, item, sizing),
@@ -122,8 +128,12 @@ impl Engine {
         let status = reply.status().ok_or(Unread::Failed("no_answer"))?;
         match (self, items.first()) {
             (Self::Redis(redis), _) => redis.read(items, status, reply),
-            (Self::RateLimitService, Some(item)) => rls::read(item, status, reply).map(|told| vec![told]),
-            (Self::Limitador, Some(item)) => limitador::read(item, status, reply).map(|told| vec![told]),
+            (Self::RateLimitService, Some(item)) => {
+                rls::read(item, status, reply).map(|told| vec![told])
+            }
+            (Self::Limitador, Some(item)) => {
+                limitador::read(item, status, reply).map(|told| vec![told])
+            }
             (Self::RateLimitService | Self::Limitador, None) => Ok(Vec::new()),
         }
     }
@@ -161,9 +171,6 @@ fn told_whole(
             settled: spending.debt,
             ..known
         },
-        false => Told {
-            left: 0,
-            ..known
-        },
+        false => Told { left: 0, ..known },
     }
 }

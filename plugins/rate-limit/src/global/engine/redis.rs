@@ -126,7 +126,9 @@ impl Redis {
         };
         let numbers = match reply {
             Values::Numbers(numbers) => numbers,
-            Values::Error(_, error) if error.starts_with("NOSCRIPT") && !self.sends_script.get() => {
+            Values::Error(_, error)
+                if error.starts_with("NOSCRIPT") && !self.sends_script.get() =>
+            {
                 self.sends_script.set(true);
                 return Err(Unread::Again);
             }
@@ -138,23 +140,25 @@ impl Redis {
             return Err(Unread::Failed("not_understood"));
         }
         let told = told.iter().zip(items);
-        let told = told.map(|([granted, left, reset, none, mark], (terms, spending, _))| {
-            let number = |number: &u64| u32::try_from(*number).unwrap_or(u32::MAX);
-            let reset = Span::from_millis(*reset);
-            Told {
-                granted: number(granted),
-                good_for: match terms.method {
-                    Method::Window => reset,
-                    Method::Bucket { lease, .. } => lease,
-                },
-                left: number(left),
-                reset,
-                none_for: Span::from_millis(*none),
-                settled: spending.debt,
-                spent: spending.spent,
-                mark: *mark,
-            }
-        });
+        let told = told.map(
+            |([granted, left, reset, none, mark], (terms, spending, _))| {
+                let number = |number: &u64| u32::try_from(*number).unwrap_or(u32::MAX);
+                let reset = Span::from_millis(*reset);
+                Told {
+                    granted: number(granted),
+                    good_for: match terms.method {
+                        Method::Window => reset,
+                        Method::Bucket { lease, .. } => lease,
+                    },
+                    left: number(left),
+                    reset,
+                    none_for: Span::from_millis(*none),
+                    settled: spending.debt,
+                    spent: spending.spent,
+                    mark: *mark,
+                }
+            },
+        );
         Ok(told.collect())
     }
 }

@@ -1,0 +1,77 @@
+//! Requests of which it is not known whether an engine has anything left for them.
+
+use portcullis_policy::config::Mode;
+use portcullis_policy::{Failure, Ports};
+
+use crate::config::EngineAway;
+use crate::failure::ENGINE;
+use crate::global::Health;
+use crate::key::EngineKey;
+use crate::limit::{Demand, Limit, Look};
+use crate::policy::{Flow, RateLimit};
+
+/// What becomes of such a request at one limit.
+pub(crate) enum Without {
+    /// What this says.
+    Look(Look),
+    /// It passes uncounted.
+    Passes,
+    /// It waits.
+    Waits,
+}
+
+impl RateLimit {
+    /// Asks for what is not known of a key, and says what becomes of the request meanwhile.
+    pub(crate) fn without_lease(
+        &self,
+        limit: &Limit,
+        demand: &Demand,
+        look: Look,
+        flow: &Flow,
+        ports: &Ports<'_>,
+    ) -> Result<Without, Failure> {
+        let (Some(global), Some(name), Some(key)) =
+            (&self.global, limit.leased_as(), demand.engine_key())
+        else {
+            return Ok(Without::Look(look));
+        };
+        let waits = limit.mode == Mode::Enforce && global.waits();
+        // What fits into no lease is asked for as a whole.
+        let need = match waits || demand.cost() > global.sizing.largest(limit.quota()) {
+            true => demand.cost(),
+            false => 0,
+        };
+        let placed = global.wish(name, key, need, !flow.has_waited, ports)?;
+        if placed.health == Health::There && !(waits && flow.is_last) {
+            return Ok(match waits {
+                true => Without::Waits,
+                false => Without::Look(look),
+            });
+        }
+        global.count_without(ports);
+        match global.on_error() {
+            EngineAway::Local => {
+                let alone = limit.look_alone(*demand, ports)?;
+                Ok(Without::Look(alone.unwrap_or(look)))
+            }
+            EngineAway::Allow => Ok(Without::Passes),
+            EngineAway::Deny => Err(ENGINE),
+        }
+    }
+
+    /// Whether a request waits for what is not known.
+    pub(crate) fn may_wait(&self, limit: &Limit, flow: &Flow) -> bool {
+        let global = self.global.as_ref();
+        let waits = global.is_some_and(|global| global.waits());
+        waits && limit.mode == Mode::Enforce && !flow.is_last
+    }
+
+    /// Little is left of a lease.
+    pub(crate) fn wish_for_more(&self, limit: &Limit, key: Option<EngineKey>, ports: &Ports<'_>) {
+        if let (Some(global), Some(name), Some(key)) = (&self.global, limit.leased_as(), key)
+            && let Err(error) = global.wish(name, key, 0, true, ports)
+        {
+            self.errors.count(error, ports);
+        }
+    }
+}
