@@ -43,8 +43,6 @@ pub(crate) struct Sending {
     pub(crate) gateway: usize,
     pub(crate) key: usize,
     pub(crate) cost: u64,
-    /// Of so many tokens that it is charged it uses so many; as much as it is charged where nothing is settled.
-    pub(crate) ends_after: u64,
 }
 
 /// What happens to all.

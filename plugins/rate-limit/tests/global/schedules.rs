@@ -42,18 +42,37 @@ fn terms(draw: &Draw) -> Terms {
     }
 }
 
-/// A configuration that can be put in force: of a bucket that is too small it is not.
-fn config(draw: &Draw, terms: &Terms, first_request: &str) -> String {
-    let share = draw.of(&["0.05", "0.1", "0.3", "1"]);
+/// A configuration, and the most that a lease has for what may come.
+fn config(draw: &Draw, terms: &Terms, first_request: &str) -> (String, u64) {
+    let (share, per_mille) = draw.of(&[("0.05", 50), ("0.1", 100), ("0.3", 300), ("1", 1_000)]);
     let at_least = draw.between(1, 3);
     let others = format!(
         r#","on_error":"deny","lease":{{"share":{share},"at_least":{at_least},"return_unspent":{}}}"#,
-        draw.once_in(2)
+        !draw.once_in(3)
     );
-    terms.config(first_request, &others)
+    let largest = (terms.quota * per_mille / 1_000).max(at_least);
+    (
+        terms.config(first_request, &others),
+        largest.min(terms.quota),
+    )
 }
 
-fn play(seed: u64, first_request: &str) -> (Play, Terms, u64, u64) {
+/// When a client sends, some of them when others have sent or have had a while to forget what they hold.
+fn times(draw: &Draw, end: u64) -> Vec<u64> {
+    let mut times = Vec::new();
+    let mut at = 0;
+    while at < end {
+        for _ in 0..draw.of(&[1, 3, 10, 40]) {
+            times.push(at + draw.between(0, draw.of(&[1, 20_000_000, 500_000_000])));
+        }
+        at += draw.between(1, draw.of(&[SECOND / 10, SECOND, 3 * SECOND, 5 * SECOND]));
+    }
+    times.truncate(250);
+    times
+}
+
+/// What was played, and what all gateways lend together.
+fn play(seed: u64, first_request: &str) -> (Play, Terms, u64) {
     let draw = Draw::new(seed, 1);
     let mut terms = terms(&draw);
     if terms.is_bucket {
@@ -74,25 +93,20 @@ fn play(seed: u64, first_request: &str) -> (Play, Terms, u64, u64) {
             longest_delay: draw.of(&[1, 10, 150, 300]),
         },
     };
-    let config = config(&draw, &terms, first_request);
+    let (config, largest) = config(&draw, &terms, first_request);
     let mut play = Play::new(&config, gateways as usize, workers as usize, faults, seed);
     let end = (3 * terms.window).min(20 * SECOND);
-    for _ in 0..draw.between(20, 120) {
-        let at = match draw.once_in(2) {
-            true => draw.between(0, end),
-            // Many at once.
-            false => draw.between(0, 5) * end / 5 + draw.between(0, 20_000_000),
-        };
+    for at in times(&draw, end) {
         play.send(
             at,
             Sending {
                 gateway: draw.between(0, gateways - 1) as usize,
                 key: draw.between(0, KEYS - 1) as usize,
                 cost: draw.of(&[1, 1, 1, 3]),
-                ends_after: 0,
             },
         );
     }
+    let mut lenders = gateways;
     for _ in 0..draw.between(0, 4) {
         let at = draw.between(0, end);
         let gateway = draw.between(0, gateways - 1) as usize;
@@ -108,7 +122,10 @@ fn play(seed: u64, first_request: &str) -> (Play, Terms, u64, u64) {
                 let is_cut = true;
                 Happening::Cut { gateway, is_cut }
             }
-            2 => Happening::Replaced { gateway },
+            2 => {
+                lenders += 1;
+                Happening::Replaced { gateway }
+            }
             3 => Happening::Up,
             _ => Happening::ClockSet {
                 gateway,
@@ -118,8 +135,7 @@ fn play(seed: u64, first_request: &str) -> (Play, Terms, u64, u64) {
         play.happens(at, happening);
     }
     play.run_until(end + 5 * SECOND);
-    let share = (terms.quota * 3).div_ceil(10).max(3);
-    (play, terms, gateways, share)
+    (play, terms, lenders * largest)
 }
 
 #[test]
@@ -139,12 +155,11 @@ fn whatever_becomes_of_calls_gateways_that_wait_admit_no_more_than_the_quota() {
 #[test]
 fn gateways_that_lend_go_beyond_the_quota_by_a_lease_each_at_most() {
     LENDING.run(|seed| {
-        let (play, terms, gateways, _) = play(seed, "admit");
-        let lent = terms.quota.max(3);
+        let (play, terms, lent) = play(seed, "admit");
         for key in 0..KEYS as usize {
             let excess = terms.excess(&play, key);
             assert!(
-                excess <= gateways * lent,
+                excess <= lent,
                 "{excess}: {terms:?} {:?}",
                 play.admitted
             );
