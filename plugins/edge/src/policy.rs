@@ -58,6 +58,18 @@ impl Flow {
 }
 
 impl Edge {
+    /// What judges tokens, where that is configured.
+    #[must_use]
+    pub const fn jwt_auth(&self) -> Option<&JwtAuth> {
+        self.jwt_auth.as_ref()
+    }
+
+    /// What counts requests, where that is configured.
+    #[must_use]
+    pub const fn rate_limit(&self) -> Option<&RateLimit> {
+        self.rate_limit.as_ref()
+    }
+
     fn ask_limits(
         &self,
         stage: Stage,

@@ -37,6 +37,7 @@ mod random;
 mod range;
 mod refusal;
 mod rewrite;
+mod standing;
 mod table;
 mod value;
 mod without;
@@ -52,3 +53,4 @@ pub use config::{
 pub use key::{KeyPart, WhenKeyMissing};
 pub use policy::{Asked, Beside, Flow, RateLimit, Stage, UNAVAILABLE};
 pub use quota::Algorithm;
+pub use standing::Standing;

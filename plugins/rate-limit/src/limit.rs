@@ -51,7 +51,7 @@ pub(crate) struct Limit {
     pub(crate) before_auth: bool,
     pub(crate) name: String,
     matches: Match,
-    key: Vec<KeyPart>,
+    pub(crate) key: Vec<KeyPart>,
     /// The first that matches says what a request costs.
     costs: Vec<(Match, u32)>,
     cost: Pricing,
@@ -67,7 +67,7 @@ pub(crate) struct Limit {
     pub(crate) busiest: Option<Busiest>,
     metrics: Metrics,
     /// Of requests at a time: those of this worker.
-    permits: Option<Permits>,
+    pub(crate) permits: Option<Permits>,
     /// Whether the log has said that requests are skipped.
     reported_skipped: Cell<bool>,
     /// Where requests go for which nothing is left.
@@ -394,6 +394,22 @@ impl Limit {
         self.mode != Mode::Off && self.cost.tokens().is_some()
     }
 
+    /// The key of a request, and what the engine knows it by, where one counts it.
+    pub(crate) fn fingerprint(
+        &self,
+        source: &Source<'_, '_>,
+        hash_key: &HashKey,
+    ) -> Result<(Fingerprint, Option<EngineKey>), NoKey> {
+        let when_missing = self.when_key_missing;
+        let (name, quota, parts) = (&self.name, &self.table.quota, &self.key);
+        match &self.leased {
+            None => Fingerprint::of(name, quota, parts, source, hash_key, when_missing)
+                .map(|key| (key, None)),
+            Some(_) => EngineKey::of(name, quota, parts, source, when_missing)
+                .map(|key| (Fingerprint::of_engine_key(key, hash_key), Some(key))),
+        }
+    }
+
     /// Under what it counts a request. `said`: what its body says.
     pub(crate) fn key(
         &self,
@@ -403,13 +419,7 @@ impl Limit {
         ports: &Ports<'_>,
     ) -> Result<Keyed, Failure> {
         let when_missing = self.when_key_missing;
-        let (name, quota, parts) = (&self.name, &self.table.quota, &self.key);
-        let key = match &self.leased {
-            None => Fingerprint::of(name, quota, parts, source, hash_key, when_missing)
-                .map(|key| (key, None)),
-            Some(_) => EngineKey::of(name, quota, parts, source, when_missing)
-                .map(|key| (Fingerprint::of_engine_key(key, hash_key), Some(key))),
-        };
+        let key = self.fingerprint(source, hash_key);
         // What is only looked ahead for is counted when it is asked for.
         let is_asked = !matches!(said, Said::NotYet);
         match key {
@@ -924,7 +934,7 @@ impl Limit {
         self.rate().quota
     }
 
-    fn rate(&self) -> &Rate {
+    pub(crate) fn rate(&self) -> &Rate {
         self.table.quota.counting().rate()
     }
 

@@ -158,11 +158,7 @@ fn gateways_that_lend_go_beyond_the_quota_by_a_lease_each_at_most() {
         let (play, terms, lent) = play(seed, "admit");
         for key in 0..KEYS as usize {
             let excess = terms.excess(&play, key);
-            assert!(
-                excess <= lent,
-                "{excess}: {terms:?} {:?}",
-                play.admitted
-            );
+            assert!(excess <= lent, "{excess}: {terms:?} {:?}", play.admitted);
         }
     });
 }
