@@ -46,13 +46,14 @@ pub const FILTERS: [Filter; 5] = [
 ];
 
 /// What loads a filter.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
 pub enum Host {
-    /// Envoy, with a build for both gateways.
+    /// Envoy, with target/filters/<filter>.wasm.
+    #[default]
     Envoy,
-    /// Envoy, with a build for it alone.
+    /// Envoy, with target/filters/envoy/<filter>.wasm.
     EnvoyAlone,
-    /// Envoy, as native code.
+    /// Envoy, with libportcullis.so.
     Native,
     /// Kong.
     Kong,
@@ -104,6 +105,18 @@ impl Variables {
         let _former = self.known.insert(name.to_owned(), value.to_owned());
     }
 
+    /// What is known of those that were asked for.
+    #[must_use]
+    pub fn values(&self) -> Vec<String> {
+        let asked = self.asked();
+        asked.iter().filter_map(|name| self.find(name)).collect()
+    }
+
+    fn find(&self, name: &str) -> Option<String> {
+        let real = || self.are_real.then(|| env::var(name).ok()).flatten();
+        self.known.get(name).cloned().or_else(real)
+    }
+
     /// Those that were asked for.
     #[must_use]
     pub fn asked(&self) -> BTreeSet<String> {
@@ -114,8 +127,7 @@ impl Variables {
 impl Environment for Variables {
     fn var(&self, name: &str) -> Option<String> {
         self.asked.borrow_mut().insert(name.to_owned());
-        let real = || self.are_real.then(|| env::var(name).ok()).flatten();
-        self.known.get(name).cloned().or_else(real)
+        self.find(name)
     }
 }
 

@@ -4,8 +4,9 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::{Parser, Subcommand};
 use portcullis_cli::check::{Options, check};
+use portcullis_cli::commands::try_request;
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -30,6 +31,9 @@ enum Command {
         /// Its code, such as P002.
         code: String,
     },
+    /// Try requests on a configuration, and see step by step what becomes of them.
+    #[command(after_help = try_request::EXAMPLES)]
+    Try(Box<try_request::Args>),
 }
 
 const EXAMPLES: &str = "\
@@ -57,7 +61,7 @@ struct Check {
 
     /// What loads the filter of --filter.
     #[arg(long, value_enum, default_value_t, requires = "filter")]
-    host: HostName,
+    host: Host,
 
     /// Take secrets that are named by `env` from this process's variables. Without it they are assumed to be there, and long
     /// enough.
@@ -69,20 +73,6 @@ struct Check {
     format: Format,
 }
 
-/// What loads a filter.
-#[derive(Clone, Copy, Debug, Default, ValueEnum)]
-enum HostName {
-    /// Envoy, with target/filters/<filter>.wasm.
-    #[default]
-    Envoy,
-    /// Envoy, with target/filters/envoy/<filter>.wasm.
-    EnvoyAlone,
-    /// Envoy, with libportcullis.so.
-    Native,
-    /// Kong.
-    Kong,
-}
-
 /// Nothing was found; something was; something could not be looked at.
 const CLEAN: u8 = 0;
 const FOUND: u8 = 1;
@@ -92,21 +82,16 @@ fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Check(arguments) => run(&arguments),
         Command::Explain { code } => tell(&code),
+        Command::Try(arguments) => try_request::run(&arguments),
     };
     // Whoever reads may have gone away.
     ExitCode::from(code.unwrap_or(UNREADABLE))
 }
 
 fn run(arguments: &Check) -> io::Result<u8> {
-    let host = match arguments.host {
-        HostName::Envoy => Host::Envoy,
-        HostName::EnvoyAlone => Host::EnvoyAlone,
-        HostName::Native => Host::Native,
-        HostName::Kong => Host::Kong,
-    };
     let filter = arguments.filter.as_deref().and_then(Filter::named);
     let options = Options {
-        filter: filter.map(|filter| (filter, host)),
+        filter: filter.map(|filter| (filter, arguments.host)),
         real_variables: arguments.env,
     };
     let mut exit = CLEAN;

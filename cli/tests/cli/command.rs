@@ -5,23 +5,23 @@ use std::process::{Command, Output};
 
 use portcullis_cli::finding::Code;
 
-fn portcullis(arguments: &[&str]) -> Output {
+pub(crate) fn portcullis(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
     command.args(arguments).env_remove("PORTCULLIS_TEST_SECRET");
     command.output().expect("it runs")
 }
 
 /// A file beside this one.
-fn fixture(name: &str) -> String {
+pub(crate) fn fixture(name: &str) -> String {
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
     folder.join(name).display().to_string()
 }
 
-fn text(bytes: &[u8]) -> &str {
+pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("text")
 }
 
-fn json(output: &Output) -> serde_json::Value {
+pub(crate) fn json(output: &Output) -> serde_json::Value {
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 

@@ -5,3 +5,5 @@
 mod command;
 #[cfg(test)]
 mod shipped;
+#[cfg(test)]
+mod try_request;

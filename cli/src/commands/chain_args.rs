@@ -1,0 +1,44 @@
+//! The options that say which filters are meant.
+
+use crate::filter::{FILTERS, Filter, Host};
+use crate::loaded::{Choice, Given, Loaded, read_named};
+
+/// Which filters.
+#[derive(Debug, clap::Args)]
+pub struct ChainArgs {
+    /// The file holds the configuration of this filter, and nothing around it.
+    #[arg(long, value_name = "NAME", value_parser = FILTERS.map(|filter| filter.name))]
+    pub filter: Option<String>,
+
+    /// What loads the filter of --filter.
+    #[arg(long, value_enum, default_value_t, requires = "filter")]
+    pub host: Host,
+
+    /// Which chain of filters, where a file has several: its number.
+    #[arg(long, value_name = "N")]
+    pub chain: Option<usize>,
+
+    /// Take secrets that are named by `env` from this process's variables. Without it they are assumed to be there.
+    #[arg(long)]
+    pub env: bool,
+}
+
+impl ChainArgs {
+    /// The chain of a file that is meant.
+    ///
+    /// # Errors
+    /// The file can't be read, or has no such chain, or a filter refuses its configuration.
+    pub fn load(&self, file: &str) -> Result<Loaded, String> {
+        let source = read_named(file).map_err(|error| format!("{file}: {error}"))?;
+        let filter = self.filter.as_deref().and_then(Filter::named);
+        let choice = Choice {
+            filter: filter.map(|filter| (filter, self.host)),
+            chain: self.chain,
+        };
+        let given = Given {
+            are_real: self.env,
+            named: Vec::new(),
+        };
+        Loaded::new(source, choice, given)
+    }
+}

@@ -1,0 +1,12 @@
+//! What a person types, beside `check` and `explain`: each command with its options.
+
+pub mod chain_args;
+pub mod request_args;
+pub mod try_request;
+
+/// It went as it was to.
+pub const DONE: u8 = 0;
+/// It did not.
+pub const FAILED: u8 = 1;
+/// It could not be tried.
+pub const IMPOSSIBLE: u8 = 2;

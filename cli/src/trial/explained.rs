@@ -1,0 +1,104 @@
+//! What each policy can be asked beside what it decides.
+
+use portcullis_circuit_breaker::CircuitBreaker;
+use portcullis_edge::Edge;
+use portcullis_jwt_auth::JwtAuth;
+use portcullis_policy::config::{Claims, Match};
+use portcullis_policy::{Command, Controlled, Policy, Ports, Request};
+use portcullis_rate_limit::{RateLimit, Standing};
+use portcullis_service_token::ServiceToken;
+use serde_json::{Map, Value};
+
+/// A policy that can be asked why. Whoever asks has ports whose telemetry counts nothing.
+pub(super) trait Explained: Policy {
+    /// The rules about who may do what.
+    fn rules(_: &Self::Config) -> Vec<Match> {
+        Vec::new()
+    }
+
+    /// Where a request stands with the limits that it matches: before it was decided on, and afterwards.
+    fn standings<'a>(
+        &'a self,
+        _request: &'a Request<'a>,
+        _before: &Ports<'_>,
+        _after: &Ports<'_>,
+    ) -> Vec<(Standing, Standing)> {
+        Vec::new()
+    }
+
+    /// The breakers by their names, as they are.
+    fn breakers(&self, _: &Ports<'_>) -> Option<Map<String, Value>> {
+        None
+    }
+}
+
+impl Explained for ServiceToken {}
+
+impl Explained for JwtAuth {
+    fn rules(config: &Self::Config) -> Vec<Match> {
+        let rules = config.rules.as_slice().iter();
+        rules.map(|rule| rule.r#match.clone()).collect()
+    }
+}
+
+impl Explained for RateLimit {
+    fn standings<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        before: &Ports<'_>,
+        after: &Ports<'_>,
+    ) -> Vec<(Standing, Standing)> {
+        stands(self, request, None, before, after)
+    }
+}
+
+impl Explained for CircuitBreaker {
+    fn breakers(&self, ports: &Ports<'_>) -> Option<Map<String, Value>> {
+        breakers(self, ports)
+    }
+}
+
+impl Explained for Edge {
+    fn rules(config: &Self::Config) -> Vec<Match> {
+        let jwt_auth = config.jwt_auth.as_ref();
+        jwt_auth.map_or(Vec::new(), JwtAuth::rules)
+    }
+
+    fn standings<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        before: &Ports<'_>,
+        after: &Ports<'_>,
+    ) -> Vec<(Standing, Standing)> {
+        let Some(limits) = self.rate_limit() else {
+            return Vec::new();
+        };
+        // The token was looked at before. What was found to be bad is not looked at again.
+        let caller = self.jwt_auth();
+        let caller = caller.map(|jwt_auth| jwt_auth.on_request(request, after).1);
+        let claims = caller.as_ref().map(|caller| caller as &dyn Claims);
+        stands(limits, request, claims, before, after)
+    }
+
+    fn breakers(&self, ports: &Ports<'_>) -> Option<Map<String, Value>> {
+        breakers(self, ports)
+    }
+}
+
+fn stands(
+    limits: &RateLimit,
+    request: &Request<'_>,
+    claims: Option<&dyn Claims>,
+    before: &Ports<'_>,
+    after: &Ports<'_>,
+) -> Vec<(Standing, Standing)> {
+    let before = limits.standings(request, claims, before);
+    let after = limits.standings(request, claims, after);
+    before.into_iter().zip(after).collect()
+}
+
+fn breakers(policy: &dyn Controlled, ports: &Ports<'_>) -> Option<Map<String, Value>> {
+    let answer = policy.carry_out(&Command::State, ports)?.ok()?;
+    let shown = answer.shown.get(CircuitBreaker::NAME)?;
+    shown.as_object().cloned()
+}

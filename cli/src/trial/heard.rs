@@ -1,0 +1,21 @@
+//! What a filter tells while it decides.
+
+use portcullis_rate_limit::Standing;
+use serde_json::{Map, Value};
+
+/// Something that a filter has told.
+#[derive(Clone, Debug)]
+pub(super) enum Heard {
+    /// The rule of `jwt_auth` with this index is the first that matches.
+    Rule(Option<usize>),
+    /// A metric was added to.
+    Counted(String, u32),
+    /// A line for the log.
+    Line(String),
+    /// Where the request stands with the limits that it matches: before it was decided on, and afterwards.
+    Stands(Vec<(Standing, Standing)>),
+    /// The breakers by their names, as they are before the request.
+    Breakers(Map<String, Value>),
+    /// It has called a URL of which it was not said what it answers.
+    Unanswered(String),
+}

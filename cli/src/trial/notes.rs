@@ -1,0 +1,326 @@
+//! Makes notes of what a filter has told: its metrics say what was decided, its lines why.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::heard::Heard;
+use super::record::{LimitNote, Note, Stands};
+
+/// The notes of what a filter told. `before_auth`: the limits that are asked before the token is looked at.
+pub(super) fn notes(heard: Vec<Heard>, before_auth: &[String]) -> Vec<Note> {
+    let mut stands = BTreeMap::new();
+    let mut breakers = Map::new();
+    for heard in &heard {
+        match heard {
+            Heard::Stands(all) => {
+                for (before, after) in all {
+                    let known = Stands {
+                        key: after.key.clone(),
+                        value: after.value.clone(),
+                        charged: before.remaining.saturating_sub(after.remaining),
+                        remaining: after.remaining,
+                        quota: after.quota,
+                        window: after.window,
+                        reset: after.reset,
+                        retry_after: after.retry_after,
+                    };
+                    stands.insert(after.limit.clone(), known);
+                }
+            }
+            Heard::Breakers(all) => breakers.clone_from(all),
+            _ => {}
+        }
+    }
+    let mut taken = Notes {
+        notes: Vec::new(),
+        stands,
+        breakers,
+        rule: None,
+    };
+    for heard in heard {
+        let is_before_auth = match &heard {
+            Heard::Counted(name, _) => limit_of_metric(name),
+            Heard::Line(line) => field(&fields(line), "limit").map(str::to_owned),
+            _ => None,
+        };
+        let is_before_auth = is_before_auth.is_some_and(|limit| before_auth.contains(&limit));
+        match heard {
+            Heard::Rule(index) => taken.rule = Some(index),
+            Heard::Counted(name, by) => {
+                taken.tell_rule(is_before_auth);
+                taken.counted(&name, by);
+            }
+            Heard::Line(line) => {
+                taken.tell_rule(is_before_auth);
+                taken.line(line);
+            }
+            Heard::Unanswered(url) => taken.push_once(Note::NoKeys(url)),
+            Heard::Stands(_) | Heard::Breakers(_) => {}
+        }
+    }
+    // Nothing else was told: a rule lets anyone pass, say.
+    let is_refused = taken.notes.iter().any(|note| match note {
+        Note::Limit(limit) => limit.said == "limited",
+        _ => false,
+    });
+    taken.tell_rule(is_refused);
+    taken.notes
+}
+
+struct Notes {
+    notes: Vec<Note>,
+    stands: BTreeMap<String, Stands>,
+    breakers: Map<String, Value>,
+    /// Not told yet: some limits are asked before.
+    rule: Option<Option<usize>>,
+}
+
+impl Notes {
+    fn tell_rule(&mut self, not_yet: bool) {
+        if !not_yet && let Some(index) = self.rule.take() {
+            self.notes.push(Note::Rule(index));
+        }
+    }
+
+    fn push_once(&mut self, note: Note) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    fn counted(&mut self, metric: &str, by: u32) {
+        let mut words = metric.split('.');
+        let kind = words.next().unwrap_or_default();
+        let label = words.nth(1).unwrap_or_default().to_owned();
+        if let Some(said) = kind.strip_prefix("rate_limit_") {
+            self.of_limit(said, label, by);
+        } else if let Some(said) = kind.strip_prefix("circuit_breaker_") {
+            let to = words.nth(1).unwrap_or_default();
+            self.of_breaker(said, label, to);
+        } else if let Some(said) = kind.strip_prefix("service_token_") {
+            match said {
+                "errors" => self.failed("service_token", label),
+                _ => self.notes.push(Note::Credential(said.to_owned())),
+            }
+        } else if kind == "jwt_auth_allowed" {
+            self.notes.push(Note::Caller(label));
+        }
+    }
+
+    fn failed(&mut self, plugin: &str, reason: String) {
+        self.push_once(Note::Failed {
+            plugin: plugin.to_owned(),
+            reason,
+        });
+    }
+
+    fn of_limit(&mut self, said: &str, limit: String, by: u32) {
+        match said {
+            "allowed" | "limited" | "shadow_limited" | "skipped" | "elsewhere" => {
+                self.notes.push(Note::Limit(LimitNote {
+                    stands: self.stands.get(&limit).cloned(),
+                    name: limit,
+                    said: said.to_owned(),
+                    reason: None,
+                }));
+            }
+            "input_tokens"
+            | "cached_input_tokens"
+            | "output_tokens"
+            | "estimated"
+            | "unreadable" => self.notes.push(Note::Used {
+                limit,
+                what: said.to_owned(),
+                count: by,
+            }),
+            "errors" => self.failed("rate_limit", limit),
+            _ => {}
+        }
+    }
+
+    fn of_breaker(&mut self, said: &str, name: String, to: &str) {
+        match said {
+            "admitted" | "rejected" | "shadow_rejected" | "elsewhere" => {
+                self.notes.push(Note::Breaker {
+                    state: self.breakers.get(&name).cloned().unwrap_or_default(),
+                    name,
+                    said: said.to_owned(),
+                });
+            }
+            "successes" | "failures" | "ignored" | "slow" | "broken_off" | "stalled" => {
+                self.notes.push(Note::Outcome {
+                    name,
+                    as_what: said.to_owned(),
+                });
+            }
+            "transitions" => self.notes.push(Note::Transition {
+                name,
+                to: to.to_owned(),
+            }),
+            "errors" => self.failed("circuit_breaker", name),
+            _ => {}
+        }
+    }
+
+    fn line(&mut self, line: String) {
+        let fields = fields(&line);
+        let named = |name| field(&fields, name).unwrap_or_default();
+        let (plugin, event) = (named("plugin"), named("event"));
+        match (plugin, event) {
+            ("jwt_auth", "refused" | "shadow_refused" | "anonymous") => {
+                const KNOWN: [&str; 8] = [
+                    "plugin",
+                    "event",
+                    "reason",
+                    "method",
+                    "path",
+                    "request_id",
+                    "status",
+                    "token",
+                ];
+                let details = fields.iter();
+                let details = details.filter(|(name, _)| !KNOWN.contains(&name.as_str()));
+                self.notes.push(Note::Denied {
+                    event: event.to_owned(),
+                    reason: named("reason").to_owned(),
+                    details: details.cloned().collect(),
+                });
+            }
+            ("rate_limit", "refused" | "shadow_refused" | "skipped") => {
+                let known = self.notes.iter_mut().rev().find_map(|note| match note {
+                    Note::Limit(limit) if limit.name == named("limit") => Some(limit),
+                    _ => None,
+                });
+                match known {
+                    Some(limit) => {
+                        let reason = named("reason");
+                        let is_usual = reason == "quota_exceeded";
+                        limit.reason = (!is_usual).then(|| match field(&fields, "part") {
+                            Some(part) => format!("{reason} {part}"),
+                            None => reason.to_owned(),
+                        });
+                    }
+                    None => self.notes.push(Note::Line(line)),
+                }
+            }
+            // What every worker says once.
+            ("service_token", "ready") => {}
+            ("circuit_breaker", "refused" | "shadow_refused" | "transition") => {
+                let is_known = self
+                    .notes
+                    .iter()
+                    .any(|note| matches!(note, Note::Breaker { .. } | Note::Transition { .. }));
+                if !is_known {
+                    self.notes.push(Note::Line(line));
+                }
+            }
+            _ => self.notes.push(Note::Line(line)),
+        }
+    }
+}
+
+/// The limit that a metric is of.
+fn limit_of_metric(metric: &str) -> Option<String> {
+    let label = metric.strip_prefix("rate_limit_")?.split_once(".limit.")?.1;
+    label.split('.').next().map(str::to_owned)
+}
+
+fn field<'a>(fields: &'a [(String, String)], name: &str) -> Option<&'a str> {
+    let mut fields = fields.iter();
+    let found = fields.find(|(known, _)| known == name);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// The pairs of a line: `key=value`, or `key="value"` with backslashes before quotes.
+fn fields(line: &str) -> Vec<(String, String)> {
+    let mut fields = Vec::new();
+    let mut rest = line.trim_start();
+    while let Some((name, behind)) = rest.split_once('=') {
+        let (value, after) = match behind.strip_prefix('"') {
+            None => {
+                let (value, after) = behind.split_once(' ').unwrap_or((behind, ""));
+                (value.to_owned(), after)
+            }
+            Some(quoted) => unquoted(quoted),
+        };
+        fields.push((name.to_owned(), value));
+        rest = after.trim_start();
+    }
+    fields
+}
+
+/// What stands before the closing quote, and what behind it.
+fn unquoted(quoted: &str) -> (String, &str) {
+    let mut value = String::new();
+    let mut letters = quoted.char_indices();
+    while let Some((at, letter)) = letters.next() {
+        match letter {
+            '"' => {
+                return (
+                    value,
+                    quoted.get(at.saturating_add(1)..).unwrap_or_default(),
+                );
+            }
+            '\\' => match letters.next() {
+                Some((_, escaped @ ('"' | '\\'))) => value.push(escaped),
+                Some((_, other)) => value.extend(['\\', other]),
+                None => {}
+            },
+            other => value.push(other),
+        }
+    }
+    (value, "")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pairs_of_a_line_are_read_whatever_is_in_them() {
+        let line = "plugin=jwt_auth event=refused kid=\"a \\\"b\\\" \\x0a\" path=/x";
+        let read = fields(line);
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(
+            read,
+            [
+                pair("plugin", "jwt_auth"),
+                pair("event", "refused"),
+                pair("kid", "a \"b\" \\x0a"),
+                pair("path", "/x"),
+            ]
+        );
+    }
+
+    #[test]
+    fn the_rule_is_told_behind_the_limits_that_are_asked_before_it() {
+        let heard = || {
+            vec![
+                Heard::Rule(Some(1)),
+                Heard::Counted("rate_limit_allowed.limit.per_ip".to_owned(), 1),
+                Heard::Counted("jwt_auth_allowed.provider.dashboard".to_owned(), 1),
+            ]
+        };
+        let is_rule = |note: &Note| matches!(note, Note::Rule(_));
+        let before = notes(heard(), &["per_ip".to_owned()]);
+        assert_eq!(before.iter().position(is_rule), Some(1), "{before:?}");
+        assert_eq!(notes(heard(), &[]).iter().position(is_rule), Some(0));
+    }
+
+    #[test]
+    fn a_request_that_a_limit_refuses_before_its_token_has_met_no_rule() {
+        let heard = vec![
+            Heard::Rule(Some(1)),
+            Heard::Counted("rate_limit_limited.limit.per_ip".to_owned(), 1),
+            Heard::Line(
+                "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip".into(),
+            ),
+        ];
+        let notes = notes(heard, &["per_ip".to_owned()]);
+        let [Note::Limit(limit)] = &notes[..] else {
+            panic!("{notes:?}");
+        };
+        assert_eq!((limit.said.as_str(), &limit.reason), ("limited", &None));
+    }
+}
