@@ -2,6 +2,7 @@
 
 mod allow;
 pub mod assumed;
+pub mod cases;
 pub mod check;
 pub mod commands;
 pub mod document;

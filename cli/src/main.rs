@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use portcullis_cli::check::{Options, check};
-use portcullis_cli::commands::try_request;
+use portcullis_cli::commands::{test_cases, try_request};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -34,6 +34,9 @@ enum Command {
     /// Try requests on a configuration, and see step by step what becomes of them.
     #[command(after_help = try_request::EXAMPLES)]
     Try(Box<try_request::Args>),
+    /// Run tables of requests and of what is to come of them.
+    #[command(after_help = test_cases::EXAMPLES)]
+    Test(test_cases::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => run(&arguments),
         Command::Explain { code } => tell(&code),
         Command::Try(arguments) => try_request::run(&arguments),
+        Command::Test(arguments) => test_cases::run(&arguments),
     };
     // Whoever reads may have gone away.
     ExitCode::from(code.unwrap_or(UNREADABLE))

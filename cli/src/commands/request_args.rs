@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::moment;
 use crate::requests::{Asked, access_log, curl, har, header, line};
+use crate::token::key::SigningKey;
 use crate::token::mint;
 use crate::token::provider::Wanted;
 use crate::trial::{Fails, Upstream};
@@ -54,9 +55,13 @@ pub struct TokenArgs {
     #[arg(long = "claim", value_name = "NAME=VALUE", value_parser = mint::claim, requires = "token")]
     claims: Vec<(Vec<String>, Value)>,
 
-    /// How many seconds that token lives.
-    #[arg(long, value_name = "SECONDS", requires = "token")]
-    ttl: Option<u64>,
+    /// How long that token lives. Default: 1h.
+    #[arg(long, value_name = "SPAN", requires = "token", value_parser = moment::parse_span)]
+    ttl: Option<Span>,
+
+    /// The private key that signs that token, in PEM or as a JWK: a file. Default: the provider's secret.
+    #[arg(long, value_name = "FILE", requires = "token")]
+    key: Option<String>,
 }
 
 /// What the backend answers.
@@ -150,9 +155,26 @@ impl TokenArgs {
         self.token.as_ref().map(|provider| Wanted {
             provider: Some(provider.clone()),
             claims: self.claims.clone(),
-            ttl: self.ttl,
+            ttl: self.ttl.map(Span::as_secs_ceil),
         })
     }
+
+    /// What signs it, where that is not the provider's secret.
+    ///
+    /// # Errors
+    /// The file can't be read, or holds no private key.
+    pub fn key(&self) -> Result<Option<SigningKey>, String> {
+        self.key.as_deref().map(read_key).transpose()
+    }
+}
+
+/// A private key in a file.
+///
+/// # Errors
+/// The file can't be read, or holds none.
+pub fn read_key(file: &str) -> Result<SigningKey, String> {
+    let key = SigningKey::parse(&read_text(file)?);
+    key.map_err(|error| format!("{file}: {error}"))
 }
 
 pub(super) fn read_bytes(file: &str) -> Result<Vec<u8>, String> {

@@ -138,18 +138,21 @@ fn tried(args: &Args) -> Result<(Loaded, Vec<Record>), String> {
                 .to_owned(),
         );
     }
+    for asked in &mut all {
+        asked.route.clone_from(&args.route);
+    }
     let at = begin(&mut all, args.at, moment::now);
     if let Some(wanted) = args.token.wanted() {
+        let key = args.token.key()?;
         for asked in &mut all {
             let now = asked.at.unwrap_or(at);
-            let token = loaded.token(&wanted, None, now)?;
+            let token = loaded.token(&wanted, key.as_ref(), now)?;
             token.carry(asked);
         }
     }
     let setting = Setting {
         at,
         client: args.client,
-        route: args.route.clone(),
         answers,
     };
     let upstream = args.upstream.upstream()?;

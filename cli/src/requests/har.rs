@@ -102,6 +102,7 @@ mod tests {
                 body: b"{}".to_vec(),
                 client: None,
                 at: moment::parse("2026-01-01T00:00:00Z").ok(),
+                route: None,
             }]
         );
         assert!(parse("{}").unwrap_err().starts_with("no HAR file"));

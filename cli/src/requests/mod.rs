@@ -26,6 +26,8 @@ pub struct Asked {
     pub client: Option<IpAddr>,
     /// When, where that is said.
     pub at: Option<Timestamp>,
+    /// The name of the route that the gateway has chosen for it.
+    pub route: Option<String>,
 }
 
 impl Asked {

@@ -116,7 +116,16 @@ fn in_short(records: &[Record], out: &mut dyn Write) -> io::Result<()> {
     )
 }
 
-fn in_full(record: &Record, loaded: &Loaded, mask: &Mask, out: &mut dyn Write) -> io::Result<()> {
+/// Writes all of a request.
+///
+/// # Errors
+/// It can't be written.
+pub fn in_full(
+    record: &Record,
+    loaded: &Loaded,
+    mask: &Mask,
+    out: &mut dyn Write,
+) -> io::Result<()> {
     writeln!(
         out,
         "{BOLD}request {}{BOLD:#}: {} {}  {DIM}{} from {}{DIM:#}",

@@ -4,7 +4,7 @@ pub mod human;
 pub mod json;
 mod notes;
 
-use crate::trial::record::Record;
+use crate::trial::record::{Answer, Record};
 
 /// What requests came to: how many had each answer, in the order in which the answers came first.
 #[must_use]
@@ -26,6 +26,12 @@ pub fn outcomes(records: &[Record]) -> Vec<Outcome> {
         }
     }
     outcomes
+}
+
+/// Who gives an answer: `backend`, or who answers in its place, and why.
+#[must_use]
+pub fn who(answer: &Answer) -> &str {
+    answer.cause.as_deref().unwrap_or("backend")
 }
 
 /// An answer that some requests had.

@@ -16,7 +16,6 @@ pub(super) struct Around {
     pub(super) knows_the_peer: Option<bool>,
     /// Who sends requests that do not say who.
     pub(super) client: IpAddr,
-    pub(super) route: Option<String>,
 }
 
 /// A request as the gateway shows it to the first filter.
@@ -63,7 +62,7 @@ pub(super) fn shown_first(asked: &Asked, number: usize, gateway: &Around) -> Pas
         headers: RefCell::new(pseudo.into_iter().chain(headers).collect()),
         body: RefCell::new(sent.body.clone()),
         peer,
-        route: gateway.route.clone(),
+        route: asked.route.clone(),
         changed: RefCell::default(),
         reply: RefCell::default(),
         response: RefCell::new(Head::new(0, Vec::new(), Origin::Lost)),

@@ -42,8 +42,6 @@ pub struct Setting {
     pub at: Timestamp,
     /// Who sends requests that do not say who.
     pub client: IpAddr,
-    /// The name of the route that the gateway has chosen.
-    pub route: Option<String>,
     /// What is answered to the filters' own calls, by their URLs.
     pub answers: BTreeMap<String, Vec<u8>>,
 }
@@ -90,7 +88,6 @@ impl Trial {
                 is_kong: first.is_some_and(|first| first.host == Host::Kong),
                 knows_the_peer: first.and_then(|first| Some(first.manager?.knows_the_peer)),
                 client: setting.client,
-                route: setting.route,
             },
             under_way: Vec::new(),
             records: Vec::new(),

@@ -6,4 +6,6 @@ mod command;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]
+mod test_cases;
+#[cfg(test)]
 mod try_request;

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::command::{fixture, json, portcullis, text};
 
-fn shipped(path: &str) -> String {
+pub(crate) fn shipped(path: &str) -> String {
     format!("{}/../{path}", env!("CARGO_MANIFEST_DIR"))
 }
 
@@ -257,6 +257,18 @@ fn keys_are_fetched_from_no_network_but_from_a_file_that_is_named() {
     let keys = format!("{url}={}", fixture("jwks.json"));
     let some = tried(&[&arguments[..], &["--keys", &keys]].concat());
     assert_eq!(answers(&some), ["401 jwt_auth{unknown_kid}"]);
+}
+
+#[test]
+fn a_private_key_signs_what_its_public_half_is_asked_about() {
+    let (file, key) = (fixture("cases/keys.yaml"), fixture("cases/p256.pem"));
+    let keys = format!("https://i.example/keys={}", fixture("cases/jwks.json"));
+    let arguments = [
+        "--filter", "jwt_auth", &file, "-r", "/", "--keys", &keys, "--token", "p", "--key", &key,
+    ];
+    assert_eq!(answers(&tried(&arguments)), ["200 backend"]);
+    let expired = tried(&[&arguments[..], &["--claim", "exp=1"]].concat());
+    assert_eq!(answers(&expired), ["401 jwt_auth{expired}"]);
 }
 
 #[test]
