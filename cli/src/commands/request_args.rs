@@ -28,7 +28,7 @@ pub struct RequestArgs {
     headers: Vec<(String, String)>,
 
     /// The body of all requests; @FILE is what that file holds.
-    #[arg(short, long, value_name = "TEXT")]
+    #[arg(short = 'd', long, value_name = "TEXT")]
     body: Option<String>,
 
     /// A HAR file, whose requests are sent.
