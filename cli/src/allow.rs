@@ -4,6 +4,7 @@ use granit_parser::{Event, Parser};
 
 use crate::document::{Content, Node, Place, block_of};
 use crate::finding::{Code, Finding};
+use crate::settings::is_conf;
 use crate::source::Source;
 
 /// A comment that allows something.
@@ -80,23 +81,43 @@ fn gather_texts(source: &Source, node: &Node, texts: &mut Vec<String>) {
 const MARK: &str = "portcullis: allow";
 
 fn read(source: &Source, text: &str) -> Vec<Allowance> {
+    if is_conf(source) {
+        return in_lines(source);
+    }
     let mut parser = Parser::new_from_str(text);
     let mut allowances = Vec::new();
     while let Some(Ok((event, span))) = parser.next_event() {
         let Event::Comment(comment, _) = event else {
             continue;
         };
-        let Some(said) = comment.trim().strip_prefix(MARK) else {
-            continue;
-        };
         let start = span.start.byte_offset().unwrap_or_default();
         let end = span.end.byte_offset().unwrap_or(start);
-        let place = Place { start, end };
-        allowances.push(Allowance {
-            place,
-            line: line_meant(source, place),
-            codes: codes(said),
-        });
+        allowances.extend(allowance(source, &comment, Place { start, end }));
+    }
+    allowances
+}
+
+/// What a comment allows, if it is one that does.
+fn allowance(source: &Source, comment: &str, place: Place) -> Option<Allowance> {
+    let said = comment.trim().strip_prefix(MARK)?;
+    Some(Allowance {
+        place,
+        line: line_meant(source, place),
+        codes: codes(said),
+    })
+}
+
+/// In a file of settings a comment begins with the first `#`.
+fn in_lines(source: &Source) -> Vec<Allowance> {
+    let mut start = 0_usize;
+    let mut allowances = Vec::new();
+    for line in source.text.split_inclusive('\n') {
+        let end = start.saturating_add(line.trim_end().len());
+        if let Some((before, comment)) = line.split_once('#') {
+            let start = start.saturating_add(before.len());
+            allowances.extend(allowance(source, comment, Place { start, end }));
+        }
+        start = start.saturating_add(line.len());
     }
     allowances
 }

@@ -10,6 +10,8 @@ use crate::finding::{Code, Finding};
 use crate::gateway::{self, Configured};
 use crate::path::follow;
 use crate::rules;
+use crate::rules::kong::Kong;
+use crate::settings::{self, Settings, is_conf};
 use crate::source::Source;
 
 /// How files are looked at.
@@ -26,6 +28,8 @@ pub struct Options {
 pub struct Checked {
     /// How many filters the file configures.
     pub filters: usize,
+    /// Whether it says how Kong is started, and is no file for filters.
+    pub is_conf: bool,
     /// What is amiss, in its order.
     pub findings: Vec<Finding>,
     /// Where secrets stand, which nobody is to be shown.
@@ -35,59 +39,143 @@ pub struct Checked {
 /// Looks at a file.
 #[must_use]
 pub fn check(source: &Source, options: Options) -> Checked {
-    let documents = match read(&source.text) {
-        Ok(documents) => documents,
-        Err(error) => {
+    let checked = check_all(std::slice::from_ref(source), options);
+    checked.into_iter().next().unwrap_or_default()
+}
+
+/// Looks at files that belong together: what one of them says of the gateway is known in the others.
+#[must_use]
+pub fn check_all(sources: &[Source], options: Options) -> Vec<Checked> {
+    let files: Vec<File<'_>> = sources
+        .iter()
+        .map(|source| File::read(source, options))
+        .collect();
+    let settings = files.iter().map(|file| &file.settings).collect();
+    let of_kong = files
+        .iter()
+        .flat_map(File::filters)
+        .filter(|it| it.host == Host::Kong);
+    let kong = Kong::new(settings, of_kong.collect());
+    files
+        .iter()
+        .map(|file| file.check(&kong, options))
+        .collect()
+}
+
+/// A file, and what is in it.
+struct File<'a> {
+    source: &'a Source,
+    documents: Vec<Node>,
+    /// What is in each of the documents.
+    found: Vec<Found>,
+    /// What it says of how Kong is started.
+    settings: Settings,
+    /// Why it can't be read.
+    error: Option<Unreadable>,
+}
+
+impl<'a> File<'a> {
+    fn read(source: &'a Source, options: Options) -> Self {
+        let is_conf = options.filter.is_none() && is_conf(source);
+        let read = if is_conf {
+            Ok(Vec::new())
+        } else {
+            read(&source.text)
+        };
+        let (documents, error) = match read {
+            Ok(documents) => (documents, None),
+            Err(error) => (Vec::new(), Some(error)),
+        };
+        let found = match options.filter {
+            Some(_) if error.is_some() => Vec::new(),
+            Some((filter, host)) => vec![Found {
+                filters: bare(filter, host, &documents),
+                unreadable: Vec::new(),
+                routes: Vec::new(),
+            }],
+            None => {
+                let found = documents.iter();
+                found.map(|document| find(source, document)).collect()
+            }
+        };
+        let settings = match is_conf {
+            true => settings::of_conf(source),
+            false => {
+                let mut settings = Settings::default();
+                for document in &documents {
+                    settings.look_at(document);
+                }
+                settings
+            }
+        };
+        Self {
+            source,
+            documents,
+            found,
+            settings,
+            error,
+        }
+    }
+
+    fn filters(&self) -> impl Iterator<Item = &Configured> {
+        self.found.iter().flat_map(|found| &found.filters)
+    }
+
+    fn check(&self, kong: &Kong<'_>, options: Options) -> Checked {
+        if let Some(error) = &self.error {
             return Checked {
-                filters: 0,
-                findings: vec![unreadable(error)],
-                secrets: Vec::new(),
+                findings: vec![unreadable(error.clone())],
+                ..Checked::default()
             };
         }
-    };
-    let found: Vec<Found> = match options.filter {
-        Some((filter, host)) => vec![Found {
-            filters: bare(filter, host, &documents),
-            unreadable: Vec::new(),
-        }],
-        None => {
-            let found = documents.iter();
-            found.map(|document| find(source, document)).collect()
-        }
-    };
-    let mut filters = 0_usize;
-    let mut all: Vec<Finding> = Vec::new();
-    let mut secrets = Vec::new();
-    for found in found {
-        filters = filters.saturating_add(found.filters.len());
-        all.extend(found.unreadable.into_iter().map(unreadable));
-        for configured in &found.filters {
-            rules::gather_secrets(&configured.config, &mut secrets);
+        let mut secrets = Vec::new();
+        for configured in self.filters() {
+            rules::secrets::gather_secrets(&configured.config, &mut secrets);
             let values = configured.variables.iter().flatten();
             let values = values.filter_map(|variable| variable.value.as_ref());
             secrets.extend(values.map(|value| value.written));
         }
-        all.extend(rules::open_routes(&found.filters));
-        let looked = found.filters.iter();
-        all.extend(looked.flat_map(|configured| look_at(configured, options)));
-    }
-    let mut findings: Vec<Finding> = Vec::new();
-    for finding in all {
-        // What an alias stands for is looked at wherever it stands.
-        let is_told = |told: &Finding| {
-            (told.code, told.place, &told.message)
-                == (finding.code, finding.place, &finding.message)
-        };
-        if !findings.iter().any(is_told) {
-            findings.push(finding);
+        let mut findings: Vec<Finding> = Vec::new();
+        for finding in self.all(kong, options) {
+            // What an alias stands for is looked at wherever it stands.
+            let is_told = |told: &Finding| {
+                (told.code, told.place, &told.message)
+                    == (finding.code, finding.place, &finding.message)
+            };
+            if !findings.iter().any(is_told) {
+                findings.push(finding);
+            }
+        }
+        let mut findings = allow::apply(self.source, &self.documents, findings);
+        findings.sort_by_key(|finding| (finding.place, finding.code));
+        Checked {
+            filters: self.filters().count(),
+            is_conf: self.settings.is_conf,
+            findings,
+            secrets,
         }
     }
-    let mut findings = allow::apply(source, &documents, findings);
-    findings.sort_by_key(|finding| (finding.place, finding.code));
-    Checked {
-        filters,
-        findings,
-        secrets,
+
+    fn all(&self, kong: &Kong<'_>, options: Options) -> Vec<Finding> {
+        let mut all = kong.look_at(&self.settings);
+        let routes = self.found.iter().flat_map(|found| found.routes.clone());
+        let routes: Vec<_> = routes.collect();
+        for (index, found) in self.found.iter().enumerate() {
+            let around = rules::Around {
+                all: &found.filters,
+                routes: &routes,
+            };
+            let unread = found.unreadable.iter().cloned();
+            all.extend(unread.map(unreadable));
+            let document = self.documents.get(index);
+            let format = document.and_then(|it| rules::kong::format_version(it, &found.filters));
+            all.extend(format);
+            all.extend(rules::of_all(around));
+            for configured in &found.filters {
+                all.extend(look_at(configured, around, kong, options));
+            }
+        }
+        all
     }
 }
 
@@ -117,7 +205,17 @@ fn unreadable(error: Unreadable) -> Finding {
     }
 }
 
-fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
+fn look_at(
+    configured: &Configured,
+    around: rules::Around<'_>,
+    kong: &Kong<'_>,
+    options: Options,
+) -> Vec<Finding> {
+    let of_kong = (configured.host == Host::Kong).then(|| Configured {
+        variables: kong.variables(),
+        ..configured.clone()
+    });
+    let configured = of_kong.as_ref().unwrap_or(configured);
     if let Some(text) = &configured.text
         && serde_json::from_str::<serde_json::Value>(text).is_err()
         && let Err(error) = configured.filter.read_text(text)
@@ -154,13 +252,13 @@ fn look_at(configured: &Configured, options: Options) -> Vec<Finding> {
     });
     let mut findings: Vec<Finding> = told.collect();
     if let Ok(taken) = filter.take(value, configured.host, &variables) {
-        findings.extend(rules::idle_limits(configured));
-        findings.extend(rules::bodies_not_shown(configured, taken));
+        findings.extend(rules::of_filter(configured, taken, around));
+        findings.extend(of_kong.as_ref().and_then(|own| kong.without_zone(own)));
     }
     let asked = variables.asked();
-    findings.extend(rules::hidden_variables(configured, &asked));
-    findings.extend(rules::chosen_addresses(configured));
-    findings.extend(rules::secrets_in_clear(configured, &asked));
+    findings.extend(rules::secrets::hidden_variables(configured, &asked));
+    findings.extend(rules::gateway::chosen_addresses(configured));
+    findings.extend(rules::secrets::secrets_in_clear(configured, &asked));
     findings
 }
 

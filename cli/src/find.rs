@@ -1,5 +1,6 @@
 //! The filters that a document configures.
 
+use crate::chain::Routes;
 use crate::document::{Node, Unreadable};
 use crate::gateway::{Configured, Search};
 use crate::source::Source;
@@ -10,6 +11,8 @@ pub struct Found {
     pub filters: Vec<Configured>,
     /// Files in it that are no YAML.
     pub unreadable: Vec<Unreadable>,
+    /// Envoy's routes that stand for themselves, by their names.
+    pub routes: Vec<(String, Routes)>,
 }
 
 /// All filters that a document configures.
@@ -19,10 +22,12 @@ pub fn find(source: &Source, document: &Node) -> Found {
         source,
         found: Vec::new(),
         unreadable: Vec::new(),
+        routes: Vec::new(),
     };
     search.document(document);
     Found {
         filters: search.found,
         unreadable: search.unreadable,
+        routes: search.routes,
     }
 }

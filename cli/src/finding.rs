@@ -15,6 +15,19 @@ pub struct Finding {
     pub beside: Option<(Place, String)>,
 }
 
+impl Finding {
+    /// One thing, and nothing beside it.
+    #[must_use]
+    pub const fn new(code: Code, place: Place, message: String) -> Self {
+        Self {
+            code,
+            place,
+            message,
+            beside: None,
+        }
+    }
+}
+
 /// A kind of finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Code {
@@ -28,6 +41,10 @@ pub enum Code {
     HiddenVariable,
     /// A comment that allows findings does not.
     AllowsNothing,
+    /// The version of Kong runs no filters.
+    OtherKong,
+    /// Kong has no zone for what the filter shares.
+    NoZone,
     /// A limit does nothing beside another one.
     NeverRefuses,
     /// The filter waits for bodies that Envoy does not go on reading.
@@ -38,6 +55,24 @@ pub enum Code {
     SecretInClear,
     /// A route has no tokens checked that its listener has checked.
     OpenRoute,
+    /// Entries before this one leave nothing to it.
+    Hidden,
+    /// It is about requests that do not come.
+    Unreached,
+    /// A limit goes by what no request has.
+    MissingPart,
+    /// A client's address is taken from whoever says it.
+    TrustsStrangers,
+    /// A breaker waits for longer than its routes.
+    NeverWaited,
+    /// Requests pass without the filter.
+    NotAsked,
+    /// Four filters do what one does.
+    Separate,
+    /// A page of another origin can't read refusals.
+    HiddenFromPages,
+    /// Kong's zone is too small for what filters share.
+    SmallZone,
 }
 
 /// How bad it is.
@@ -51,17 +86,28 @@ pub enum Level {
 
 impl Code {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 21] = [
         Self::Unreadable,
         Self::Refused,
         Self::AnswersNotShown,
         Self::HiddenVariable,
         Self::AllowsNothing,
+        Self::OtherKong,
+        Self::NoZone,
         Self::NeverRefuses,
         Self::BodiesNotShown,
         Self::ChosenAddress,
         Self::SecretInClear,
         Self::OpenRoute,
+        Self::Hidden,
+        Self::Unreached,
+        Self::MissingPart,
+        Self::TrustsStrangers,
+        Self::NeverWaited,
+        Self::NotAsked,
+        Self::Separate,
+        Self::HiddenFromPages,
+        Self::SmallZone,
     ];
 
     /// What it is called.
@@ -73,11 +119,22 @@ impl Code {
             Self::AnswersNotShown => "P003",
             Self::HiddenVariable => "P004",
             Self::AllowsNothing => "P005",
+            Self::OtherKong => "P006",
+            Self::NoZone => "P007",
             Self::NeverRefuses => "P010",
             Self::BodiesNotShown => "P011",
             Self::ChosenAddress => "P012",
             Self::SecretInClear => "P013",
             Self::OpenRoute => "P014",
+            Self::Hidden => "P015",
+            Self::Unreached => "P016",
+            Self::MissingPart => "P017",
+            Self::TrustsStrangers => "P018",
+            Self::NeverWaited => "P019",
+            Self::NotAsked => "P020",
+            Self::Separate => "P021",
+            Self::HiddenFromPages => "P022",
+            Self::SmallZone => "P023",
         }
     }
 
@@ -95,6 +152,17 @@ impl Code {
             Self::ChosenAddress => "clients choose this address",
             Self::SecretInClear => "a secret stands in the file",
             Self::OpenRoute => "this route lets everybody pass",
+            Self::OtherKong => "this Kong runs no filters",
+            Self::NoZone => "Kong has no zone for what filters share",
+            Self::Hidden => "nothing is left to this entry",
+            Self::Unreached => "no request comes here",
+            Self::MissingPart => "no request has this part of the key",
+            Self::TrustsStrangers => "strangers are believed",
+            Self::NeverWaited => "the route does not wait that long",
+            Self::NotAsked => "requests pass without this filter",
+            Self::Separate => "one filter would do",
+            Self::HiddenFromPages => "pages can't read refusals",
+            Self::SmallZone => "the zone is too small",
         }
     }
 
@@ -102,15 +170,27 @@ impl Code {
     #[must_use]
     pub const fn level(self) -> Level {
         match self {
-            Self::Unreadable | Self::Refused | Self::AnswersNotShown | Self::HiddenVariable => {
-                Level::Error
-            }
+            Self::Unreadable
+            | Self::Refused
+            | Self::AnswersNotShown
+            | Self::HiddenVariable
+            | Self::OtherKong
+            | Self::NoZone => Level::Error,
             Self::AllowsNothing
             | Self::NeverRefuses
             | Self::BodiesNotShown
             | Self::ChosenAddress
             | Self::SecretInClear
-            | Self::OpenRoute => Level::Warning,
+            | Self::OpenRoute
+            | Self::Hidden
+            | Self::Unreached
+            | Self::MissingPart
+            | Self::TrustsStrangers
+            | Self::NeverWaited
+            | Self::NotAsked
+            | Self::Separate
+            | Self::HiddenFromPages
+            | Self::SmallZone => Level::Warning,
         }
     }
 

@@ -1,77 +1,15 @@
 //! Where gateways' files configure the filters.
 
-use serde_json::Value;
+use std::rc::Rc;
 
-use crate::document::{Content, Node, Place, Unreadable, read, read_block};
+use crate::chain::kong::Scope;
+use crate::chain::{Chain, Routes, envoy, kong};
+use crate::document::{Content, Node, Unreadable, read, read_block};
 use crate::filter::{FILTERS, Filter, Host};
+use crate::protobuf::{either, type_of};
 use crate::source::Source;
 
-/// A filter that is configured somewhere.
-#[derive(Clone)]
-pub struct Configured {
-    /// Which.
-    pub filter: Filter,
-    /// What loads it.
-    pub host: Host,
-    /// Where it is named.
-    pub place: Place,
-    /// Its configuration, with the places of all that is in it.
-    pub config: Node,
-    /// The same as the text that the filter is given, where it is given one.
-    pub text: Option<String>,
-    /// The variables that it may see, where they are named.
-    pub variables: Option<Vec<Variable>>,
-    /// How Envoy runs it, where that is said.
-    pub wasm: Option<Wasm>,
-    /// The connection manager that it stands in, where there is one.
-    pub manager: Option<Manager>,
-    /// What it is called in its chain of filters.
-    pub name: Option<String>,
-    /// Whether it is for a route alone, in the place of what the listener has under the same name.
-    pub is_of_route: bool,
-}
-
-/// A variable that a filter may see.
-#[derive(Clone, Debug)]
-pub struct Variable {
-    /// Its name.
-    pub name: String,
-    /// What it holds, where that stands in the file too.
-    pub value: Option<Node>,
-}
-
-/// How Envoy runs a filter as Wasm.
-#[derive(Clone, Copy, Debug)]
-pub struct Wasm {
-    /// `allow_on_headers_stop_iteration`
-    pub goes_on_reading: bool,
-}
-
-/// A connection manager of Envoy's.
-#[derive(Clone, Copy, Debug)]
-pub struct Manager {
-    /// Where it is.
-    pub place: Place,
-    /// Whether a client's address is that of its connection, or what somebody else than the client says.
-    pub knows_the_peer: bool,
-}
-
-/// A configuration that stands for itself.
-#[must_use]
-pub fn bare(filter: Filter, host: Host, document: &Node) -> Configured {
-    Configured {
-        filter,
-        host,
-        place: document.place(),
-        config: document.clone(),
-        text: None,
-        variables: None,
-        wasm: None,
-        manager: None,
-        name: None,
-        is_of_route: false,
-    }
-}
+pub use crate::configured::{Configured, Manager, Variable, Wasm, bare};
 
 /// What a value stands in.
 #[derive(Clone, Copy, Default)]
@@ -79,6 +17,33 @@ pub(crate) struct Around<'a> {
     manager: Option<Manager>,
     /// What the filter is called whose configuration it is.
     name: Option<&'a str>,
+    chain: Option<&'a Rc<Chain>>,
+    link: Option<usize>,
+    kong: Scope<'a>,
+}
+
+impl<'a> Around<'a> {
+    /// What a document stands in.
+    pub(crate) fn document(document: &'a Node) -> Self {
+        Self {
+            kong: Scope {
+                root: Some(document),
+                ..Scope::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// Whether Kong's entities stand in this value: the file itself, a service, a route.
+    fn is_of_kong(self, node: &Node) -> bool {
+        let Scope {
+            root,
+            service,
+            route,
+        } = self.kong;
+        let own = route.or(service).or(root);
+        self.manager.is_none() && own.is_some_and(|own| std::ptr::eq(own, node))
+    }
 }
 
 /// Goes through a document.
@@ -86,6 +51,8 @@ pub(crate) struct Search<'a> {
     pub(crate) source: &'a Source,
     pub(crate) found: Vec<Configured>,
     pub(crate) unreadable: Vec<Unreadable>,
+    /// Routes that stand for themselves, by their names.
+    pub(crate) routes: Vec<(String, Routes)>,
 }
 
 impl Search<'_> {
@@ -97,9 +64,13 @@ impl Search<'_> {
                 place: node.place(),
                 knows_the_peer: either(node, "use_remote_address").is_some_and(Node::is_true)
                     || either(node, "original_ip_detection_extensions").is_some(),
+                hides_certificates: envoy::hides_certificates(node),
             }),
             false => around.manager,
         };
+        self.routes.extend(envoy::named_routes(node));
+        let own = envoy::chain(node).map(Rc::new);
+        let chain = own.as_ref().or(around.chain);
         let found = self.wasm(node);
         let found = found
             .or_else(|| self.native(node))
@@ -107,10 +78,18 @@ impl Search<'_> {
         self.found.extend(found.map(|found| Configured {
             manager,
             name: around.name.map(str::to_owned),
+            chain: chain.cloned(),
+            link: around.link,
             ..found
         }));
-        let within = |name| Around { manager, name };
+        let within = |name| Around {
+            manager,
+            name,
+            chain,
+            ..around
+        };
         for field in node.fields() {
+            let items = field.value.items();
             match field.name.as_str() {
                 "typed_config" | "typedConfig" => {
                     let name = node.get("name").and_then(Node::text);
@@ -121,11 +100,58 @@ impl Search<'_> {
                         self.envoy_or_kong(&filter.value, within(Some(&filter.name)));
                     }
                 }
+                "http_filters" | "httpFilters" => self.links(items, within(None)),
+                "services" | "routes" | "plugins" | "filter_chains"
+                    if !items.is_empty() && around.is_of_kong(node) =>
+                {
+                    for item in items {
+                        self.of_kong(&field.name, item, around.kong);
+                    }
+                }
                 _ => self.envoy_or_kong(&field.value, within(None)),
             }
         }
         for item in node.items() {
             self.envoy_or_kong(item, within(None));
+        }
+    }
+
+    /// The filters of a chain.
+    fn links(&mut self, filters: &[Node], around: Around<'_>) {
+        for (index, filter) in filters.iter().enumerate() {
+            let link = Some(index);
+            self.envoy_or_kong(filter, Around { link, ..around });
+        }
+    }
+
+    /// One of the entities of that kind.
+    fn of_kong(&mut self, kind: &str, item: &Node, scope: Scope<'_>) {
+        let (service, route) = match kind {
+            "services" => (Some(item), None),
+            "routes" => (scope.service, Some(item)),
+            _ => (scope.service, scope.route),
+        };
+        let scope = Scope {
+            service,
+            route,
+            ..scope
+        };
+        let around = |chain| Around {
+            chain,
+            kong: scope,
+            ..Around::default()
+        };
+        match kind {
+            "filter_chains" => {
+                let chain = Rc::new(kong::chain(item, scope));
+                let filters = item.get("filters").map_or(&[][..], Node::items);
+                self.links(filters, around(Some(&chain)));
+            }
+            "plugins" => {
+                let chain = Rc::new(kong::plugin(item, scope));
+                self.links(std::slice::from_ref(item), around(Some(&chain)));
+            }
+            _ => self.envoy_or_kong(item, around(None)),
         }
     }
 
@@ -235,25 +261,6 @@ impl Search<'_> {
     }
 }
 
-/// What an `Any` is said to hold.
-fn type_of(node: &Node) -> Option<&str> {
-    node.get("@type")?.text()
-}
-
-/// A field of a protobuf message, by either of its names.
-fn either<'a>(node: &'a Node, name: &str) -> Option<&'a Node> {
-    node.get(name).or_else(|| {
-        let mut words = name.split('_');
-        let mut camel = words.next().unwrap_or_default().to_owned();
-        for word in words {
-            let mut letters = word.chars();
-            camel.extend(letters.next().map(|letter| letter.to_ascii_uppercase()));
-            camel.extend(letters);
-        }
-        node.get(&camel)
-    })
-}
-
 /// Which filter a file or an image holds, by its name: `edge.wasm`, `rate-limit-wasm:0.1.0`.
 pub(crate) fn filter_of_file(path: &str) -> Option<Filter> {
     let name = path.rsplit('/').next()?.replace('-', "_");
@@ -261,34 +268,4 @@ pub(crate) fn filter_of_file(path: &str) -> Option<Filter> {
         let behind = name.strip_prefix(filter.name);
         behind.is_some_and(|behind| !behind.starts_with(char::is_alphanumeric))
     })
-}
-
-impl Variable {
-    pub(crate) fn new(name: &str, value: Option<&Node>) -> Self {
-        Self {
-            name: name.to_owned(),
-            value: value.cloned(),
-        }
-    }
-}
-
-impl Configured {
-    /// The configuration of one of the four plugins: all of it, or what `edge` has of it.
-    #[must_use]
-    pub fn part(&self, name: &str) -> Option<&Node> {
-        match self.filter.name == name {
-            true => Some(&self.config),
-            false => self.config.get(name),
-        }
-    }
-
-    /// The value that the filter reads.
-    #[must_use]
-    pub fn value(&self) -> Value {
-        let of_text = self.text.as_deref().map(serde_json::from_str);
-        match of_text {
-            Some(Ok(value)) => value,
-            _ => self.config.to_json(),
-        }
-    }
 }

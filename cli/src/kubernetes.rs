@@ -15,7 +15,7 @@ impl Search<'_> {
     pub(crate) fn document(&mut self, node: &Node) {
         match kind(node) {
             Some(kind) => self.resource(kind, node),
-            None => self.envoy_or_kong(node, Around::default()),
+            None => self.envoy_or_kong(node, Around::document(node)),
         }
     }
 
@@ -41,7 +41,7 @@ impl Search<'_> {
                 }
             }
             // An EnvoyFilter of Istio's, for one: it holds parts of Envoy's configuration.
-            _ => self.envoy_or_kong(node, Around::default()),
+            _ => self.envoy_or_kong(node, Around::document(node)),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use portcullis_cli::check::{Options, check};
+use portcullis_cli::check::{Options, check_all};
 use portcullis_cli::commands::{test_cases, try_request};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
@@ -99,7 +99,7 @@ fn run(arguments: &Check) -> io::Result<u8> {
         real_variables: arguments.env,
     };
     let mut exit = CLEAN;
-    let mut looked: Vec<Looked> = Vec::new();
+    let mut sources: Vec<Source> = Vec::new();
     let mut err = anstream::stderr().lock();
     for name in &arguments.files {
         match read(name) {
@@ -109,27 +109,27 @@ fn run(arguments: &Check) -> io::Result<u8> {
             }
             Ok(text) => {
                 let name = if name == "-" { "stdin" } else { name }.to_owned();
-                let source = Source { name, text };
-                let checked = check(&source, options);
-                let is_read = checked
-                    .findings
-                    .iter()
-                    .all(|finding| finding.code != Code::Unreadable);
-                if is_read && checked.filters == 0 {
-                    writeln!(
-                        err,
-                        "portcullis: {}: no filter is configured in it (a filter's configuration by itself: --filter NAME)",
-                        source.name
-                    )?;
-                }
-                exit = exit.max(match checked.findings.is_empty() {
-                    _ if !is_read => UNREADABLE,
-                    true => CLEAN,
-                    false => FOUND,
-                });
-                looked.push((source, checked));
+                sources.push(Source { name, text });
             }
         }
+    }
+    let checked = check_all(&sources, options);
+    let looked: Vec<Looked> = sources.into_iter().zip(checked).collect();
+    for (source, checked) in &looked {
+        let mut findings = checked.findings.iter();
+        let is_read = findings.all(|finding| finding.code != Code::Unreadable);
+        if is_read && checked.filters == 0 && !checked.is_conf {
+            writeln!(
+                err,
+                "portcullis: {}: no filter is configured in it (a filter's configuration by itself: --filter NAME)",
+                source.name
+            )?;
+        }
+        exit = exit.max(match checked.findings.is_empty() {
+            _ if !is_read => UNREADABLE,
+            true => CLEAN,
+            false => FOUND,
+        });
     }
     report::write(arguments.format, &looked, &mut anstream::stdout().lock())?;
     Ok(exit)

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use portcullis_driver::{Failed, Host, MetricId, StreamId};
 use portcullis_policy::{
-    ClockUnavailable, EntropyUnavailable, Expected, HttpCall, MetricKind, NoReply, SharedStore,
-    StoreError, Stored, Timestamp,
+    Abilities, ClockUnavailable, EntropyUnavailable, Expected, HttpCall, MetricKind, NoReply,
+    SharedStore, StoreError, Stored, Timestamp,
 };
 
 use super::passing::Entered;
@@ -14,24 +14,20 @@ use super::world::World;
 
 /// What a gateway can do.
 pub(super) trait Gateway: 'static {
-    /// Whether a request can be held, read, and be sent elsewhere, and whether a refused configuration leaves the one before it.
+    /// Whether a refused configuration leaves the one before it.
     const IS_ENVOY: bool;
-    /// Whether it takes what filters tell of callers.
-    const TAKES_METADATA: bool;
-    /// Whether it shows answers' bodies.
-    const SHOWS_ANSWERS: bool;
+    const ABILITIES: Abilities;
 }
 
 macro_rules! gateways {
-    ($($(#[$doc:meta])* $name:ident: $is_envoy:literal, $metadata:literal, $answers:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident: $is_envoy:literal, $abilities:ident;)*) => {
         $(
             $(#[$doc])*
             pub(super) struct $name;
 
             impl Gateway for $name {
                 const IS_ENVOY: bool = $is_envoy;
-                const TAKES_METADATA: bool = $metadata;
-                const SHOWS_ANSWERS: bool = $answers;
+                const ABILITIES: Abilities = Abilities::$abilities;
             }
         )*
     };
@@ -39,13 +35,13 @@ macro_rules! gateways {
 
 gateways! {
     /// Envoy, with a filter for both gateways.
-    Envoy: true, false, true;
+    Envoy: true, ENVOY;
     /// Envoy, with a filter for it alone.
-    EnvoyAlone: true, false, false;
+    EnvoyAlone: true, ENVOY_ALONE;
     /// Envoy, with native code.
-    Native: true, true, true;
+    Native: true, NATIVE;
     /// Kong.
-    Kong: false, false, false;
+    Kong: false, KONG;
 }
 
 /// A worker.
@@ -83,15 +79,21 @@ impl<G: Gateway> Host for Worker<G> {
     const KEEPS_FORMER_CONFIGURATION: bool = G::IS_ENVOY;
     const SHARES_BEFORE_REQUESTS: bool = G::IS_ENVOY;
     const CALLS_FROM_ANSWERS: bool = G::IS_ENVOY;
-    const HOLDS_REQUESTS: bool = G::IS_ENVOY;
-    const READS_REQUESTS: bool = G::IS_ENVOY;
-    const CHOOSES_ROUTES_ANEW: bool = G::IS_ENVOY;
-    const TAKES_METADATA: bool = G::TAKES_METADATA;
+    const ABILITIES: Abilities = G::ABILITIES;
     const MAKES_CALLS: bool = true;
     const ADDS_COUNTERS_UP: bool = false;
 
     fn now(&self) -> Result<Timestamp, ClockUnavailable> {
         Ok(self.0.now.get())
+    }
+
+    fn monotonic(&self) -> Result<Timestamp, ClockUnavailable> {
+        // Nobody sets this clock either.
+        Ok(self.0.now.get())
+    }
+
+    fn leave_stream(&self) -> Result<(), Failed> {
+        Ok(())
     }
 
     fn fill_random(&self, bytes: &mut [u8]) -> Result<(), EntropyUnavailable> {
@@ -126,10 +128,6 @@ impl<G: Gateway> Host for Worker<G> {
 
     fn start_call(&self, call: &HttpCall) -> Result<u32, NoReply> {
         self.0.call(call).ok_or(NoReply::Unanswered)
-    }
-
-    fn reads_responses(&self) -> bool {
-        G::SHOWS_ANSWERS
     }
 
     fn enter(&self, stream: StreamId) -> Result<Entered, Failed> {

@@ -119,6 +119,10 @@ impl<P: Explained + 'static, G: Gateway> Running for Root<Watched<P>, Worker<G>>
 struct Ok200(Vec<u8>);
 
 impl CallReply for Ok200 {
+    fn header(&self, _: &str) -> Option<Vec<u8>> {
+        None
+    }
+
     fn status(&self) -> Option<u16> {
         Some(200)
     }

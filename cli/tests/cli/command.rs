@@ -26,7 +26,7 @@ pub(crate) fn json(output: &Output) -> serde_json::Value {
 }
 
 /// `line:column code message` of all findings.
-fn told(arguments: &[&str]) -> Vec<String> {
+pub(crate) fn told(arguments: &[&str]) -> Vec<String> {
     let all = [&["check", "--format", "json"], arguments].concat();
     let findings = json(&portcullis(&all));
     let findings = findings["findings"].as_array().expect("a list").iter();
@@ -268,6 +268,23 @@ fn each_kind_is_found_where_it_is_and_nowhere_else() {
         assert_eq!(lines, expected, "{code}: {told:#?}");
         let not_found = fixture(&format!("not_found/{code}.yaml"));
         assert_eq!(self::told(&[&not_found]), [""; 0], "{code}");
+    }
+}
+
+#[test]
+fn a_comment_allows_each_kind_that_can_be_allowed() {
+    for code in Code::ALL.into_iter().filter(|code| code.can_be_allowed()) {
+        let code = code.id();
+        let text = std::fs::read_to_string(fixture(&format!("found/{code}.yaml"))).expect("a file");
+        if !text.contains(&format!("# {code}\n")) {
+            // It stands where no comment can.
+            continue;
+        }
+        let allow = format!("# portcullis: allow {code}, because this is a test\n");
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("allowed.yaml");
+        std::fs::write(&path, text.replace(&format!("# {code}\n"), &allow)).expect("written");
+        assert_eq!(told(&[&path.display().to_string()]), [""; 0], "{code}");
     }
 }
 

@@ -10,4 +10,6 @@ mod shipped;
 #[cfg(test)]
 mod test_cases;
 #[cfg(test)]
+mod together;
+#[cfg(test)]
 mod try_request;

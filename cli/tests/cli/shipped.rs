@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use portcullis_cli::check::{Options, check};
+use portcullis_cli::check::{Options, check, check_all};
 use portcullis_cli::source::Source;
 
 fn root() -> PathBuf {
@@ -44,4 +44,28 @@ fn nothing_is_found_in_the_files_that_are_shipped() {
         filters += checked.filters;
     }
     assert!(filters >= 34, "only {filters} filters are found");
+}
+
+#[test]
+fn nothing_is_found_in_kongs_files_together() {
+    let kong = root().join("kong");
+    let files = [
+        "kong.yml",
+        "kong.conf",
+        "env.conf",
+        "compose.yaml",
+        "kubernetes/values.yaml",
+    ];
+    let sources = files.map(|name| Source {
+        name: name.to_owned(),
+        text: fs::read_to_string(kong.join(name)).expect("text"),
+    });
+    for (source, checked) in sources.iter().zip(check_all(&sources, Options::default())) {
+        assert!(
+            checked.findings.is_empty(),
+            "{}: {:#?}",
+            source.name,
+            checked.findings
+        );
+    }
 }

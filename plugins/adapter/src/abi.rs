@@ -2,7 +2,7 @@
 //!
 //! All of them exist on both hosts. A status other than Ok is returned, never panicked about.
 
-use std::ptr::{null, null_mut};
+use std::ptr::null_mut;
 
 use portcullis_driver::Severity;
 

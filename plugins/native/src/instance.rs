@@ -238,8 +238,10 @@ impl Role for OfMain {
         let others = call.headers.iter();
         headers.extend(others.map(|(name, value)| (name.as_bytes(), value.as_bytes())));
         let timeout = (call.timeout.as_nanos() / 1_000_000).max(1);
-        match self.envoy
-            .call(&call.upstream, &headers, &call.body, timeout) {
+        match self
+            .envoy
+            .call(&call.upstream, &headers, &call.body, timeout)
+        {
             Ok(id) => Ok(call_number(id)),
             Err(NotCalled::NoSuchCluster) => Err(NoReply::NoSuchUpstream),
             Err(NotCalled::NotMade) => Err(NoReply::Unanswered),

@@ -27,7 +27,8 @@ pub fn check_reached<'m>(
 
 impl Match {
     /// Whether it certainly matches each request that `other` does. Where it can't be told, it says no.
-    fn covers(&self, other: &Self) -> bool {
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
         self.covers_methods(other) && self.covers_hosts(other) && self.covers_paths(other)
     }
 

@@ -1,0 +1,121 @@
+//! What becomes of a filter among the others of its chain.
+
+use std::collections::BTreeSet;
+
+use super::{Around, is_at_work, is_of_kong};
+use crate::chain::Kind;
+use crate::configured::Configured;
+use crate::document::Node;
+use crate::finding::{Code, Finding};
+
+/// A filter that requests do not come to.
+pub(crate) fn not_asked(configured: &Configured) -> Option<Finding> {
+    let (chain, at) = (configured.chain.as_deref()?, configured.link?);
+    let own = chain.links.get(at)?;
+    let name = configured.filter.name;
+    if let Some(off) = own.off {
+        let message = format!("{name} is switched off: requests pass as if it were not there");
+        return Some(Finding::new(Code::NotAsked, off, message));
+    }
+    let before = chain.links.get(..at)?;
+    let guards = is_at_work(configured, "jwt_auth") || is_at_work(configured, "rate_limit");
+    let ends = |kind: Kind| kind == Kind::Terminal || (kind == Kind::Cache && guards);
+    let first = before.iter().find(|link| ends(link.kind))?;
+    let why = match first.kind {
+        Kind::Terminal => {
+            "sends all requests on, and Envoy refuses a chain with anything behind it"
+        }
+        _ => "answers out of the cache what it has there, whoever asks for it and however often",
+    };
+    Some(Finding {
+        beside: Some((first.place, "this one comes first".to_owned())),
+        ..Finding::new(
+            Code::NotAsked,
+            own.place,
+            format!("not all requests come to {name}: the filter before it {why}"),
+        )
+    })
+}
+
+/// The four filters in one chain.
+pub(crate) fn separate(configured: &Configured, around: Around<'_>) -> Option<Finding> {
+    let link = configured.link?;
+    let all: Vec<&Configured> = around.in_chain(configured).collect();
+    let is_first = all.iter().all(|other| other.link >= Some(link));
+    let kinds: BTreeSet<&str> = all.iter().map(|other| other.filter.name).collect();
+    let four = ["jwt_auth", "rate_limit", "circuit_breaker", "service_token"];
+    let are_there = four.iter().all(|kind| kinds.contains(kind));
+    (is_first && are_there).then(|| {
+        Finding::new(
+            Code::Separate,
+            configured.chain.as_deref().and_then(|chain| chain.links.get(link)).map_or(configured.place, |own| own.place),
+            "these four filters cost four times what one does; `edge` is all of them in one, and limits know there who calls".to_owned(),
+        )
+    })
+}
+
+/// Refusals that a page of another origin can't read.
+pub(crate) fn hidden_from_pages(configured: &Configured, around: Around<'_>) -> Vec<Finding> {
+    let (Some(chain), Some(at)) = (configured.chain.as_deref(), configured.link) else {
+        return Vec::new();
+    };
+    let mut findings = Vec::new();
+    let behind = chain.links.get(at..).unwrap_or_default().iter();
+    let cors = behind
+        .rev()
+        .find(|link| link.kind == Kind::Cors && link.off.is_none());
+    let is_first = around
+        .in_chain(configured)
+        .all(|other| other.link >= Some(at));
+    let own = chain
+        .links
+        .get(at)
+        .map_or(configured.place, |own| own.place);
+    if let Some(cors) = cors.filter(|_| is_first && !is_of_kong(configured)) {
+        findings.push(Finding {
+            beside: Some((cors.place, "it comes too late for them".to_owned())),
+            ..Finding::new(
+                Code::HiddenFromPages,
+                own,
+                "a page can't read refusals: `cors` stands behind this filter, and writes nothing into answers to requests that it has \
+                 not seen"
+                    .to_owned(),
+            )
+        });
+    }
+    findings.extend(chain.cors.iter().filter_map(|cors| {
+        let lacking = lacking(configured, &cors.exposed)?;
+        Some(Finding::new(
+            Code::HiddenFromPages,
+            cors.place,
+            format!("a page can't read {lacking}, which {} writes; expected it among the exposed headers", configured.filter.name),
+        ))
+    }));
+    findings
+}
+
+/// What refusals say, and a page may not read.
+fn lacking(configured: &Configured, exposed: &[String]) -> Option<&'static str> {
+    let limits = is_at_work(configured, "rate_limit");
+    let is_told = limits || is_at_work(configured, "circuit_breaker");
+    let has = |name: &str| {
+        exposed
+            .iter()
+            .any(|exposed| exposed == name || exposed == "*")
+    };
+    if is_told && !has("retry-after") {
+        return Some("`Retry-After`");
+    }
+    let headers = configured
+        .part("rate_limit")
+        .and_then(|part| part.get("headers"));
+    let (ietf, legacy) = (has("ratelimit"), has("x-ratelimit-remaining"));
+    match headers.and_then(Node::text).unwrap_or("both") {
+        _ if !limits => None,
+        "ietf" if !ietf => Some("`RateLimit`"),
+        "legacy" if !legacy => Some("`X-RateLimit-Remaining`"),
+        // One of them is enough.
+        "both" if !ietf && !legacy => Some("`RateLimit`"),
+        _ => None,
+    }
+}
