@@ -166,6 +166,10 @@ impl<P: Explained> Policy for Watched<P> {
         self.told(ports, |policy, ports| policy.want(call, ports));
     }
 
+    fn is_urgent(&self) -> bool {
+        self.policy.is_urgent()
+    }
+
     fn on_call_end(&self, call: CallId, reply: &dyn CallReply, ports: &Ports<'_>) {
         self.told(ports, |policy, ports| {
             policy.on_call_end(call, reply, ports)
@@ -194,6 +198,25 @@ impl<P: Explained> Policy for Watched<P> {
         let (verdict, flow) = self.policy.on_request(request, &told);
         self.end(request, &verdict, ports);
         (verdict, flow)
+    }
+
+    fn on_request_waited<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        flow: &mut P::Flow,
+        is_last: bool,
+        ports: &Ports<'_>,
+    ) -> Verdict<'a> {
+        let telemetry = &Told(self);
+        let told = Ports {
+            telemetry,
+            ..*ports
+        };
+        let verdict = self
+            .policy
+            .on_request_waited(request, flow, is_last, &told);
+        self.end(request, &verdict, ports);
+        verdict
     }
 
     fn reads_requests(&self) -> bool {
