@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use portcullis_cli::check::{Options, check_all};
-use portcullis_cli::commands::{test_cases, try_request};
+use portcullis_cli::commands::{test_cases, token, try_request};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -37,6 +37,9 @@ enum Command {
     /// Run tables of requests and of what is to come of them.
     #[command(after_help = test_cases::EXAMPLES)]
     Test(test_cases::Args),
+    /// Make tokens, and explain them.
+    #[command(subcommand)]
+    Token(Box<token::Command>),
 }
 
 const EXAMPLES: &str = "\
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Explain { code } => tell(&code),
         Command::Try(arguments) => try_request::run(&arguments),
         Command::Test(arguments) => test_cases::run(&arguments),
+        Command::Token(command) => token::run(&command),
     };
     // Whoever reads may have gone away.
     ExitCode::from(code.unwrap_or(UNREADABLE))

@@ -52,6 +52,8 @@ pub struct Token {
     pub claims: Vec<(Vec<String>, Value)>,
     /// How long it lives.
     pub ttl: Option<Span>,
+    /// Which key signs it: `kid`.
+    pub kid: Option<String>,
     /// The file with the private key that signs it.
     pub key: Option<String>,
 }

@@ -114,6 +114,7 @@ fn token(name: &str, place: Place, node: &Node, wrong: &mut Vec<Wrong>) -> Token
     let mut fields = Fields::of(node, wrong);
     let provider = fields.text("provider").map(|provider| provider.value);
     let ttl = fields.parsed("ttl", moment::parse_span);
+    let kid = fields.text("kid").map(|kid| kid.value);
     let key = fields.text("key").map(|key| key.value);
     let claims = fields.get("claims").map_or(&[][..], Node::fields).iter();
     let claims = claims.map(|claim| (mint::path(&claim.name), claim.value.to_json()));
@@ -125,6 +126,7 @@ fn token(name: &str, place: Place, node: &Node, wrong: &mut Vec<Wrong>) -> Token
         provider,
         claims,
         ttl: ttl.map(|ttl| ttl.value),
+        kid,
         key,
     }
 }

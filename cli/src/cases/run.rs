@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 use std::path::Path;
 
@@ -14,10 +13,7 @@ use crate::token::key::SigningKey;
 use crate::token::provider::{self, Wanted};
 use crate::trial::record::Record;
 use crate::trial::series::Series;
-use crate::trial::{Setting, Trial};
-
-/// Who sends requests that do not say who (RFC 5737).
-pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
+use crate::trial::{CLIENT, Setting, Trial};
 
 /// What came of a case.
 pub struct Outcome {
@@ -161,6 +157,7 @@ fn minted(
     };
     let wanted = Wanted {
         provider: token.provider.clone(),
+        kid: token.kid.clone(),
         claims: token.claims.clone(),
         ttl: token.ttl.map(|ttl| ttl.as_secs_ceil()),
     };

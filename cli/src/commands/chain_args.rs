@@ -17,10 +17,26 @@ pub struct ChainArgs {
     /// Which chain of filters, where a file has several: its number.
     #[arg(long, value_name = "N")]
     pub chain: Option<usize>,
+}
 
-    /// Take secrets that are named by `env` from this process's variables. Without it they are assumed to be there.
-    #[arg(long)]
-    pub env: bool,
+/// What secrets are that are named by `env`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Secrets {
+    /// Assumed to be there.
+    Assumed,
+    /// This process's variables.
+    Real,
+}
+
+impl Secrets {
+    /// What `--env` says.
+    #[must_use]
+    pub const fn by_option(env: bool) -> Self {
+        match env {
+            true => Self::Real,
+            false => Self::Assumed,
+        }
+    }
 }
 
 impl ChainArgs {
@@ -28,7 +44,7 @@ impl ChainArgs {
     ///
     /// # Errors
     /// The file can't be read, or has no such chain, or a filter refuses its configuration.
-    pub fn load(&self, file: &str) -> Result<Loaded, String> {
+    pub fn load(&self, file: &str, secrets: Secrets) -> Result<Loaded, String> {
         let source = read_named(file).map_err(|error| format!("{file}: {error}"))?;
         let filter = self.filter.as_deref().and_then(Filter::named);
         let choice = Choice {
@@ -36,7 +52,7 @@ impl ChainArgs {
             chain: self.chain,
         };
         let given = Given {
-            are_real: self.env,
+            are_real: secrets == Secrets::Real,
             named: Vec::new(),
         };
         Loaded::new(source, choice, given)

@@ -3,6 +3,7 @@
 pub mod chain_args;
 pub mod request_args;
 pub mod test_cases;
+pub mod token;
 pub mod try_request;
 
 /// It went as it was to.

@@ -1,5 +1,6 @@
 //! The options that say which requests are sent, with which tokens, and what the backend answers.
 
+use std::collections::BTreeMap;
 use std::fs;
 
 use portcullis_policy::Span;
@@ -62,6 +63,26 @@ pub struct TokenArgs {
     /// The private key that signs that token, in PEM or as a JWK: a file. Default: the provider's secret.
     #[arg(long, value_name = "FILE", requires = "token")]
     key: Option<String>,
+}
+
+/// Key sets that are not fetched.
+#[derive(Debug, clap::Args)]
+pub struct KeysArgs {
+    /// What a key set's URL holds: a file. Nothing is asked for over the network.
+    #[arg(long, value_name = "URL=FILE", value_parser = pair)]
+    keys: Vec<(String, String)>,
+}
+
+impl KeysArgs {
+    /// What each URL holds.
+    ///
+    /// # Errors
+    /// A file can't be read.
+    pub fn read(&self) -> Result<BTreeMap<String, Vec<u8>>, String> {
+        let keys = self.keys.iter();
+        let keys = keys.map(|(url, file)| Ok((url.clone(), read_bytes(file)?)));
+        keys.collect()
+    }
 }
 
 /// What the backend answers.
@@ -155,6 +176,7 @@ impl TokenArgs {
         self.token.as_ref().map(|provider| Wanted {
             provider: Some(provider.clone()),
             claims: self.claims.clone(),
+            kid: None,
             ttl: self.ttl.map(Span::as_secs_ceil),
         })
     }
@@ -190,4 +212,11 @@ fn text_or_file(text: &str) -> Result<Vec<u8>, String> {
         Some(file) => read_bytes(file),
         None => Ok(text.as_bytes().to_vec()),
     }
+}
+
+fn pair(text: &str) -> Result<(String, String), String> {
+    // A URL may have one of these too.
+    let pair = text.rsplit_once('=');
+    let (url, file) = pair.ok_or_else(|| format!("{text:?}: expected URL=FILE"))?;
+    Ok((url.to_owned(), file.to_owned()))
 }

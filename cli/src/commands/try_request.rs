@@ -1,14 +1,13 @@
 //! `portcullis try`.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
 use clap::ValueEnum;
 use portcullis_policy::{Span, Timestamp};
 
-use super::chain_args::ChainArgs;
-use super::request_args::{RequestArgs, TokenArgs, UpstreamArgs, read_bytes};
+use super::chain_args::{ChainArgs, Secrets};
+use super::request_args::{KeysArgs, RequestArgs, TokenArgs, UpstreamArgs};
 use super::{DONE, FAILED, IMPOSSIBLE};
 use crate::loaded::Loaded;
 use crate::moment;
@@ -51,6 +50,10 @@ pub struct Args {
     #[command(flatten)]
     chain: ChainArgs,
 
+    /// Take secrets that are named by `env` from this process's variables. Without it they are assumed to be there.
+    #[arg(long)]
+    env: bool,
+
     #[command(flatten)]
     requests: RequestArgs,
 
@@ -80,9 +83,8 @@ pub struct Args {
     #[arg(long, value_name = "NAME")]
     route: Option<String>,
 
-    /// What a key set's URL holds: a file. Nothing is asked for over the network.
-    #[arg(long, value_name = "URL=FILE", value_parser = pair)]
-    keys: Vec<(String, String)>,
+    #[command(flatten)]
+    keys: KeysArgs,
 
     /// The status that the last answer must have.
     #[arg(long, value_name = "STATUS")]
@@ -126,11 +128,9 @@ pub fn run(args: &Args) -> io::Result<u8> {
 }
 
 fn tried(args: &Args) -> Result<(Loaded, Vec<Record>), String> {
-    let loaded = args.chain.load(&args.file)?;
-    let mut answers = BTreeMap::new();
-    for (url, file) in &args.keys {
-        answers.insert(url.clone(), read_bytes(file)?);
-    }
+    let secrets = Secrets::by_option(args.env);
+    let loaded = args.chain.load(&args.file, secrets)?;
+    let answers = args.keys.read()?;
     let mut all = args.requests.read()?;
     if all.is_empty() {
         return Err(
@@ -166,11 +166,4 @@ fn tried(args: &Args) -> Result<(Loaded, Vec<Record>), String> {
     };
     series.send(&all, &upstream, &mut trial);
     Ok((loaded, trial.finish()))
-}
-
-fn pair(text: &str) -> Result<(String, String), String> {
-    // A URL may have one of these too.
-    let pair = text.rsplit_once('=');
-    let (url, file) = pair.ok_or_else(|| format!("{text:?}: expected URL=FILE"))?;
-    Ok((url.to_owned(), file.to_owned()))
 }

@@ -18,6 +18,8 @@ pub struct Wanted {
     pub claims: Vec<(Vec<String>, Value)>,
     /// How many seconds it lives.
     pub ttl: Option<u64>,
+    /// Which key signs it: `kid`. That of the provider's secret where it is not said.
+    pub kid: Option<String>,
 }
 
 /// How many seconds a token lives, where it is not said.
@@ -64,7 +66,7 @@ pub fn token(
     let mut header = Map::new();
     header.insert("alg".to_owned(), algorithm.into());
     header.insert("typ".to_owned(), typ.into());
-    if let Some(kid) = kid {
+    if let Some(kid) = wanted.kid.clone().or(kid) {
         header.insert("kid".to_owned(), kid.into());
     }
     let mut claims = claims(provider, now, wanted.ttl.unwrap_or(TTL));
@@ -91,6 +93,12 @@ pub struct Token {
 }
 
 impl Token {
+    /// A token, and where its provider looks for it: an entry of `token_from`.
+    #[must_use]
+    pub const fn at(text: String, source: Option<Value>) -> Self {
+        Self { text, source }
+    }
+
     /// Puts it into a request.
     pub fn carry(&self, asked: &mut Asked) {
         let token = &self.text;

@@ -17,7 +17,7 @@ mod watched;
 mod world;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::rc::Rc;
 
 use portcullis_driver::Step;
@@ -34,6 +34,9 @@ use self::world::World;
 use crate::filter::{Host, Variables};
 use crate::gateway::Configured;
 use crate::requests::Asked;
+
+/// Who sends requests that do not say who (RFC 5737).
+pub const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 
 /// What a trial goes by, beside its filters.
 #[derive(Clone, Debug)]

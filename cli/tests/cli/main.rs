@@ -12,4 +12,6 @@ mod test_cases;
 #[cfg(test)]
 mod together;
 #[cfg(test)]
+mod token;
+#[cfg(test)]
 mod try_request;

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use crate::command::text;
@@ -10,35 +10,22 @@ use crate::command::text;
 /// With `PORTCULLIS_SCREENS=write`, what comes is written into the pages.
 const SCREENS: &str = "PORTCULLIS_SCREENS";
 
-const PAGES: [&str; 1] = ["docs/try.md"];
+const PAGES: [&str; 2] = ["docs/try.md", "docs/token.md"];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-fn at_root(words: &[String]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_portcullis"));
-    command.args(words).current_dir(root());
+/// A line that a person types at the root of the repository.
+fn typed(line: &str) -> Command {
+    let folder = Path::new(env!("CARGO_BIN_EXE_portcullis"))
+        .parent()
+        .expect("a folder");
+    let path = std::env::var("PATH").expect("a path");
+    let mut command = Command::new("sh");
+    command.args(["-c", line]).current_dir(root());
+    command.env("PATH", format!("{}:{path}", folder.display()));
     command
-}
-
-/// The words of a line, as a shell takes them; of its quotes the single ones.
-fn words(line: &str) -> Vec<String> {
-    let mut words = vec![];
-    let mut word: Option<String> = None;
-    let mut is_quoted = false;
-    for letter in line.chars() {
-        match letter {
-            '\'' => {
-                is_quoted = !is_quoted;
-                word.get_or_insert_default();
-            }
-            ' ' if !is_quoted => words.extend(word.take()),
-            letter => word.get_or_insert_default().push(letter),
-        }
-    }
-    words.extend(word);
-    words
 }
 
 /// What comes on the screen after a line that a person types.
@@ -58,14 +45,14 @@ fn as_it_is(page: &str) -> String {
         if line.starts_with("```") {
             is_screen = line == "```console";
         }
-        let Some(typed) = line.strip_prefix("$ portcullis ").filter(|_| is_screen) else {
+        let Some(line) = line.strip_prefix("$ ").filter(|_| is_screen) else {
             continue;
         };
         while lines
             .next_if(|line| !line.starts_with("```") && !line.starts_with("$ "))
             .is_some()
         {}
-        let output = at_root(&words(typed)).output().expect("it runs");
+        let output = typed(line).output().expect("it runs");
         written.push_str(&shown(&output));
         written.push('\n');
     }
@@ -98,7 +85,7 @@ fn the_cases_of_the_pages_come_as_they_say() {
         let page = fs::read_to_string(root().join(name)).expect("a page");
         for block in page.split("<!-- cases -->\n```yaml\n").skip(1) {
             let cases = block.split("```").next().expect("a block");
-            let mut command = at_root(&["test".to_owned(), "-".to_owned()]);
+            let mut command = typed("portcullis test -");
             command.stdin(Stdio::piped()).stdout(Stdio::piped());
             let mut running = command.spawn().expect("it runs");
             let mut stdin = running.stdin.take().expect("an input");
