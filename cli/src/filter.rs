@@ -74,6 +74,8 @@ impl Host {
 #[derive(Debug)]
 pub struct Variables {
     known: BTreeMap<String, String>,
+    /// Those of which it is made up what they hold.
+    assumed: BTreeSet<String>,
     /// Whether the others are those of this process.
     are_real: bool,
     asked: RefCell<BTreeSet<String>>,
@@ -85,6 +87,7 @@ impl Variables {
     pub const fn real() -> Self {
         Self {
             known: BTreeMap::new(),
+            assumed: BTreeSet::new(),
             are_real: true,
             asked: RefCell::new(BTreeSet::new()),
         }
@@ -93,8 +96,10 @@ impl Variables {
     /// Each that the configuration names is set, to something that will do.
     #[must_use]
     pub fn assumed(config: &Value) -> Self {
+        let known = assumed::variables(config);
         Self {
-            known: assumed::variables(config),
+            assumed: known.keys().cloned().collect(),
+            known,
             are_real: false,
             ..Self::real()
         }
@@ -103,6 +108,7 @@ impl Variables {
     /// Says what one of them holds.
     pub fn set(&mut self, name: &str, value: &str) {
         let _former = self.known.insert(name.to_owned(), value.to_owned());
+        let _was_assumed = self.assumed.remove(name);
     }
 
     /// What is known of those that were asked for.
@@ -115,6 +121,12 @@ impl Variables {
     fn find(&self, name: &str) -> Option<String> {
         let real = || self.are_real.then(|| env::var(name).ok()).flatten();
         self.known.get(name).cloned().or_else(real)
+    }
+
+    /// Whether nothing is known of one but that it is there.
+    #[must_use]
+    pub fn is_assumed(&self, name: &str) -> bool {
+        self.assumed.contains(name)
     }
 
     /// Those that were asked for.

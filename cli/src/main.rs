@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use portcullis_cli::check::{Options, check_all};
-use portcullis_cli::commands::{test_cases, token, try_request};
+use portcullis_cli::commands::{keys, test_cases, token, try_request};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -40,6 +40,9 @@ enum Command {
     /// Make tokens, and explain them.
     #[command(subcommand)]
     Token(Box<token::Command>),
+    /// Tell which keys would be used, and why others not.
+    #[command(after_help = keys::EXAMPLES)]
+    Keys(keys::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -91,6 +94,7 @@ fn main() -> ExitCode {
         Command::Try(arguments) => try_request::run(&arguments),
         Command::Test(arguments) => test_cases::run(&arguments),
         Command::Token(command) => token::run(&command),
+        Command::Keys(arguments) => keys::run(&arguments),
     };
     // Whoever reads may have gone away.
     ExitCode::from(code.unwrap_or(UNREADABLE))

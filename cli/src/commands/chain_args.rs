@@ -2,6 +2,7 @@
 
 use crate::filter::{FILTERS, Filter, Host};
 use crate::loaded::{Choice, Given, Loaded, read_named};
+use crate::source::Source;
 
 /// Which filters.
 #[derive(Debug, clap::Args)]
@@ -46,6 +47,14 @@ impl ChainArgs {
     /// The file can't be read, or has no such chain, or a filter refuses its configuration.
     pub fn load(&self, file: &str, secrets: Secrets) -> Result<Loaded, String> {
         let source = read_named(file).map_err(|error| format!("{file}: {error}"))?;
+        self.load_source(source, secrets)
+    }
+
+    /// The chain of a file that was read.
+    ///
+    /// # Errors
+    /// It has no such chain, or a filter refuses its configuration.
+    pub fn load_source(&self, source: Source, secrets: Secrets) -> Result<Loaded, String> {
         let filter = self.filter.as_deref().and_then(Filter::named);
         let choice = Choice {
             filter: filter.map(|filter| (filter, self.host)),

@@ -1,6 +1,7 @@
 //! What a person types, beside `check` and `explain`: each command with its options.
 
 pub mod chain_args;
+pub mod keys;
 pub mod request_args;
 pub mod test_cases;
 pub mod token;

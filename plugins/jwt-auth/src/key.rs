@@ -63,6 +63,18 @@ impl Material {
     /// Most bits of an RSA key: each doubling makes a verification four times as expensive.
     const LONGEST_RSA: usize = 8192;
 
+    /// What it is, for people.
+    pub(crate) const fn kind(&self) -> &'static str {
+        match self {
+            Self::Secret(_) => "secret",
+            Self::Rsa(_) => "RSA",
+            Self::P256(_) => "P-256",
+            Self::P384(_) => "P-384",
+            Self::P521(_) => "P-521",
+            Self::Ed25519(_) => "Ed25519",
+        }
+    }
+
     /// A secret.
     pub(crate) fn secret(bytes: &[u8]) -> Self {
         Self::Secret(Box::new(SecretKey {

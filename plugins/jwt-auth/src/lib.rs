@@ -41,6 +41,7 @@ mod token;
 mod verifier;
 
 pub mod config;
+pub mod inspect;
 pub mod ready;
 
 /// The plugin's name, in its metrics, its lines and its answers.
