@@ -4,9 +4,10 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use portcullis_cli::check::{Options, check_all};
-use portcullis_cli::commands::{keys, test_cases, token, try_request};
+use portcullis_cli::commands::{completions, keys, man, test_cases, token, try_request};
+use clap::{Parser, Subcommand};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -27,6 +28,7 @@ enum Command {
     #[command(after_help = EXAMPLES)]
     Check(Check),
     /// Explain a finding.
+    #[command(after_help = "Examples:\n  portcullis explain P002")]
     Explain {
         /// Its code, such as P002.
         code: String,
@@ -43,6 +45,12 @@ enum Command {
     /// Tell which keys would be used, and why others not.
     #[command(after_help = keys::EXAMPLES)]
     Keys(keys::Args),
+    /// Write what a shell completes this command by.
+    #[command(after_help = completions::EXAMPLES)]
+    Completions(completions::Args),
+    /// Write a manual page.
+    #[command(after_help = man::EXAMPLES)]
+    Man(man::Args),
 }
 
 const EXAMPLES: &str = "\
@@ -95,6 +103,8 @@ fn main() -> ExitCode {
         Command::Test(arguments) => test_cases::run(&arguments),
         Command::Token(command) => token::run(&command),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Completions(arguments) => completions::run(&arguments, Cli::command()),
+        Command::Man(arguments) => man::run(&arguments, Cli::command()),
     };
     // Whoever reads may have gone away.
     ExitCode::from(code.unwrap_or(UNREADABLE))

@@ -1,7 +1,9 @@
 //! What a person types, beside `check` and `explain`: each command with its options.
 
 pub mod chain_args;
+pub mod completions;
 pub mod keys;
+pub mod man;
 pub mod request_args;
 pub mod test_cases;
 pub mod token;
