@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use portcullis_cli::check::{Options, check_all};
 use portcullis_cli::commands::{completions, keys, man, test_cases, token, try_request};
-use clap::{Parser, Subcommand};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;

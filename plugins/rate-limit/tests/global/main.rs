@@ -14,4 +14,6 @@ mod reference;
 #[cfg(test)]
 mod schedules;
 #[cfg(test)]
+mod script;
+#[cfg(test)]
 mod server;

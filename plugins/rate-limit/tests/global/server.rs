@@ -161,8 +161,11 @@ impl Server {
             "EVALSHA" => {}
             "EVAL" => {
                 let script = include_str!("../../src/global/engine/script.lua");
-                assert_eq!(words[1], script, "as it was sent");
+                assert!(words[1] == script || words[1] == "x", "as it was sent");
                 self.is_loaded.set(true);
+                if words[1] == "x" {
+                    return Vec::new();
+                }
             }
             other => panic!("{other}"),
         }

@@ -30,6 +30,7 @@ mod on_call;
 mod rate_limit;
 mod rate_limit_address;
 mod rate_limit_changes;
+mod rate_limit_global;
 mod rate_limit_hot_key;
 mod rate_limit_in_flight;
 mod rate_limit_migration;
