@@ -212,9 +212,7 @@ impl<P: Explained> Policy for Watched<P> {
             telemetry,
             ..*ports
         };
-        let verdict = self
-            .policy
-            .on_request_waited(request, flow, is_last, &told);
+        let verdict = self.policy.on_request_waited(request, flow, is_last, &told);
         self.end(request, &verdict, ports);
         verdict
     }

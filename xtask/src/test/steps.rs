@@ -292,7 +292,16 @@ fn against_envoy(workspace: &Workspace, targets: &[&str]) -> Result<Command> {
         command.args(["--test", target]);
     }
     command.env("ENVOY_BIN", envoy).envs(backends(workspace)?);
+    command.envs(engines(workspace));
     Ok(command)
+}
+
+/// The variables by which the tests find Redis. Where it can't be had, those that want it say so.
+fn engines(workspace: &Workspace) -> tools::Variables {
+    tools::redis(workspace).unwrap_or_else(|error| {
+        eprintln!("The tests with Redis will not run: {error:#}");
+        Vec::new()
+    })
 }
 
 /// The variables by which the tests find what backends in other languages are run with. On a person's

@@ -93,7 +93,9 @@ fn a_deadline_that_can_not_be_read_is_none() {
 fn a_deadline_costs_a_clock_and_no_deadline_none() {
     struct NoClock;
     impl portcullis_policy::Clock for NoClock {
-        fn monotonic(&self) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
+        fn monotonic(
+            &self,
+        ) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
             self.now()
         }
         fn now(&self) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {

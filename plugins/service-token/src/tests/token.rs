@@ -344,7 +344,9 @@ fn what_does_not_fit_the_kind_is_refused() {
 fn without_a_clock_on_error_decides() {
     struct NoClock;
     impl portcullis_policy::Clock for NoClock {
-        fn monotonic(&self) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
+        fn monotonic(
+            &self,
+        ) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {
             self.now()
         }
         fn now(&self) -> Result<portcullis_policy::Timestamp, portcullis_policy::ClockUnavailable> {

@@ -25,13 +25,15 @@ async fn gateway(domain: &str, limit: &Value, global: &Value) -> Result<Gateway>
     for (name, value) in limit.as_object().into_iter().flatten() {
         one[name] = value.clone();
     }
-    let gateway = Gateway::with("rate_limit").workers(4).edit(move |bootstrap| {
-        bootstrap.add_cluster("ratelimit", &[webdis()])?;
-        let config = bootstrap.filter("rate_limit")?;
-        config["limits"] = json!([one]);
-        config["global"] = of_all;
-        Ok(())
-    });
+    let gateway = Gateway::with("rate_limit")
+        .workers(4)
+        .edit(move |bootstrap| {
+            bootstrap.add_cluster("ratelimit", &[webdis()])?;
+            let config = bootstrap.filter("rate_limit")?;
+            config["limits"] = json!([one]);
+            config["global"] = of_all;
+            Ok(())
+        });
     gateway.start().await
 }
 
@@ -40,7 +42,8 @@ fn domain(name: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gateways_that_wait_for_the_engine_admit_the_quota_together_and_not_one_more() -> Result<()> {
+async fn gateways_that_wait_for_the_engine_admit_the_quota_together_and_not_one_more() -> Result<()>
+{
     early_in(HOUR, Duration::from_secs(60)).await?;
     for limit in [
         json!({ "quota": 100, "window": "1h", "algorithm": "fixed_window" }),
@@ -53,10 +56,15 @@ async fn gateways_that_wait_for_the_engine_admit_the_quota_together_and_not_one_
             gateway(&domain, &limit, &global).await?,
             gateway(&domain, &limit, &global).await?,
         ];
-        let floods = gateways.iter().map(|gateway| flood(gateway, 16, 160, |request| request));
+        let floods = gateways
+            .iter()
+            .map(|gateway| flood(gateway, 16, 160, |request| request));
         let statuses = futures_util::future::try_join_all(floods).await?;
         println!("{domain}: {statuses:?}");
-        let admitted: u64 = gateways.iter().map(|gateway| gateway.requests().total()).sum();
+        let admitted: u64 = gateways
+            .iter()
+            .map(|gateway| gateway.requests().total())
+            .sum();
         // What drips into a bucket while a lease is good is left out of it.
         let expected = match limit["algorithm"].as_str() {
             Some("token_bucket") => 99,
