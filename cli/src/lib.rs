@@ -2,12 +2,14 @@
 
 mod allow;
 pub mod assumed;
+mod broken;
 pub mod cases;
 pub mod chain;
 pub mod check;
 pub mod commands;
 pub mod configured;
 pub mod document;
+mod errors;
 pub mod explain;
 pub mod fetch;
 pub mod filter;
@@ -21,6 +23,7 @@ pub mod mask;
 pub mod moment;
 pub mod path;
 pub mod paths;
+mod pointer;
 mod protobuf;
 pub mod report;
 pub mod requests;

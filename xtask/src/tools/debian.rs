@@ -37,7 +37,7 @@ pub fn redis(workspace: &Workspace) -> Result<Variables> {
         return Ok(Vec::new());
     }
     const HINT: &str = "on Debian `apt-get install redis-server webdis` brings Redis and Webdis";
-    let home = workspace.target().join("tools/debian");
+    let home = workspace.root().join("target/tools/debian");
     let root = home.join("root");
     let server = root.join("usr/bin/redis-server");
     let webdis = root.join("usr/bin/webdis");
