@@ -90,6 +90,11 @@ impl Search<'_> {
     /// Kong Ingress Controller's.
     fn kong_plugin(&self, node: &Node) -> Option<Configured> {
         let filter = Filter::named(node.get("plugin")?.text()?)?;
+        // What stands in a secret is not known.
+        let is_elsewhere = ["configFrom", "configPatches"];
+        if is_elsewhere.iter().any(|name| node.get(name).is_some()) {
+            return None;
+        }
         Some(self.given(filter, Host::Kong, node, node.get("config")))
     }
 

@@ -9,6 +9,7 @@ mod help;
 mod keys;
 #[cfg(test)]
 mod pages;
+mod published;
 #[cfg(test)]
 mod shipped;
 #[cfg(test)]
