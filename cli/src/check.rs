@@ -51,10 +51,10 @@ pub fn check_all(sources: &[Source], options: Options) -> Vec<Checked> {
         .map(|source| File::read(source, options))
         .collect();
     let settings = files.iter().map(|file| &file.settings).collect();
-    let of_kong = files
-        .iter()
-        .flat_map(File::filters)
-        .filter(|it| it.host == Host::Kong);
+    let of_kong = files.iter().map(|file| {
+        let own = file.filters().filter(|it| it.host == Host::Kong);
+        own.collect()
+    });
     let kong = Kong::new(settings, of_kong.collect());
     files
         .iter()

@@ -62,6 +62,8 @@ pub struct Manager {
     pub knows_the_peer: bool,
     /// Whether no filter is told of a client's certificate.
     pub hides_certificates: bool,
+    /// Whether Envoy takes its own headers (`x-envoy-…`) out of every client's request.
+    pub hides_own_headers: bool,
 }
 
 /// A configuration that stands for itself.

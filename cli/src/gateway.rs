@@ -65,6 +65,7 @@ impl Search<'_> {
                 knows_the_peer: either(node, "use_remote_address").is_some_and(Node::is_true)
                     || either(node, "original_ip_detection_extensions").is_some(),
                 hides_certificates: envoy::hides_certificates(node),
+                hides_own_headers: envoy::hides_own_headers(node),
             }),
             false => around.manager,
         };

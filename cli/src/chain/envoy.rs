@@ -62,7 +62,7 @@ fn link(filter: &Node) -> Link {
 /// What a filter is by its message's name, or its own.
 fn kind(name: &str, filter: &Node) -> Kind {
     /// Those that change no path, and write no header but for the client.
-    const HARMLESS: [&str; 20] = [
+    const HARMLESS: [&str; 18] = [
         "adaptive_concurrency",
         "admission_control",
         "alternate_protocols_cache",
@@ -77,9 +77,7 @@ fn kind(name: &str, filter: &Node) -> Kind {
         "grpc_http1_bridge",
         "grpc_stats",
         "grpc_web",
-        "health_check",
         "local_ratelimit",
-        "on_demand",
         "ratelimit",
         "rbac",
         "tap",
@@ -93,8 +91,15 @@ fn kind(name: &str, filter: &Node) -> Kind {
         "cors" => Kind::Cors,
         kind if HARMLESS.contains(&kind) => Kind::Harmless,
         "header_mutation" if !has_request_mutations(filter) => Kind::Harmless,
+        // Else it answers for paths that need no route.
+        "health_check" if passes_through(filter) => Kind::Harmless,
         _ => Kind::Any,
     }
+}
+
+fn passes_through(filter: &Node) -> bool {
+    let config = either(filter, "typed_config");
+    config.is_some_and(|config| either(config, "pass_through_mode").is_some_and(Node::is_true))
 }
 
 fn has_request_mutations(filter: &Node) -> bool {
@@ -285,4 +290,10 @@ pub(crate) fn hides_certificates(manager: &Node) -> bool {
         Some(Content::Number(number)) => number.as_u64() == Some(0),
         Some(_) => false,
     }
+}
+
+/// Whether no client is one of the network's own, which may send Envoy's headers.
+pub(crate) fn hides_own_headers(manager: &Node) -> bool {
+    either(manager, "use_remote_address").is_some_and(Node::is_true)
+        && either(manager, "internal_address_config").is_none()
 }

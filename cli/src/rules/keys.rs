@@ -51,7 +51,7 @@ fn missing(
         None if part == "route" => unnamed_routes(configured, around),
         Some(("header" | "header_line", name)) => {
             let name = name.to_ascii_lowercase();
-            hidden_certificate(configured, &name).or_else(|| taken_token(configured, around, &name))
+            hidden_header(configured, &name).or_else(|| taken_token(configured, around, &name))
         }
         Some(("claim", claim)) => match configured.part("jwt_auth") {
             Some(jwt_auth) => unverified(jwt_auth, limit),
@@ -70,15 +70,47 @@ fn unnamed_routes(configured: &Configured, around: Around<'_>) -> Option<Missing
     })
 }
 
-fn hidden_certificate(configured: &Configured, header: &str) -> Option<Missing> {
-    let manager = configured
-        .manager
-        .filter(|manager| manager.hides_certificates)?;
-    (header == "x-forwarded-client-cert").then(|| {
+/// Headers that Envoy takes out of each request before any filter, and those of its own, which it takes out of those of
+/// strangers: seen on Envoy 1.40.
+fn hidden_header(configured: &Configured, header: &str) -> Option<Missing> {
+    const OF_CONNECTIONS: [&str; 3] = ["keep-alive", "proxy-connection", "transfer-encoding"];
+    const OWN: [&str; 16] = [
+        "x-envoy-decorator-operation",
+        "x-envoy-downstream-service-cluster",
+        "x-envoy-downstream-service-node",
+        "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-force-trace",
+        "x-envoy-hedge-on-per-try-timeout",
+        "x-envoy-internal",
+        "x-envoy-ip-tags",
+        "x-envoy-max-retries",
+        "x-envoy-original-host",
+        "x-envoy-original-path",
+        "x-envoy-retry-grpc-on",
+        "x-envoy-retry-on",
+        "x-envoy-upstream-alt-stat-name",
+        "x-envoy-upstream-rq-per-try-timeout-ms",
+        "x-envoy-upstream-rq-timeout-ms",
+    ];
+    let manager = configured.manager?;
+    let (why, where_it_is) = if header == "x-forwarded-client-cert" && manager.hides_certificates {
         let why = "Envoy takes this header away; expected `forward_client_cert_details` in the connection manager";
-        let beside = (manager.place, "it is missing here".to_owned());
-        (why.to_owned(), Some(beside))
-    })
+        (why, "it is missing here")
+    } else if OF_CONNECTIONS.contains(&header) {
+        (
+            "Envoy takes this header away, which is a connection's and no request's",
+            "in this connection manager",
+        )
+    } else if OWN.contains(&header) && manager.hides_own_headers {
+        let why = "Envoy takes this header away, unless a client's address is one of `internal_address_config`";
+        (why, "it is missing here")
+    } else {
+        return None;
+    };
+    Some((
+        why.to_owned(),
+        Some((manager.place, where_it_is.to_owned())),
+    ))
 }
 
 /// The header of a token, which a `jwt_auth` before this filter takes out.

@@ -1,5 +1,7 @@
 //! What Kong is started with, in whichever of the files that stands.
 
+use std::collections::BTreeMap;
+
 use super::trust::{is_too_wide, trusted};
 use super::{is_at_work, is_off, items};
 use crate::configured::{Configured, Variable};
@@ -12,15 +14,19 @@ const ZONE: &str = "nginx_wasm_shm_kv_portcullis";
 /// The zone of all keys that have none of their own.
 const ANY_ZONE: &str = "nginx_wasm_shm_kv";
 
+/// What a breaker takes of a zone, or a slot of a limit, in bytes.
+const PIECE: u64 = 512;
+
 /// All that is known of how Kong is started, and of the filters in it.
 pub(crate) struct Kong<'a> {
     files: Vec<&'a Settings>,
-    filters: Vec<&'a Configured>,
+    /// Those of each file.
+    filters: Vec<Vec<&'a Configured>>,
 }
 
 impl<'a> Kong<'a> {
-    /// `files`: what each file says of it; `filters`: those that are Kong's.
-    pub(crate) const fn new(files: Vec<&'a Settings>, filters: Vec<&'a Configured>) -> Self {
+    /// `files`: what each file says of it; `filters`: those of each file that are Kong's.
+    pub(crate) const fn new(files: Vec<&'a Settings>, filters: Vec<Vec<&'a Configured>>) -> Self {
         Self { files, filters }
     }
 
@@ -50,7 +56,7 @@ impl<'a> Kong<'a> {
     pub(crate) fn look_at(&self, file: &Settings) -> Vec<Finding> {
         let mut findings = Vec::new();
         for image in &file.images {
-            let is_ours = image.has_wasm || !self.filters.is_empty();
+            let is_ours = image.has_wasm || self.filters.iter().any(|own| !own.is_empty());
             let (major, minor) = image.version;
             let why = match image.version {
                 version if version >= WITHOUT_WASM => {
@@ -66,7 +72,8 @@ impl<'a> Kong<'a> {
                 findings.push(Finding::new(Code::OtherKong, image.place, message));
             }
         }
-        let by_address = self.filters.iter().any(|filter| counts_by_address(filter));
+        let mut all = self.filters.iter().flatten();
+        let by_address = all.any(|filter| counts_by_address(filter));
         let trusted_ips = file.get("trusted_ips").filter(|_| by_address);
         let wide = trusted_ips.and_then(|setting| {
             let mut networks = setting.value.split(',').map(str::trim);
@@ -85,8 +92,8 @@ impl<'a> Kong<'a> {
     }
 
     fn too_small(&self, zone: &Setting) -> Option<Finding> {
-        let needed = self.filters.iter().map(|filter| needed(filter));
-        let needed = needed.fold(0_u64, u64::saturating_add);
+        // Files may be those of several gateways.
+        let needed = self.filters.iter().map(|own| needed(own)).max()?;
         let size = bytes(&zone.value)?;
         (size < needed).then(|| {
             let mebibytes = needed.div_ceil(1024 * 1024);
@@ -106,9 +113,14 @@ impl<'a> Kong<'a> {
     pub(crate) fn without_zone(&self, configured: &Configured) -> Option<Finding> {
         let all = || self.files.iter().flat_map(|file| &file.all);
         // Somebody else may say the rest where this is no whole configuration.
-        let is_whole = all().any(|setting| setting.name == "wasm" && setting.value == "on");
+        let has_wasm = |file: &&Settings| {
+            let wasm = file.get("wasm").filter(|_| file.is_conf);
+            wasm.is_some_and(|wasm| wasm.value == "on")
+                || file.images.iter().any(|own| own.has_wasm)
+        };
+        let is_whole = self.files.iter().any(has_wasm);
         let has_zone = all().any(|setting| matches!(&*setting.name, ZONE | ANY_ZONE));
-        (is_whole && !has_zone && needed(configured) > 0).then(|| {
+        (is_whole && !has_zone && needed(&[configured]) > 0).then(|| {
             let name = configured.filter.name;
             Finding::new(
                 Code::NoZone,
@@ -130,54 +142,68 @@ fn counts_by_address(configured: &Configured) -> bool {
     parts.any(|part| part.text() == Some("client_address"))
 }
 
-/// How much of a zone a filter's shared data takes, in bytes, by the pieces of 2^n bytes that nginx hands out.
-fn needed(configured: &Configured) -> u64 {
-    const PIECE: u64 = 512;
+/// How much of a zone what filters share takes, in bytes, by the pieces of 2^n bytes that nginx hands out. What has one name is one.
+fn needed(filters: &[&Configured]) -> u64 {
+    let mut pieces: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    for configured in filters {
+        let limits = match is_at_work(configured, "rate_limit") {
+            true => of_limits(configured),
+            false => Vec::new(),
+        };
+        let breakers = items(configured, "circuit_breaker", "breakers").iter();
+        let breakers =
+            breakers.filter(|it| is_at_work(configured, "circuit_breaker") && !is_off(it));
+        let breakers = breakers.filter_map(|breaker| Some((breaker.get("name")?.text()?, PIECE)));
+        let limits = limits
+            .into_iter()
+            .map(|(name, bytes)| (("limit", name), bytes));
+        let breakers = breakers.map(|(name, bytes)| (("breaker", name), bytes));
+        for (name, bytes) in limits.chain(breakers) {
+            let known = pieces.entry(name).or_default();
+            *known = bytes.max(*known);
+        }
+    }
+    pieces.values().copied().fold(0, u64::saturating_add)
+}
+
+/// What each limit takes, with its name.
+fn of_limits(configured: &Configured) -> Vec<(&str, u64)> {
     /// A slot of sliding windows.
     const LARGE_PIECE: u64 = 1024;
     const CAPACITY: u64 = 65_536;
     const KEYS: u64 = 8;
-    let mut needed = 0_u64;
-    if is_at_work(configured, "rate_limit") {
-        let limits: Vec<&Node> = items(configured, "rate_limit", "limits").iter().collect();
-        let number = |node: &Node| {
-            node.get("capacity")
-                .and_then(|said| said.to_json().as_u64())
+    let limits = items(configured, "rate_limit", "limits");
+    let number = |node: &Node| {
+        node.get("capacity")
+            .and_then(|said| said.to_json().as_u64())
+    };
+    let is_constant = |limit: &Node| {
+        let parts = limit.get("key").map_or(&[][..], Node::items);
+        matches!(parts, [part] if part.text() == Some("constant"))
+    };
+    let total = configured.part("rate_limit").and_then(number);
+    let own = limits.iter().filter_map(number);
+    let left = total
+        .unwrap_or(CAPACITY)
+        .saturating_sub(own.fold(0, u64::saturating_add));
+    let sharing = limits
+        .iter()
+        .filter(|limit| number(limit).is_none() && !is_constant(limit));
+    let sharing = u64::try_from(sharing.count()).unwrap_or(u64::MAX);
+    let share = left.checked_div(sharing).unwrap_or_default();
+    let needed = limits.iter().filter_map(|limit| {
+        let keys = match is_constant(limit) {
+            true => 1,
+            false => number(limit).unwrap_or(share),
         };
-        let is_constant = |limit: &Node| {
-            let parts = limit.get("key").map_or(&[][..], Node::items);
-            matches!(parts, [part] if part.text() == Some("constant"))
-        };
-        let total = configured
-            .part("rate_limit")
-            .and_then(number)
-            .unwrap_or(CAPACITY);
-        let own = limits.iter().filter_map(|limit| number(limit));
-        let left = total.saturating_sub(own.fold(0, u64::saturating_add));
-        let sharing = limits
-            .iter()
-            .filter(|limit| number(limit).is_none() && !is_constant(limit));
-        let sharing = u64::try_from(sharing.count()).unwrap_or(u64::MAX);
-        let share = left.checked_div(sharing).unwrap_or_default();
-        for limit in limits {
-            let keys = match is_constant(limit) {
-                true => 1,
-                false => number(limit).unwrap_or(share),
-            };
-            let algorithm = limit.get("algorithm").and_then(Node::text);
-            let is_large = limit.get("in_flight").is_none()
-                && matches!(algorithm, None | Some("sliding_window"));
-            let piece = if is_large { LARGE_PIECE } else { PIECE };
-            needed = needed.saturating_add(keys.div_ceil(KEYS).saturating_mul(piece));
-        }
-    }
-    if is_at_work(configured, "circuit_breaker") {
-        let breakers = items(configured, "circuit_breaker", "breakers").iter();
-        let breakers = breakers.filter(|breaker| !is_off(breaker)).count();
-        let breakers = u64::try_from(breakers).unwrap_or_default();
-        needed = needed.saturating_add(breakers.saturating_mul(PIECE));
-    }
-    needed
+        let algorithm = limit.get("algorithm").and_then(Node::text);
+        let is_large =
+            limit.get("in_flight").is_none() && matches!(algorithm, None | Some("sliding_window"));
+        let piece = if is_large { LARGE_PIECE } else { PIECE };
+        let name = limit.get("name")?.text()?;
+        Some((name, keys.div_ceil(KEYS).saturating_mul(piece)))
+    });
+    needed.collect()
 }
 
 /// A size as nginx takes it: `16m`, `512k`, bytes.
