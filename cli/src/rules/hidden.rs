@@ -64,17 +64,21 @@ fn hidden_parts(
     };
     let is_whole = hidden.len() == paths.len().max(1);
     let finding = |(place, by): &(Place, Vec<usize>)| {
-        let by: Vec<String> = by.iter().map(|by| format!("{list}[{by}]")).collect();
-        let by = by.join(" and ");
+        let names: Vec<String> = by.iter().map(|by| format!("{list}[{by}]")).collect();
+        let (names, stand, take) = match by.len() {
+            1 => (names.concat(), "stands", "takes"),
+            _ => (names.join(" and "), "stand", "take"),
+        };
         let of = match is_whole {
-            true => format!("{list}[{index}] is never reached"),
-            false => format!("{list}[{index}] is never reached by this path"),
+            true => "",
+            false => " by this path",
         };
         Finding::new(
             Code::Hidden,
             *place,
             format!(
-                "{of}: {by} stand before it and take all of these requests, and the first that matches holds"
+                "{list}[{index}] is never reached{of}: {names} {stand} before it and {take} all of these requests, and the first that \
+                 matches holds"
             ),
         )
     };
