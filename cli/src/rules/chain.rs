@@ -60,13 +60,12 @@ pub(crate) fn hidden_from_pages(configured: &Configured, around: Around<'_>) -> 
         return Vec::new();
     };
     let mut findings = Vec::new();
-    let behind = chain.links.get(at..).unwrap_or_default().iter();
-    let cors = behind
-        .rev()
-        .find(|link| link.kind == Kind::Cors && link.off.is_none());
-    let is_first = around
-        .in_chain(configured)
-        .all(|other| other.link >= Some(at));
+    // The first that is asked.
+    let mut links = chain.links.iter().enumerate();
+    let cors = links.find(|(_, link)| link.kind == Kind::Cors && link.off.is_none());
+    let cors = cors.filter(|(index, _)| *index > at).map(|(_, link)| link);
+    let mut others = around.in_chain(configured).filter(|other| guards(other));
+    let is_first = guards(configured) && others.all(|other| other.link >= Some(at));
     let own = chain
         .links
         .get(at)
@@ -92,6 +91,12 @@ pub(crate) fn hidden_from_pages(configured: &Configured, around: Around<'_>) -> 
         ))
     }));
     findings
+}
+
+/// Whether it refuses what a page may well send.
+fn guards(configured: &Configured) -> bool {
+    let mut parts = ["jwt_auth", "rate_limit", "circuit_breaker"].iter();
+    parts.any(|part| is_at_work(configured, part))
 }
 
 /// What refusals say, and a page may not read.
