@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::{Around, is_at_work, is_of_kong};
 use crate::chain::Kind;
 use crate::configured::Configured;
-use crate::document::Node;
+use crate::document::{Node, Place};
 use crate::finding::{Code, Finding};
 
 /// A filter that requests do not come to.
@@ -48,7 +48,7 @@ pub(crate) fn separate(configured: &Configured, around: Around<'_>) -> Option<Fi
     (is_first && are_there).then(|| {
         Finding::new(
             Code::Separate,
-            configured.chain.as_deref().and_then(|chain| chain.links.get(link)).map_or(configured.place, |own| own.place),
+            place(configured),
             "`edge` is these four filters in one: it costs a third less, and limits know there who calls".to_owned(),
         )
     })
@@ -66,16 +66,12 @@ pub(crate) fn hidden_from_pages(configured: &Configured, around: Around<'_>) -> 
     let cors = cors.filter(|(index, _)| *index > at).map(|(_, link)| link);
     let mut others = around.in_chain(configured).filter(|other| guards(other));
     let is_first = guards(configured) && others.all(|other| other.link >= Some(at));
-    let own = chain
-        .links
-        .get(at)
-        .map_or(configured.place, |own| own.place);
     if let Some(cors) = cors.filter(|_| is_first && !is_of_kong(configured)) {
         findings.push(Finding {
             beside: Some((cors.place, "it comes too late for them".to_owned())),
             ..Finding::new(
                 Code::HiddenFromPages,
-                own,
+                place(configured),
                 "a page can't read refusals: `cors` stands behind this filter, and writes nothing into answers to requests that it has \
                  not seen"
                     .to_owned(),
@@ -91,6 +87,13 @@ pub(crate) fn hidden_from_pages(configured: &Configured, around: Around<'_>) -> 
         ))
     }));
     findings
+}
+
+/// Where a filter is in its chain.
+fn place(configured: &Configured) -> Place {
+    let chain = configured.chain.as_deref();
+    let own = chain.and_then(|chain| chain.links.get(configured.link?));
+    own.map_or(configured.place, |own| own.place)
 }
 
 /// Whether it refuses what a page may well send.
