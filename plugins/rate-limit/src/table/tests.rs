@@ -132,8 +132,8 @@ fn run(algorithm: Algorithm, quota: u32) -> u64 {
         };
         let decision = charged.decision;
         // What engines are asked for came later.
-        let decision = format!("{decision:?}").replace(", need: Nothing", "");
-        hasher.write(format!("{decision} {}", charged.evicted).as_bytes());
+        let told = format!("{decision:?}").replace(", need: Nothing", "");
+        hasher.write(format!("{told} {}", charged.evicted).as_bytes());
         let uncharged = table.uncharged(asked, &charged);
         hasher.write_u32(uncharged.remaining);
         hasher.write_u64(uncharged.reset.as_nanos());
