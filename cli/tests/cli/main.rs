@@ -9,6 +9,7 @@ mod help;
 mod keys;
 #[cfg(test)]
 mod pages;
+#[cfg(test)]
 mod published;
 #[cfg(test)]
 mod shipped;
