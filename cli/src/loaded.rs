@@ -15,6 +15,7 @@ use crate::mask::Mask;
 use crate::source::Source;
 use crate::token::key::SigningKey;
 use crate::token::provider::{self, Token, Wanted};
+use crate::token::stand_in;
 use crate::trial::chain::{Chain, chains};
 
 /// A chain, and the file that it stands in.
@@ -25,6 +26,8 @@ pub struct Loaded {
     pub chain: Chain,
     /// Which variables the gateway has.
     pub given: Given,
+    /// Providers whose tokens are signed by a key that stands in for their issuers'.
+    pub stands_in: Vec<String>,
 }
 
 /// Which variables the gateway has.
@@ -99,6 +102,7 @@ impl Loaded {
             source,
             chain,
             given,
+            stands_in: Vec::new(),
         };
         loaded.check(choice)?;
         Ok(loaded)
@@ -120,6 +124,32 @@ impl Loaded {
             variables.set(name, value);
         }
         variables
+    }
+
+    /// Has tokens of a provider signed by a key that stands in for its issuer's, where nothing at hand signs them: its keys are public
+    /// ones. Who signs them by a key of their own has no need of that.
+    ///
+    /// # Errors
+    /// There is no such provider.
+    pub fn stand_in(&mut self, provider: Option<&str>) -> Result<(), String> {
+        let (_, jwt_auth) = self.jwt_auth()?;
+        let (name, found) = provider::find(&jwt_auth, provider)?;
+        if !stand_in::is_needed(found) {
+            return Ok(());
+        }
+        for configured in &mut self.chain.filters {
+            let mut value = configured.value();
+            match configured.filter.name {
+                "jwt_auth" => stand_in::put(&mut value, name),
+                _ => match value.get_mut("jwt_auth") {
+                    Some(jwt_auth) => stand_in::put(jwt_auth, name),
+                    None => continue,
+                },
+            }
+            configured.text = Some(value.to_string());
+        }
+        self.stands_in.push(name.to_owned());
+        Ok(())
     }
 
     /// A token that is good for a provider of the chain's `jwt_auth`, but for what is wanted else. `key`: who signs it in place of the

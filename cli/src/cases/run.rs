@@ -53,7 +53,18 @@ pub fn load(cases: &Cases, folder: &Path, are_real: bool) -> Result<Loaded, Wron
         are_real,
         named: cases.variables.clone(),
     };
-    Loaded::new(source, choice, given).map_err(wrong)
+    let mut loaded = Loaded::new(source, choice, given).map_err(wrong)?;
+    for token in &cases.tokens {
+        let is_signed = |other: &Token| other.provider == token.provider && other.key.is_some();
+        if !cases.tokens.iter().any(is_signed) {
+            let stands_in = loaded.stand_in(token.provider.as_deref());
+            stands_in.map_err(|message| Wrong {
+                place: token.place,
+                message: format!("tokens.{}: {message}", token.name),
+            })?;
+        }
+    }
+    Ok(loaded)
 }
 
 /// Runs a case, in a world of its own.

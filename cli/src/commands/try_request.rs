@@ -129,7 +129,7 @@ pub fn run(args: &Args) -> io::Result<u8> {
 
 fn tried(args: &Args) -> Result<(Loaded, Vec<Record>), String> {
     let secrets = Secrets::by_option(args.env);
-    let loaded = args.chain.load(&args.file, secrets)?;
+    let mut loaded = args.chain.load(&args.file, secrets)?;
     let answers = args.keys.read()?;
     let mut all = args.requests.read()?;
     if all.is_empty() {
@@ -144,6 +144,9 @@ fn tried(args: &Args) -> Result<(Loaded, Vec<Record>), String> {
     let at = begin(&mut all, args.at, moment::now);
     if let Some(wanted) = args.token.wanted() {
         let key = args.token.key()?;
+        if key.is_none() {
+            loaded.stand_in(wanted.provider.as_deref())?;
+        }
         for asked in &mut all {
             let now = asked.at.unwrap_or(at);
             let token = loaded.token(&wanted, key.as_ref(), now)?;

@@ -51,6 +51,13 @@ pub fn write(
              --token makes a good one\n"
         )?;
     }
+    if !loaded.stands_in.is_empty() {
+        writeln!(
+            out,
+            "hint: tokens of {} are signed by a key that stands in for the issuer's, and no others are good here\n",
+            loaded.stands_in.join(", ")
+        )?;
+    }
     if let [first, .., last] = records {
         let span = last.at.since(first.at);
         writeln!(

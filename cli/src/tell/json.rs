@@ -29,7 +29,9 @@ pub fn write(
             "status": outcome.status, "from": outcome.cause, "count": outcome.count, "first": outcome.first
         })
     });
-    let mut all = json!({ "requests": requests, "outcomes": outcomes.collect::<Vec<_>>() });
+    let mut all = json!({
+        "requests": requests, "outcomes": outcomes.collect::<Vec<_>>(), "stands_in": loaded.stands_in
+    });
     hide(&mut all, mask);
     writeln!(out, "{all:#}")
 }

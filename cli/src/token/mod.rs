@@ -5,4 +5,5 @@ pub mod key;
 pub mod mint;
 pub mod provider;
 mod required;
+pub mod stand_in;
 pub mod told;

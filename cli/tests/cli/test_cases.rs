@@ -101,7 +101,14 @@ fn a_report_for_ci_has_each_case_and_each_failure() {
 }
 
 #[test]
-fn a_token_is_signed_by_a_key_that_is_named() {
+fn a_token_is_signed_by_a_key_that_is_named_or_one_that_stands_in() {
+    let output = portcullis(&["test", &cases("standing_in")]);
+    assert_eq!(
+        text(&output.stdout).lines().last(),
+        Some("1 case, 0 failed"),
+        "{}",
+        text(&output.stdout)
+    );
     let output = portcullis(&["test", &cases("signed")]);
     assert_eq!(
         text(&output.stdout).lines().last(),

@@ -267,6 +267,21 @@ fn a_private_key_signs_what_its_public_half_is_asked_about() {
         "--filter", "jwt_auth", &file, "-r", "/", "--keys", &keys, "--token", "p", "--key", &key,
     ];
     assert_eq!(answers(&tried(&arguments)), ["200 backend"]);
+    // Without the private key another one stands in for it, and the set is not asked for.
+    let stands_in = [
+        "--filter",
+        "jwt_auth",
+        &file,
+        "-r",
+        "/",
+        "--token",
+        "p",
+        "--claim",
+        "sub=alice",
+    ];
+    assert_eq!(answers(&tried(&stands_in)), ["200 backend"]);
+    let output = portcullis(&[&["try"], &stands_in[..]].concat());
+    assert!(text(&output.stdout).contains("hint: tokens of p are signed by a key that stands in"));
     let expired = tried(&[&arguments[..], &["--claim", "exp=1"]].concat());
     assert_eq!(answers(&expired), ["401 jwt_auth{expired}"]);
 }
