@@ -221,19 +221,23 @@ impl Trial {
         if !self.around.is_kong {
             order.reverse();
         }
-        for index in order.iter().copied() {
-            if let Some(stream) = request.streams.get_mut(index) {
-                stream.on_response(&request.entered);
-                self.note(index, &mut record, When::Answered);
+        // Of what Kong answers by its error page its filters hear nothing.
+        let is_seen = !(self.around.is_kong && reply.is_none() && request.upstream.fails.is_some());
+        for pass in [Pass::Response, Pass::Log].into_iter().filter(|_| is_seen) {
+            for index in order.iter().copied() {
+                if let Some(stream) = request.streams.get_mut(index) {
+                    match pass {
+                        Pass::Response => stream.on_response(&request.entered),
+                        Pass::Log => stream.on_log(&request.entered),
+                    }
+                    self.note(index, &mut record, When::Answered);
+                }
             }
         }
-        for index in order {
-            if let Some(stream) = request.streams.get_mut(index) {
-                stream.on_log(&request.entered);
-                self.note(index, &mut record, When::Answered);
-            }
+        for (index, stream) in request.streams.into_iter().enumerate() {
+            drop(stream);
+            self.note(index, &mut record, When::Answered);
         }
-        drop(request.streams);
         let head = passing.response.borrow().clone();
         let changed = passing.changed.take();
         let is_set = |name: &str| reply.is_some() || changed.iter().any(|set| set == name);
@@ -278,6 +282,13 @@ impl Trial {
         }
         self.filters.advance(time);
     }
+}
+
+/// How an answer goes through the filters: its head and body, and then the log.
+#[derive(Clone, Copy)]
+enum Pass {
+    Response,
+    Log,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
