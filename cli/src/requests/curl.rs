@@ -169,15 +169,28 @@ impl Taken {
                 };
                 let is_json = word == "--json";
                 self.content_type = Some(if is_json { "application/json" } else { FORM });
-                self.data = Some(match self.data.take() {
-                    Some(before) if !is_json => [&before[..], b"&", &data].concat(),
-                    Some(before) => [before, data].concat(),
-                    None => data,
-                });
+                self.add_data(data, if is_json { b"" } else { b"&" });
+            }
+            "--data-urlencode" => {
+                let text = value()?;
+                let (name, value) = match text.split_once('=') {
+                    Some((name, value)) => (format!("{name}="), value),
+                    None => (String::new(), text.as_str()),
+                };
+                let data = name.trim_start_matches('=').to_owned() + &encoded(value);
+                self.add_data(data.into_bytes(), b"&");
+                self.content_type = Some(FORM);
             }
             _ => return Err(format!("{word} of curl's is not known here")),
         }
         Ok(())
+    }
+
+    fn add_data(&mut self, data: Vec<u8>, joint: &[u8]) {
+        self.data = Some(match self.data.take() {
+            Some(before) => [&before[..], joint, &data].concat(),
+            None => data,
+        });
     }
 
     fn finish(self) -> Result<Asked, String> {
@@ -216,6 +229,19 @@ impl Taken {
         }
         Ok(asked)
     }
+}
+
+/// A text as a form has it (RFC 3986 section 2.1).
+fn encoded(text: &str) -> String {
+    let bytes = text.bytes();
+    bytes
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -261,6 +287,8 @@ mod tests {
         assert_eq!((&*sent.method, &sent.body[..]), ("POST", &b"BODY"[..]));
         assert_eq!(get(&sent, "content-type"), Some("application/json"));
         assert_eq!(get(&sent, "authorization"), Some("Basic YTpi"));
+        let sent = asked(&["-G", "--data-urlencode", "q=a b&c", "http://h/a"]).unwrap();
+        assert_eq!(sent.target, "/a?q=a%20b%26c");
         let sent = asked(&["-G", "-d", "q=1", "http://h/a?b=2", "-H", "Host: x"]).unwrap();
         assert_eq!(
             (&*sent.method, &*sent.target, &*sent.authority),

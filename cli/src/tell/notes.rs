@@ -15,6 +15,14 @@ pub(super) struct Told {
     pub(super) is_against: bool,
 }
 
+/// Reasons of `jwt_auth` that are about no token.
+const NOT_OF_TOKENS: [&str; 4] = [
+    "no_rule",
+    "ambiguous_path",
+    "ambiguous_host",
+    "duplicate_identity",
+];
+
 /// A note in words. `filter`: whose it is.
 pub(super) fn told(note: &Note, filter: usize, loaded: &Loaded, mask: &Mask) -> Told {
     let (about, says, is_against) = match note {
@@ -27,6 +35,10 @@ pub(super) fn told(note: &Note, filter: usize, loaded: &Loaded, mask: &Mask) -> 
                 format!("the first that matches{}: {access}", line(at)),
                 false,
             )
+        }
+        Note::Preflight => {
+            let says = "it passes without a token".to_owned();
+            ("CORS preflight".to_owned(), says, false)
         }
         Note::Caller(provider) => {
             let says = format!("good, of the provider {provider}");
@@ -47,7 +59,11 @@ pub(super) fn told(note: &Note, filter: usize, loaded: &Loaded, mask: &Mask) -> 
                 _ => "would be refused, were it not for the mode",
             };
             let says = format!("{becomes}: {reason}{details}");
-            ("token".to_owned(), says, event == "refused")
+            let about = match NOT_OF_TOKENS.contains(&reason.as_str()) {
+                true => "jwt_auth",
+                false => "token",
+            };
+            (about.to_owned(), says, event == "refused")
         }
         Note::Limit(limit) => limit_in_words(limit, filter, loaded),
         Note::Breaker { name, said, state } => {

@@ -28,6 +28,9 @@ pub(super) fn shown_first(asked: &Asked, number: usize, gateway: &Around) -> Pas
             .push(("host".to_owned(), sent.authority.clone()));
     } else {
         sent.add_default("x-request-id", &format!("try-{number}"));
+        if gateway.knows_the_peer.is_some() {
+            sent.add_default("x-forwarded-proto", "http");
+        }
         let forwarded = sent
             .headers
             .iter()

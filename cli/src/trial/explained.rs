@@ -3,6 +3,7 @@
 use portcullis_circuit_breaker::CircuitBreaker;
 use portcullis_edge::Edge;
 use portcullis_jwt_auth::JwtAuth;
+use portcullis_jwt_auth::config::CorsPreflight;
 use portcullis_policy::config::{Claims, Match};
 use portcullis_policy::{Command, Controlled, Policy, Ports, Request};
 use portcullis_rate_limit::{RateLimit, Standing};
@@ -14,6 +15,11 @@ pub(super) trait Explained: Policy {
     /// The rules about who may do what.
     fn rules(_: &Self::Config) -> Vec<Match> {
         Vec::new()
+    }
+
+    /// Whether a CORS preflight passes without a look at these.
+    fn passes_preflights(_: &Self::Config) -> bool {
+        false
     }
 
     /// Where a request stands with the limits that it matches: before it was decided on, and afterwards.
@@ -39,6 +45,10 @@ impl Explained for JwtAuth {
         let rules = config.rules.as_slice().iter();
         rules.map(|rule| rule.r#match.clone()).collect()
     }
+
+    fn passes_preflights(config: &Self::Config) -> bool {
+        config.cors_preflight == CorsPreflight::Pass
+    }
 }
 
 impl Explained for RateLimit {
@@ -62,6 +72,11 @@ impl Explained for Edge {
     fn rules(config: &Self::Config) -> Vec<Match> {
         let jwt_auth = config.jwt_auth.as_ref();
         jwt_auth.map_or(Vec::new(), JwtAuth::rules)
+    }
+
+    fn passes_preflights(config: &Self::Config) -> bool {
+        let jwt_auth = config.jwt_auth.as_ref();
+        jwt_auth.is_some_and(JwtAuth::passes_preflights)
     }
 
     fn standings<'a>(

@@ -8,6 +8,10 @@ use serde_json::{Map, Value};
 pub(super) enum Heard {
     /// The rule of `jwt_auth` with this index is the first that matches.
     Rule(Option<usize>),
+    /// It is a CORS preflight, which passes without a token.
+    Preflight,
+    /// The request is answered here.
+    Answered,
     /// A metric was added to.
     Counted(String, u32),
     /// A line for the log.

@@ -38,34 +38,73 @@ pub(super) fn notes(heard: Vec<Heard>, before_auth: &[String]) -> Vec<Note> {
         breakers,
         rule: None,
     };
+    let mut is_answered = false;
     for heard in heard {
-        let is_before_auth = match &heard {
-            Heard::Counted(name, _) => limit_of_metric(name),
-            Heard::Line(line) => field(&fields(line), "limit").map(str::to_owned),
-            _ => None,
-        };
-        let is_before_auth = is_before_auth.is_some_and(|limit| before_auth.contains(&limit));
+        match bearing(&heard, before_auth) {
+            Bearing::None => {}
+            Bearing::Behind => taken.tell_rule(),
+            Bearing::Without => taken.rule = None,
+        }
         match heard {
             Heard::Rule(index) => taken.rule = Some(index),
-            Heard::Counted(name, by) => {
-                taken.tell_rule(is_before_auth);
-                taken.counted(&name, by);
-            }
-            Heard::Line(line) => {
-                taken.tell_rule(is_before_auth);
-                taken.line(line);
-            }
+            Heard::Preflight => taken.notes.push(Note::Preflight),
+            Heard::Answered => is_answered = true,
+            Heard::Counted(name, by) => taken.counted(&name, by),
+            Heard::Line(line) => taken.line(line),
             Heard::Unanswered(url) => taken.push_once(Note::NoKeys(url)),
             Heard::Stands(_) | Heard::Breakers(_) => {}
         }
     }
     // Nothing else was told: a rule lets anyone pass, say.
-    let is_refused = taken.notes.iter().any(|note| match note {
-        Note::Limit(limit) => limit.said == "limited",
-        _ => false,
-    });
-    taken.tell_rule(is_refused);
+    if !is_answered {
+        taken.tell_rule();
+    }
     taken.notes
+}
+
+/// What something that was told says of the rule.
+enum Bearing {
+    /// Nothing.
+    None,
+    /// It was looked for before.
+    Behind,
+    /// It was not looked for.
+    Without,
+}
+
+fn bearing(heard: &Heard, before_auth: &[String]) -> Bearing {
+    const WITHOUT: [&str; 3] = ["ambiguous_path", "ambiguous_host", "duplicate_identity"];
+    let is_before = |limit: Option<&str>| {
+        limit.is_some_and(|limit| before_auth.iter().any(|known| known == limit))
+    };
+    match heard {
+        Heard::Counted(name, _) => {
+            let reason = name.strip_prefix("jwt_auth_denied.reason.");
+            let is_of_tokens = name.starts_with("jwt_auth_");
+            if reason.is_some_and(|reason| WITHOUT.contains(&reason)) {
+                Bearing::Without
+            } else if reason.is_some() || name.starts_with("jwt_auth_allowed") {
+                Bearing::Behind
+            } else if is_of_tokens
+                || name.starts_with("control_")
+                || is_before(limit_of_metric(name).as_deref())
+            {
+                Bearing::None
+            } else {
+                Bearing::Behind
+            }
+        }
+        Heard::Line(line) => {
+            let fields = fields(line);
+            let event = field(&fields, "event").unwrap_or_default();
+            let is_of_none = event == "ready" || event.starts_with("control");
+            match is_of_none || is_before(field(&fields, "limit")) {
+                true => Bearing::None,
+                false => Bearing::Behind,
+            }
+        }
+        _ => Bearing::None,
+    }
 }
 
 struct Notes {
@@ -77,8 +116,8 @@ struct Notes {
 }
 
 impl Notes {
-    fn tell_rule(&mut self, not_yet: bool) {
-        if !not_yet && let Some(index) = self.rule.take() {
+    fn tell_rule(&mut self) {
+        if let Some(index) = self.rule.take() {
             self.notes.push(Note::Rule(index));
         }
     }
@@ -316,6 +355,7 @@ mod tests {
             Heard::Line(
                 "plugin=rate_limit event=refused reason=quota_exceeded limit=per_ip".into(),
             ),
+            Heard::Answered,
         ];
         let notes = notes(heard, &["per_ip".to_owned()]);
         let [Note::Limit(limit)] = &notes[..] else {

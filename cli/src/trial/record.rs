@@ -85,6 +85,8 @@ pub struct Header {
 pub enum Note {
     /// The rule of `jwt_auth` that decides, by its index; `None` where none matches.
     Rule(Option<usize>),
+    /// It is a CORS preflight, which passes without a token.
+    Preflight,
     /// The request has a good token of this provider.
     Caller(String),
     /// Its token, or that it has none, is not enough.
@@ -217,6 +219,7 @@ impl Note {
     pub fn to_json(&self) -> Value {
         let pairs: Vec<(&str, Value)> = match self {
             Self::Rule(index) => vec![("what", "rule".into()), ("index", (*index).into())],
+            Self::Preflight => vec![("what", "preflight".into())],
             Self::Caller(provider) => {
                 vec![
                     ("what", "caller".into()),

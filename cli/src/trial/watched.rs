@@ -18,6 +18,7 @@ use super::world::World;
 pub(super) struct Watched<P> {
     policy: P,
     rules: Vec<Match>,
+    passes_preflights: bool,
     world: Rc<World>,
     counters: Vec<String>,
 }
@@ -86,7 +87,9 @@ impl<P: Explained> Watched<P> {
         if let Some(breakers) = self.policy.breakers(&silent) {
             self.world.tell(Heard::Breakers(breakers));
         }
-        if !self.rules.is_empty() {
+        if self.passes_preflights && request.is_cors_preflight() {
+            self.world.tell(Heard::Preflight);
+        } else if !self.rules.is_empty() {
             let mut rules = self.rules.iter();
             let first = rules.position(|rule| rule.matches(request, IfAmbiguous::Misses));
             self.world.tell(Heard::Rule(first));
@@ -95,8 +98,10 @@ impl<P: Explained> Watched<P> {
 
     /// Tells where the request stands now that it was decided on.
     fn end<'a>(&'a self, request: &'a Request<'a>, verdict: &Verdict<'_>, ports: &Ports<'_>) {
-        if matches!(verdict, Verdict::Read { .. }) {
-            return;
+        match verdict {
+            Verdict::Continue(_) => {}
+            Verdict::Refuse(_) => self.world.tell(Heard::Answered),
+            Verdict::Read { .. } => return,
         }
         let telemetry = &Silent;
         let after = Ports {
@@ -119,6 +124,7 @@ impl<P: Explained> Policy for Watched<P> {
 
     fn from_config(config: Self::Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         let rules = P::rules(&config.config);
+        let passes_preflights = P::passes_preflights(&config.config);
         let policy = P::from_config(config.config, setup)?;
         let metrics = setup.metrics.metrics().iter();
         // A gauge has an index, too.
@@ -129,6 +135,7 @@ impl<P: Explained> Policy for Watched<P> {
         Ok(Self {
             policy,
             rules,
+            passes_preflights,
             counters: counters.collect(),
             world: config.world,
         })

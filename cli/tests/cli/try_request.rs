@@ -86,6 +86,34 @@ fn a_request_is_decided_on_as_the_gateway_would() {
 }
 
 #[test]
+fn a_rule_is_told_where_one_was_looked_for() {
+    let file = shipped("envoy/edge.yaml");
+    let preflight = [
+        "origin: http://a.example",
+        "access-control-request-method: GET",
+    ];
+    for (request, headers, rules, answer) in [
+        (
+            "GET /api/v1/rag/status/ready",
+            &[][..],
+            0,
+            "200 jwt_auth{ready}",
+        ),
+        ("GET /api//x", &[], 0, "400 jwt_auth{ambiguous_path}"),
+        ("GET /elsewhere", &[], 1, "403 jwt_auth{no_rule}"),
+        ("OPTIONS /api/v1/rag/search", &preflight, 0, "200 backend"),
+    ] {
+        let mut arguments = vec![&*file, "-r", request];
+        arguments.extend(headers.iter().flat_map(|line| ["-H", *line]));
+        let all = tried(&arguments);
+        assert_eq!(answers(&all), [answer]);
+        assert_eq!(notes(&all["requests"][0], "rule").len(), rules, "{all:#}");
+        let is_preflight = usize::from(!headers.is_empty());
+        assert_eq!(notes(&all["requests"][0], "preflight").len(), is_preflight);
+    }
+}
+
+#[test]
 fn repeating_shows_when_a_limit_bites() {
     let file = shipped("envoy/edge.yaml");
     let repeated = ["--request", PATH, "--repeat", "150", "--over", "30s"];
