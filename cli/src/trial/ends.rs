@@ -83,6 +83,7 @@ pub(super) fn sent_on(passing: &Passing, sent: &Lines, asked: &Asked) -> Sent {
             String::from_utf8_lossy(value).into_owned()
         })
     };
+    let authority = pseudo(":authority");
     let body = passing.body.borrow().clone();
     let mut removed: Vec<String> = Vec::new();
     for (name, _) in sent {
@@ -91,10 +92,20 @@ pub(super) fn sent_on(passing: &Passing, sent: &Lines, asked: &Asked) -> Sent {
             removed.push(name.clone());
         }
     }
+    let mut all = shown(&headers, |name| changed.iter().any(|set| set == name));
+    // Envoy's filters know it by another name.
+    if !all.iter().any(|header| header.name == "host") {
+        let host = Header {
+            name: "host".to_owned(),
+            value: authority,
+            is_set: false,
+        };
+        all.insert(0, host);
+    }
     Sent {
         method: pseudo(":method"),
         target: pseudo(":path"),
-        headers: shown(&headers, |name| changed.iter().any(|set| set == name)),
+        headers: all,
         removed,
         is_body_changed: body != asked.body,
         body,
