@@ -34,4 +34,6 @@ mod sequential;
 #[cfg(test)]
 mod stages;
 #[cfg(test)]
+mod standing;
+#[cfg(test)]
 mod tokens;
