@@ -100,7 +100,17 @@ pub(super) fn told(note: &Note, filter: usize, loaded: &Loaded, mask: &Mask) -> 
             ("credential".to_owned(), says.to_owned(), false)
         }
         Note::Used { limit, what, count } => {
-            let says = format!("{count} {}", what.replace('_', " "));
+            let says = match what.as_str() {
+                "unreadable" => {
+                    "the answer does not say what was used: it stays charged".to_owned()
+                }
+                "estimated" => "what was used is estimated".to_owned(),
+                what => format!("{count} {}", what.replace('_', " ")),
+            };
+            (format!("limit {limit}"), says, false)
+        }
+        Note::Left { limit, remaining } => {
+            let says = format!("{remaining} left, now that it is known what was used");
             (format!("limit {limit}"), says, false)
         }
         Note::NoKeys(url) => {

@@ -5,7 +5,7 @@ use portcullis_edge::Edge;
 use portcullis_jwt_auth::JwtAuth;
 use portcullis_jwt_auth::config::CorsPreflight;
 use portcullis_policy::config::{Claims, Match};
-use portcullis_policy::{Command, Controlled, Policy, Ports, Request};
+use portcullis_policy::{Command, Controlled, KeyNamed, Policy, Ports, Request};
 use portcullis_rate_limit::{RateLimit, Standing};
 use portcullis_service_token::ServiceToken;
 use serde_json::{Map, Value};
@@ -36,6 +36,11 @@ pub(super) trait Explained: Policy {
     fn breakers(&self, _: &Ports<'_>) -> Option<Map<String, Value>> {
         None
     }
+
+    /// What is left of a limit for a key, as the log calls it.
+    fn remaining(&self, _limit: &str, _caller: String, _: &Ports<'_>) -> Option<u32> {
+        None
+    }
 }
 
 impl Explained for ServiceToken {}
@@ -59,6 +64,10 @@ impl Explained for RateLimit {
         after: &Ports<'_>,
     ) -> Vec<(Standing, Standing)> {
         stands(self, request, None, before, after)
+    }
+
+    fn remaining(&self, limit: &str, caller: String, ports: &Ports<'_>) -> Option<u32> {
+        remaining(self, limit, caller, ports)
     }
 }
 
@@ -98,6 +107,10 @@ impl Explained for Edge {
     fn breakers(&self, ports: &Ports<'_>) -> Option<Map<String, Value>> {
         breakers(self, ports)
     }
+
+    fn remaining(&self, limit: &str, caller: String, ports: &Ports<'_>) -> Option<u32> {
+        remaining(self.rate_limit()?, limit, caller, ports)
+    }
 }
 
 fn stands(
@@ -116,4 +129,17 @@ fn breakers(policy: &dyn Controlled, ports: &Ports<'_>) -> Option<Map<String, Va
     let answer = policy.carry_out(&Command::State, ports)?.ok()?;
     let shown = answer.shown.get(CircuitBreaker::NAME)?;
     shown.as_object().cloned()
+}
+
+fn remaining(
+    limits: &dyn Controlled,
+    limit: &str,
+    caller: String,
+    ports: &Ports<'_>,
+) -> Option<u32> {
+    let command = Command::Key(KeyNamed::Caller(caller));
+    let answer = limits.carry_out(&command, ports)?.ok()?;
+    let shown = answer.shown.get(RateLimit::NAME)?;
+    let remaining = shown.get(limit)?.get("remaining")?.as_u64()?;
+    u32::try_from(remaining).ok()
 }

@@ -18,6 +18,8 @@ pub(super) enum Heard {
     Line(String),
     /// Where the request stands with the limits that it matches: before it was decided on, and afterwards.
     Stands(Vec<(Standing, Standing)>),
+    /// So much of a limit is left for the request's key once it has ended.
+    Left(String, u32),
     /// The breakers by their names, as they are before the request.
     Breakers(Map<String, Value>),
     /// It has called a URL of which it was not said what it answers.

@@ -57,6 +57,13 @@ pub enum Note {
         /// How many.
         count: u32,
     },
+    /// What a limit with `cost.tokens` has left once it is known what was used.
+    Left {
+        /// The limit.
+        limit: String,
+        /// How much.
+        remaining: u32,
+    },
     /// Keys would be fetched from this URL, and nobody has said what is there.
     NoKeys(String),
     /// A plugin failed: `rate_limit`, `slot_unavailable`.
@@ -160,6 +167,11 @@ impl Note {
                 ("limit", limit.as_str().into()),
                 ("of", what.as_str().into()),
                 ("count", (*count).into()),
+            ],
+            Self::Left { limit, remaining } => vec![
+                ("what", "left".into()),
+                ("limit", limit.as_str().into()),
+                ("remaining", (*remaining).into()),
             ],
             Self::NoKeys(url) => vec![("what", "no_keys".into()), ("url", url.as_str().into())],
             Self::Failed { plugin, reason } => vec![

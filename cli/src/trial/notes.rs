@@ -52,6 +52,7 @@ pub(super) fn notes(heard: Vec<Heard>, before_auth: &[String]) -> Vec<Note> {
             Heard::Answered => is_answered = true,
             Heard::Counted(name, by) => taken.counted(&name, by),
             Heard::Line(line) => taken.line(line),
+            Heard::Left(limit, remaining) => taken.left(limit, remaining),
             Heard::Unanswered(url) => taken.push_once(Note::NoKeys(url)),
             Heard::Stands(_) | Heard::Breakers(_) => {}
         }
@@ -145,6 +146,14 @@ impl Notes {
             }
         } else if kind == "jwt_auth_allowed" {
             self.notes.push(Note::Caller(label));
+        }
+    }
+
+    /// Of limits that are charged by what the answer says only, and once.
+    fn left(&mut self, limit: String, remaining: u32) {
+        let is_charged = |note: &Note| matches!(note, Note::Used { limit: of, .. } if *of == limit);
+        if self.notes.iter().any(is_charged) {
+            self.notes.push(Note::Left { limit, remaining });
         }
     }
 

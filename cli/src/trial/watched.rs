@@ -1,5 +1,6 @@
 //! A policy that tells what it makes of requests: it decides as the one within does, and is asked by the driver in its place.
 
+use std::mem;
 use std::rc::Rc;
 
 use portcullis_policy::config::{ConfigError, IfAmbiguous, Match};
@@ -22,6 +23,15 @@ pub(super) struct Watched<P> {
     world: Rc<World>,
     counters: Vec<String>,
 }
+
+/// What is remembered of a request.
+pub(super) struct Flow<F> {
+    flow: F,
+    keys: Keys,
+}
+
+/// The limits that a request matches, each with what the log calls its key there.
+type Keys = Vec<(String, String)>;
 
 /// A configuration, and whom its policy is to tell.
 pub(super) struct Given<C> {
@@ -96,12 +106,17 @@ impl<P: Explained> Watched<P> {
         }
     }
 
-    /// Tells where the request stands now that it was decided on.
-    fn end<'a>(&'a self, request: &'a Request<'a>, verdict: &Verdict<'_>, ports: &Ports<'_>) {
+    /// Tells where the request stands now that it was decided on, and under which keys.
+    fn end<'a>(
+        &'a self,
+        request: &'a Request<'a>,
+        verdict: &Verdict<'_>,
+        ports: &Ports<'_>,
+    ) -> Keys {
         match verdict {
             Verdict::Continue(_) => {}
             Verdict::Refuse(_) => self.world.tell(Heard::Answered),
-            Verdict::Read { .. } => return,
+            Verdict::Read { .. } => return Keys::new(),
         }
         let telemetry = &Silent;
         let after = Ports {
@@ -111,16 +126,20 @@ impl<P: Explained> Watched<P> {
         let store = &Before(&self.world.store);
         let before = Ports { store, ..after };
         let stands = self.policy.standings(request, &before, &after);
+        let keys = stands.iter();
+        let keys = keys.map(|(_, after)| (after.limit.clone(), after.caller.clone()));
+        let keys = keys.collect();
         if !stands.is_empty() {
             self.world.tell(Heard::Stands(stands));
         }
+        keys
     }
 }
 
 impl<P: Explained> Policy for Watched<P> {
     const NAME: &'static str = P::NAME;
     type Config = Given<P::Config>;
-    type Flow = P::Flow;
+    type Flow = Flow<P::Flow>;
 
     fn from_config(config: Self::Config, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
         let rules = P::rules(&config.config);
@@ -195,7 +214,7 @@ impl<P: Explained> Policy for Watched<P> {
         &'a self,
         request: &'a Request<'a>,
         ports: &Ports<'_>,
-    ) -> (Verdict<'a>, P::Flow) {
+    ) -> (Verdict<'a>, Self::Flow) {
         self.begin(request, ports);
         let telemetry = &Told(self);
         let told = Ports {
@@ -203,8 +222,8 @@ impl<P: Explained> Policy for Watched<P> {
             ..*ports
         };
         let (verdict, flow) = self.policy.on_request(request, &told);
-        self.end(request, &verdict, ports);
-        (verdict, flow)
+        let keys = self.end(request, &verdict, ports);
+        (verdict, Flow { flow, keys })
     }
 
     fn on_request_waited<'a>(
@@ -228,14 +247,14 @@ impl<P: Explained> Policy for Watched<P> {
         self.policy.reads_requests()
     }
 
-    fn on_request_bytes(&self, flow: &mut P::Flow, bytes: &[u8]) {
-        self.policy.on_request_bytes(flow, bytes);
+    fn on_request_bytes(&self, flow: &mut Self::Flow, bytes: &[u8]) {
+        self.policy.on_request_bytes(&mut flow.flow, bytes);
     }
 
     fn on_request_read<'a>(
         &'a self,
         request: &'a Request<'a>,
-        flow: &mut P::Flow,
+        flow: &mut Self::Flow,
         end: BodyEnd,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
@@ -244,13 +263,17 @@ impl<P: Explained> Policy for Watched<P> {
             telemetry,
             ..*ports
         };
-        let verdict = self.policy.on_request_read(request, flow, end, &told);
-        self.end(request, &verdict, ports);
+        let verdict = self
+            .policy
+            .on_request_read(request, &mut flow.flow, end, &told);
+        flow.keys = self.end(request, &verdict, ports);
         verdict
     }
 
-    fn on_request_sent(&self, flow: &mut P::Flow, ports: &Ports<'_>) {
-        self.told(ports, |policy, ports| policy.on_request_sent(flow, ports));
+    fn on_request_sent(&self, flow: &mut Self::Flow, ports: &Ports<'_>) {
+        self.told(ports, |policy, ports| {
+            policy.on_request_sent(&mut flow.flow, ports)
+        });
     }
 
     fn writes_response_headers(&self) -> bool {
@@ -259,7 +282,7 @@ impl<P: Explained> Policy for Watched<P> {
 
     fn on_response<'a>(
         &'a self,
-        flow: &'a mut P::Flow,
+        flow: &'a mut Self::Flow,
         response: &dyn Response,
         ports: &Ports<'_>,
     ) -> ResponseEdits<'a> {
@@ -268,35 +291,36 @@ impl<P: Explained> Policy for Watched<P> {
             telemetry,
             ..*ports
         };
-        self.policy.on_response(flow, response, &told)
+        self.policy.on_response(&mut flow.flow, response, &told)
     }
 
-    fn reads_response(&self, flow: &P::Flow) -> bool {
-        self.policy.reads_response(flow)
+    fn reads_response(&self, flow: &Self::Flow) -> bool {
+        self.policy.reads_response(&flow.flow)
     }
 
-    fn on_response_bytes(&self, flow: &mut P::Flow, bytes: Option<&[u8]>, ports: &Ports<'_>) {
+    fn on_response_bytes(&self, flow: &mut Self::Flow, bytes: Option<&[u8]>, ports: &Ports<'_>) {
         self.told(ports, |policy, ports| {
-            policy.on_response_bytes(flow, bytes, ports);
+            policy.on_response_bytes(&mut flow.flow, bytes, ports);
         });
     }
 
-    fn trims_response(&self, flow: &P::Flow) -> bool {
-        self.policy.trims_response(flow)
+    fn trims_response(&self, flow: &Self::Flow) -> bool {
+        self.policy.trims_response(&flow.flow)
     }
 
     fn trim_response(
         &self,
-        flow: &mut P::Flow,
+        flow: &mut Self::Flow,
         bytes: &[u8],
         ends: bool,
         passing: &mut Vec<u8>,
     ) -> bool {
-        self.policy.trim_response(flow, bytes, ends, passing)
+        self.policy
+            .trim_response(&mut flow.flow, bytes, ends, passing)
     }
 
-    fn on_response_whole(&self, flow: &mut P::Flow) {
-        self.policy.on_response_whole(flow);
+    fn on_response_whole(&self, flow: &mut Self::Flow) {
+        self.policy.on_response_whole(&mut flow.flow);
     }
 
     fn fetches(&self) -> bool {
@@ -307,8 +331,20 @@ impl<P: Explained> Policy for Watched<P> {
         self.policy.observes_ends()
     }
 
-    fn on_end(&self, flow: &mut P::Flow, ending: &dyn Ending, ports: &Ports<'_>) {
-        self.told(ports, |policy, ports| policy.on_end(flow, ending, ports));
+    fn on_end(&self, flow: &mut Self::Flow, ending: &dyn Ending, ports: &Ports<'_>) {
+        self.told(ports, |policy, ports| {
+            policy.on_end(&mut flow.flow, ending, ports);
+        });
+        let telemetry = &Silent;
+        let silent = Ports {
+            telemetry,
+            ..*ports
+        };
+        for (limit, caller) in mem::take(&mut flow.keys) {
+            if let Some(remaining) = self.policy.remaining(&limit, caller, &silent) {
+                self.world.tell(Heard::Left(limit, remaining));
+            }
+        }
     }
 
     fn on_host_failure(&self, failure: HostFailure, ports: &Ports<'_>) -> Option<LocalReply> {

@@ -242,6 +242,13 @@ fn a_limit_by_tokens_reads_requests_and_answers() {
         .collect();
     assert!(used.contains(&("input_tokens", Some(26))), "{used:?}");
     assert!(used.contains(&("output_tokens", Some(298))), "{used:?}");
+    let reserved = notes(&all["requests"][0], "limit")[0]["remaining"].as_u64();
+    let left = notes(&all["requests"][0], "left")[0]["remaining"].as_u64();
+    // An answer's tokens count four times.
+    assert_eq!(
+        (left, left > reserved),
+        (Some(200_000 - 26 - 4 * 298), true)
+    );
 }
 
 #[test]
