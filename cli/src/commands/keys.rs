@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 
 use anstyle::{AnsiColor, Style};
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 use portcullis_policy::Span;
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ pub enum Format {
 pub struct Args {
     /// A key set (JWKS), a public key in PEM, or a configuration with a `jwt_auth`: a file, - for what comes in, or the URL of a key set,
     /// which is asked for.
-    #[arg(value_name = "FILE|URL")]
+    #[arg(value_name = "FILE|URL", value_hint = ValueHint::FilePath)]
     source: String,
 
     /// Only algorithms that the provider takes, such as RS256. Default: all that are known.
@@ -55,7 +55,7 @@ pub struct Args {
     timeout: Span,
 
     /// The certificates that are trusted, in PEM, in place of the system's.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     ca: Option<String>,
 
     #[command(flatten)]

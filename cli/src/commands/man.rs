@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use clap::Command;
+use clap::{Command, ValueHint};
 use clap_mangen::Man;
 
 use super::{DONE, IMPOSSIBLE};
@@ -24,7 +24,7 @@ pub struct Args {
     of: Vec<String>,
 
     /// Write the pages of all commands into this folder.
-    #[arg(long, value_name = "FOLDER", conflicts_with = "of")]
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath, conflicts_with = "of")]
     dir: Option<PathBuf>,
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use clap::ValueHint;
 use portcullis_policy::Span;
 use serde_json::Value;
 
@@ -33,11 +34,11 @@ pub struct RequestArgs {
     body: Option<String>,
 
     /// A HAR file, whose requests are sent.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     har: Option<String>,
 
     /// An access log of Envoy's in JSON, whose requests are sent.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     access_log: Option<String>,
 
     /// A request in curl's words.
@@ -61,7 +62,7 @@ pub struct TokenArgs {
     ttl: Option<Span>,
 
     /// The private key that signs that token, in PEM or as a JWK: a file. Default: the provider's secret.
-    #[arg(long, value_name = "FILE", requires = "token")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, requires = "token")]
     key: Option<String>,
 }
 

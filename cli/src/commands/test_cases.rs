@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::path::Path;
 
 use anstyle::{AnsiColor, Style};
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 
 use super::{DONE, FAILED, IMPOSSIBLE};
 use crate::cases::run::{Outcome, load, run as run_case};
@@ -49,7 +49,7 @@ pub enum Format {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Files of cases; - is what comes in.
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     files: Vec<String>,
 
     /// Only cases whose name holds this.

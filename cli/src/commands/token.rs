@@ -3,7 +3,7 @@
 use std::env;
 use std::io::{self, Write as _};
 
-use clap::{Subcommand, ValueEnum};
+use clap::{Subcommand, ValueEnum, ValueHint};
 use portcullis_policy::{Span, Timestamp};
 use serde_json::{Map, Value};
 
@@ -57,7 +57,7 @@ pub enum Command {
 #[derive(Debug, clap::Args)]
 pub struct Mint {
     /// A configuration with a `jwt_auth`, whose provider says what its tokens are: issuer, audience, algorithm, `kid` and secret.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: Option<String>,
 
     #[command(flatten)]
@@ -72,11 +72,11 @@ pub struct Mint {
     secret_env: Option<String>,
 
     /// The file that holds the secret that signs.
-    #[arg(long, value_name = "FILE", conflicts_with = "key")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath, conflicts_with = "key")]
     secret_file: Option<String>,
 
     /// The file with the private key that signs, in PEM or as a JWK.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     key: Option<String>,
 
     /// How it is signed. Default: as the provider's first algorithm that the key signs by, or the key's own first.
@@ -112,11 +112,11 @@ pub struct Mint {
 #[derive(Debug, clap::Args)]
 pub struct Explain {
     /// A configuration with a `jwt_auth`.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     config: String,
 
     /// The file with the token; - is what comes in.
-    #[arg(value_name = "TOKEN", default_value = "-")]
+    #[arg(value_name = "TOKEN", value_hint = ValueHint::FilePath, default_value = "-")]
     token: String,
 
     #[command(flatten)]

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::net::IpAddr;
 
-use clap::ValueEnum;
+use clap::{ValueEnum, ValueHint};
 use portcullis_policy::{Span, Timestamp};
 
 use super::chain_args::{ChainArgs, Secrets};
@@ -44,7 +44,7 @@ pub enum Format {
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Envoy's or Kong's file, Kubernetes resources, or the configuration of a filter; - is what comes in.
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     file: String,
 
     #[command(flatten)]

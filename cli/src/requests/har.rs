@@ -53,7 +53,9 @@ pub fn parse(text: &str) -> Result<Vec<Asked>, String> {
     let text = text.trim_start_matches('\u{feff}');
     let archive: Archive =
         serde_json::from_str(text).map_err(|error| format!("no HAR file: {error}"))?;
+    // Pages also have what is no request of HTTP: `data:` and `blob:`.
     let entries = archive.log.entries.into_iter().enumerate();
+    let entries = entries.filter(|(_, entry)| entry.request.url.starts_with("http"));
     let asked = entries.map(|(index, entry)| {
         asked(entry).map_err(|error| format!("log.entries[{index}]: {error}"))
     });
@@ -89,7 +91,8 @@ mod tests {
         let text = r#"{ "log": { "version": "1.2", "entries": [
             { "startedDateTime": "2026-01-01T00:00:00.000Z", "time": 5, "request": { "method": "POST", "url": "https://h/a?b=c",
               "headers": [{ "name": ":path", "value": "/a" }, { "name": "X-A", "value": "1" }, { "name": "Content-Length", "value": "9" }],
-              "postData": { "mimeType": "application/json", "text": "{}" } }, "response": {} }
+              "postData": { "mimeType": "application/json", "text": "{}" } }, "response": {} },
+            { "request": { "method": "GET", "url": "data:image/png;base64,AAAA" } }
         ] } }"#;
         let all = parse(text).unwrap();
         assert_eq!(
