@@ -116,7 +116,7 @@ impl<P: Explained> Watched<P> {
         match verdict {
             Verdict::Continue(_) => {}
             Verdict::Refuse(_) => self.world.tell(Heard::Answered),
-            Verdict::Read { .. } => return Keys::new(),
+            Verdict::Read { .. } | Verdict::Wait { .. } => return Keys::new(),
         }
         let telemetry = &Silent;
         let after = Ports {
@@ -229,7 +229,7 @@ impl<P: Explained> Policy for Watched<P> {
     fn on_request_waited<'a>(
         &'a self,
         request: &'a Request<'a>,
-        flow: &mut P::Flow,
+        flow: &mut Self::Flow,
         is_last: bool,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
@@ -238,8 +238,10 @@ impl<P: Explained> Policy for Watched<P> {
             telemetry,
             ..*ports
         };
-        let verdict = self.policy.on_request_waited(request, flow, is_last, &told);
-        self.end(request, &verdict, ports);
+        let verdict = self
+            .policy
+            .on_request_waited(request, &mut flow.flow, is_last, &told);
+        flow.keys = self.end(request, &verdict, ports);
         verdict
     }
 
