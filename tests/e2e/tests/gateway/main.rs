@@ -15,6 +15,7 @@ mod edge;
 mod edge_seen;
 mod edge_yours;
 mod egress;
+mod engines;
 mod jwks;
 mod jwks_discovery;
 mod jwks_faults;

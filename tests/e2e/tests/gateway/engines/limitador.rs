@@ -39,15 +39,20 @@ struct Asked {
 
 impl Limitador {
     /// One that knows this limit, so many in windows of so many seconds.
-    pub(crate) async fn start(namespace: &str, limit: &str, quota: u64, window: u64) -> Result<Self> {
+    pub(crate) async fn start(
+        namespace: &str,
+        limit: &str,
+        quota: u64,
+        window: u64,
+    ) -> Result<Self> {
         let limiter = RateLimiter::new(1_000);
-        let condition = format!("limit == '{limit}'");
+        let condition = format!("descriptors[0].limit == '{limit}'");
         let limit = Limit::new(
             namespace,
             quota,
             window,
             vec![condition.as_str().try_into()?],
-            vec!["key".try_into()?],
+            vec!["descriptors[0].key".try_into()?],
         );
         limiter.add_limit(limit);
         let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -68,15 +73,21 @@ impl Limitador {
     }
 }
 
+/// What a call is about, as the server binds it.
+fn of_one(values: HashMap<String, String>) -> Context<'static> {
+    let mut context = Context::default();
+    context.list_binding("descriptors".to_owned(), vec![values]);
+    context
+}
+
 async fn check_and_report(
     State(limiter): State<Arc<RateLimiter>>,
     Json(asked): Json<Asked>,
 ) -> Response {
     let namespace = Namespace::from(asked.namespace);
-    let context = Context::from(asked.values);
+    let context = of_one(asked.values);
     let wants_headers = asked.response_headers.is_some();
-    let checked =
-        limiter.check_rate_limited_and_update(&namespace, &context, asked.delta, wants_headers);
+    let checked = limiter.check_rate_limited_and_update(&namespace, &context, asked.delta);
     let Ok(mut checked) = checked else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
@@ -100,7 +111,7 @@ async fn check_and_report(
 
 async fn report(State(limiter): State<Arc<RateLimiter>>, Json(asked): Json<Asked>) -> StatusCode {
     let namespace = Namespace::from(asked.namespace);
-    let context = Context::from(asked.values);
+    let context = of_one(asked.values);
     match limiter.update_counters(&namespace, &context, asked.delta) {
         Ok(()) => StatusCode::OK,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,

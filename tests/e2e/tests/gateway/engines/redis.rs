@@ -96,7 +96,10 @@ impl Redis {
         };
         redis.start_again().await?;
         let at = redis.webdis_at;
-        until("Webdis listens", async || Ok(TcpStream::connect(at).await.is_ok())).await?;
+        until("Webdis listens", async || {
+            Ok(TcpStream::connect(at).await.is_ok())
+        })
+        .await?;
         Ok(Some(redis))
     }
 
@@ -116,12 +119,22 @@ impl Redis {
     /// Starts a server that knows nothing.
     pub(crate) async fn start_again(&mut self) -> Result<()> {
         let mut command = program(&self.programs.redis);
-        command.args(["--port", &self.port.to_string(), "--save", "", "--appendonly", "no"]);
+        command.args([
+            "--port",
+            &self.port.to_string(),
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+        ]);
         command.arg("--dir").arg(self.folder.path());
         self.server = Some(command.spawn()?);
         let this = &*self;
         until("Redis answers", async || {
-            Ok(this.command(&["PING"]).await.is_ok_and(|answer| answer.starts_with("+PONG")))
+            Ok(this
+                .command(&["PING"])
+                .await
+                .is_ok_and(|answer| answer.starts_with("+PONG")))
         })
         .await
     }
@@ -130,7 +143,10 @@ impl Redis {
     pub(crate) async fn signal(&self, signal: &str) -> Result<()> {
         let server = self.server.as_ref().and_then(Child::id);
         let server = server.context("there is no server")?;
-        Command::new("kill").args([signal, &server.to_string()]).status().await?;
+        Command::new("kill")
+            .args([signal, &server.to_string()])
+            .status()
+            .await?;
         Ok(())
     }
 

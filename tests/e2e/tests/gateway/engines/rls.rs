@@ -110,7 +110,8 @@ impl Rls {
     }
 }
 
-type Body = http_body_util::StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
+type Body =
+    http_body_util::StreamBody<stream::Iter<std::vec::IntoIter<Result<Frame<Bytes>, Infallible>>>>;
 
 async fn answer(
     request: Request<Incoming>,
@@ -169,7 +170,10 @@ async fn answer(
     framed.extend(message);
     let mut trailers = http::HeaderMap::new();
     trailers.insert("grpc-status", http::HeaderValue::from_static("0"));
-    let frames = vec![Ok(Frame::data(Bytes::from(framed))), Ok(Frame::trailers(trailers))];
+    let frames = vec![
+        Ok(Frame::data(Bytes::from(framed))),
+        Ok(Frame::trailers(trailers)),
+    ];
     let body = http_body_util::StreamBody::new(stream::iter(frames));
     let mut response = Response::new(body);
     let grpc = http::HeaderValue::from_static("application/grpc");
