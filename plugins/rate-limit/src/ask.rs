@@ -229,7 +229,7 @@ impl RateLimit {
         &self,
         demands: &[At<'a, Demand>],
         request: &Request<'_>,
-        flow: &Flow,
+        flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<Vec<At<'a, Look>>, Stopped> {
         let looks = self.look_at_all(demands, request, ports)?;
@@ -247,7 +247,7 @@ impl RateLimit {
             };
             let (index, limit, look) = at;
             match self.without_lease(limit, demand, look, flow, ports) {
-                Ok(Without::Look(look)) => known.push((index, limit, look)),
+                Ok(Without::Look(look)) => known.push((index, limit, *look)),
                 Ok(Without::Passes) => {}
                 Ok(Without::Waits) => waits = true,
                 Err(failure) => self.note(failure, limit, request, ports, &mut refusal),

@@ -114,8 +114,8 @@ pub struct Flow {
     shown: Shown,
     /// Whether its client reads a refusal as a gRPC status.
     pub(crate) is_grpc: bool,
-    /// Whether it was to wait for an engine's answer.
-    pub(crate) has_waited: bool,
+    /// The wishes that it is a part of.
+    pub(crate) wishes: Vec<u32>,
     /// Whether it waits no longer.
     pub(crate) is_last: bool,
     /// What is known of its bodies; nothing where no limit goes by them.
@@ -342,7 +342,6 @@ impl RateLimit {
             Ok(()) => Ok(Asked::Admitted),
             Err(Stopped::Refused(reply)) => Err(reply),
             Err(Stopped::Waits) => {
-                flow.has_waited = true;
                 let longest = self.global.as_ref().map(Global::longest_wait);
                 Ok(Asked::Wait {
                     longest: longest.unwrap_or_default(),

@@ -13,7 +13,7 @@ use crate::policy::{Flow, RateLimit};
 /// What becomes of such a request at one limit.
 pub(crate) enum Without {
     /// What this says.
-    Look(Look),
+    Look(Box<Look>),
     /// It passes uncounted.
     Passes,
     /// It waits.
@@ -27,13 +27,13 @@ impl RateLimit {
         limit: &Limit,
         demand: &Demand,
         look: Look,
-        flow: &Flow,
+        flow: &mut Flow,
         ports: &Ports<'_>,
     ) -> Result<Without, Failure> {
         let (Some(global), Some(name), Some(key)) =
             (&self.global, limit.leased_as(), demand.engine_key())
         else {
-            return Ok(Without::Look(look));
+            return Ok(Without::Look(Box::new(look)));
         };
         let waits = limit.mode == Mode::Enforce && global.waits();
         // What fits into no lease is asked for as a whole.
@@ -41,18 +41,20 @@ impl RateLimit {
             true => demand.cost(),
             false => 0,
         };
-        let placed = global.wish(name, key, need, !flow.has_waited, ports)?;
-        if placed.health == Health::There && !(waits && flow.is_last) {
-            return Ok(match waits {
+        let placed = global.wish(name, key, need, &flow.wishes, ports)?;
+        flow.wishes.extend(placed.number);
+        if placed.health == Health::There {
+            // Where the engine answers and nothing came of it for so long, there is too little for all who ask.
+            return Ok(match waits && !flow.is_last {
                 true => Without::Waits,
-                false => Without::Look(look),
+                false => Without::Look(Box::new(look)),
             });
         }
         global.count_without(ports);
         match global.on_error() {
             EngineAway::Local => {
                 let alone = limit.look_alone(*demand, ports)?;
-                Ok(Without::Look(alone.unwrap_or(look)))
+                Ok(Without::Look(Box::new(alone.unwrap_or(look))))
             }
             EngineAway::Allow => Ok(Without::Passes),
             EngineAway::Deny => Err(ENGINE),
@@ -69,7 +71,7 @@ impl RateLimit {
     /// Little is left of a lease.
     pub(crate) fn wish_for_more(&self, limit: &Limit, key: Option<EngineKey>, ports: &Ports<'_>) {
         if let (Some(global), Some(name), Some(key)) = (&self.global, limit.leased_as(), key)
-            && let Err(error) = global.wish(name, key, 0, true, ports)
+            && let Err(error) = global.wish(name, key, 0, &[], ports)
         {
             self.errors.count(error, ports);
         }

@@ -116,7 +116,7 @@ impl Headers {
         let entries = self
             .entries
             .iter()
-            .filter(|entry| !entry.hidden && !(kong && entry.is_pseudo()));
+            .filter(|entry| !(entry.hidden || kong && entry.is_pseudo()));
         u32::try_from(entries.count()).unwrap_or(u32::MAX)
     }
 

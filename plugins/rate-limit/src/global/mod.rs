@@ -169,21 +169,21 @@ impl Global {
         self.wishes.slot_name()
     }
 
-    /// Wishes for more of a key's quota. `need`: what a request waits for; 0 where none does; `adds`: whether it has not wished for
-    /// it before.
+    /// Wishes for more of a key's quota. `need`: what a request waits for; 0 where none does; `parts`: the wishes that it is a
+    /// part of already.
     pub(crate) fn wish(
         &self,
         limit: u64,
         key: EngineKey,
         need: u32,
-        adds: bool,
+        parts: &[u32],
         ports: &Ports<'_>,
     ) -> Result<Placed, SlotError> {
         let now = ports.clock.monotonic();
         let now = now.map_err(|_| SlotError::Unavailable)?;
         let placed = self
             .wishes
-            .place(ports.store, limit, key, need, adds, now)?;
+            .place(ports.store, limit, key, need, parts, now)?;
         if placed.is_new {
             self.wanted.set(true);
             if need > 0 && placed.health == Health::There {

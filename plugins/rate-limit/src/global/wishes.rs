@@ -21,6 +21,8 @@ pub(crate) struct Wish {
     pub(crate) key: EngineKey,
     /// What requests that wait ask for, together.
     pub(crate) need: u32,
+    /// What no other wish is called.
+    number: u32,
     /// When a worker has taken it; the epoch: none has.
     taken_at: Timestamp,
 }
@@ -32,6 +34,8 @@ struct Record {
     failures: u32,
     /// When the last one did.
     failed_at: Timestamp,
+    /// How many wishes there have been.
+    count: u32,
     wishes: Vec<Wish>,
 }
 
@@ -41,12 +45,14 @@ impl Layout for Record {
     fn encode(&self, to: &mut Writer) {
         to.u32(self.failures);
         to.u64(self.failed_at.unix_nanos());
+        to.u32(self.count);
         let none = Wish::default();
         let padded = self.wishes.iter().chain(std::iter::repeat(&none));
         for wish in padded.take(MOST) {
             to.u64(wish.limit);
             to.bytes(&wish.key.0);
             to.u32(wish.need);
+            to.u32(wish.number);
             to.u64(wish.taken_at.unix_nanos());
         }
     }
@@ -55,6 +61,7 @@ impl Layout for Record {
         let mut record = Self {
             failures: from.u32()?,
             failed_at: Timestamp::from_unix_nanos(from.u64()?),
+            count: from.u32()?,
             wishes: Vec::new(),
         };
         for _ in 0..MOST {
@@ -62,6 +69,7 @@ impl Layout for Record {
                 limit: from.u64()?,
                 key: EngineKey(from.array()?),
                 need: from.u32()?,
+                number: from.u32()?,
                 taken_at: Timestamp::from_unix_nanos(from.u64()?),
             };
             if wish != Wish::default() {
@@ -86,6 +94,8 @@ pub(crate) enum Health {
 pub(crate) struct Placed {
     /// Whether it is new, or asks for more than before.
     pub(crate) is_new: bool,
+    /// What the wish is called that this is a part of; `None` where there was no room for one.
+    pub(crate) number: Option<u32>,
     pub(crate) health: Health,
 }
 
@@ -121,39 +131,49 @@ impl Wishes {
         self.slot.name()
     }
 
-    /// Writes a wish down. One that a call is under way for stays as it is: it is written down anew if that does not do. `adds`:
-    /// whether it was not written down before.
+    /// Writes a wish down. One that a call is under way for stays as it is: it is written down anew if that does not do. `parts`:
+    /// the wishes that this request is a part of already.
     pub(crate) fn place(
         &self,
         store: &dyn SharedStore,
         limit: u64,
         key: EngineKey,
         need: u32,
-        adds: bool,
+        parts: &[u32],
         now: Timestamp,
     ) -> Result<Placed, SlotError> {
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
             let health = record.health();
             record.forget_lost(now, self.longest_call);
-            let kept = |is_new| Placed { is_new, health };
-            let is_full = record.wishes.len() >= MOST;
+            let placed = |is_new, number| Placed {
+                is_new,
+                number,
+                health,
+            };
             let known = record.wishes.iter_mut();
             let mut known = known.filter(|wish| wish.limit == limit && wish.key == key);
-            match known.next() {
-                Some(wish) if wish.taken_at != NEVER || need == 0 || !adds => {
-                    return Step::Keep(kept(false));
+            if let Some(wish) = known.next() {
+                let number = Some(wish.number);
+                if wish.taken_at != NEVER || need == 0 || parts.contains(&wish.number) {
+                    return Step::Keep(placed(false, number));
                 }
-                Some(wish) => wish.need = wish.need.saturating_add(need),
-                None if is_full => return Step::Keep(kept(false)),
-                None => record.wishes.push(Wish {
-                    limit,
-                    key,
-                    need,
-                    taken_at: NEVER,
-                }),
+                wish.need = wish.need.saturating_add(need);
+                return Step::Write(record, placed(true, number));
             }
-            Step::Write(record, kept(true))
+            if record.wishes.len() >= MOST {
+                return Step::Keep(placed(false, None));
+            }
+            record.count = record.count.wrapping_add(1);
+            let number = record.count;
+            record.wishes.push(Wish {
+                limit,
+                key,
+                need,
+                number,
+                taken_at: NEVER,
+            });
+            Step::Write(record, placed(true, Some(number)))
         })
     }
 
@@ -201,7 +221,8 @@ impl Wishes {
         })
     }
 
-    /// A call about these wishes has ended. Whether the engine was away before.
+    /// A call about these wishes has ended. Those that were not answered stay, so that the engine is asked again although no request
+    /// comes. How the engine was before.
     pub(crate) fn ended(
         &self,
         store: &dyn SharedStore,
@@ -217,9 +238,18 @@ impl Wishes {
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
             let before = record.health();
-            record
-                .wishes
-                .retain(|wish| wish.taken_at == NEVER || !is_of(wish));
+            match answered {
+                true => record
+                    .wishes
+                    .retain(|wish| wish.taken_at == NEVER || !is_of(wish)),
+                false => {
+                    for wish in record.wishes.iter_mut().filter(|wish| is_of(wish)) {
+                        // Whoever waited for it waits no longer.
+                        wish.need = 0;
+                        wish.taken_at = NEVER;
+                    }
+                }
+            }
             record.failures = match answered {
                 true => 0,
                 false => record.failures.saturating_add(1),
@@ -303,7 +333,7 @@ mod tests {
         let (wishes, store) = (wishes(), store());
         let place = |need, now| {
             wishes
-                .place(&store, 1, KEY, need, true, at(now))
+                .place(&store, 1, KEY, need, &[], at(now))
                 .unwrap()
                 .is_new
         };
@@ -312,7 +342,7 @@ mod tests {
         let taken = take(2);
         assert_eq!(taken.iter().map(|wish| wish.need).collect::<Vec<_>>(), [5]);
         assert!(take(3).is_empty() && !place(1, 3), "a call is under way");
-        wishes.ended(&store, &taken, true, at(4)).unwrap();
+        wishes.ended(&store, &taken, &[], at(4)).unwrap();
         assert!(place(1, 5));
         assert_eq!(take(6).len(), 1);
         // Its worker is gone.
@@ -321,9 +351,22 @@ mod tests {
     }
 
     #[test]
+    fn a_request_is_a_part_of_a_wish_once_and_of_the_next_one_again() {
+        let (wishes, store) = (wishes(), store());
+        let place = |parts: &[u32]| wishes.place(&store, 1, KEY, 1, parts, at(0)).unwrap();
+        let first = place(&[]).number.unwrap();
+        assert!(!place(&[first]).is_new && place(&[]).is_new);
+        let taken = wishes.take(&store, 10, |_| true, at(1)).unwrap();
+        assert_eq!(taken[0].need, 2);
+        wishes.ended(&store, &taken, true, at(2)).unwrap();
+        let second = place(&[first]);
+        assert!(second.is_new && second.number != Some(first));
+    }
+
+    #[test]
     fn wishes_of_limits_that_a_worker_does_not_know_are_left_to_others() {
         let (wishes, store) = (wishes(), store());
-        wishes.place(&store, 1, KEY, 1, true, at(0)).unwrap();
+        wishes.place(&store, 1, KEY, 1, &[], at(0)).unwrap();
         assert!(
             wishes
                 .take(&store, 10, |limit| limit == 2, at(1))
@@ -344,7 +387,7 @@ mod tests {
         let (wishes, store) = (wishes(), store());
         for key in 0..70_u8 {
             let placed = wishes
-                .place(&store, 1, EngineKey([key; 16]), 1, true, at(0))
+                .place(&store, 1, EngineKey([key; 16]), 1, &[], at(0))
                 .unwrap();
             assert_eq!(placed.is_new, usize::from(key) < MOST, "{key}");
         }
@@ -359,7 +402,7 @@ mod tests {
         let (wishes, store) = (wishes(), store());
         let mut now = 0;
         for pause in [100, 200, 400, 800, 1_600, 2_000, 2_000] {
-            wishes.place(&store, 1, KEY, 1, true, at(now)).unwrap();
+            wishes.place(&store, 1, KEY, 1, &[], at(now)).unwrap();
             let taken = loop {
                 let taken = wishes.take(&store, 10, |_| true, at(now)).unwrap();
                 if !taken.is_empty() {
@@ -369,7 +412,7 @@ mod tests {
             };
             wishes.ended(&store, &taken, false, at(now)).unwrap();
             assert_eq!(wishes.health(&store), Ok(Health::Away));
-            wishes.place(&store, 1, KEY, 1, true, at(now)).unwrap();
+            wishes.place(&store, 1, KEY, 1, &[], at(now)).unwrap();
             assert!(
                 wishes
                     .take(&store, 10, |_| true, at(now + pause - 1))
@@ -379,7 +422,7 @@ mod tests {
             now += pause;
         }
         let taken = wishes.take(&store, 10, |_| true, at(now)).unwrap();
-        wishes.ended(&store, &taken, true, at(now)).unwrap();
+        wishes.ended(&store, &taken, &[], at(now)).unwrap();
         assert_eq!(wishes.health(&store), Ok(Health::There));
     }
 }

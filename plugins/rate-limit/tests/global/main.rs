@@ -8,6 +8,10 @@
 )]
 
 #[cfg(test)]
+mod configuration;
+#[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod play;
 #[cfg(test)]
 mod reference;

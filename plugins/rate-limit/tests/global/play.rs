@@ -96,7 +96,6 @@ pub(crate) struct Admitted {
     pub(crate) at: u64,
     pub(crate) key: usize,
     pub(crate) cost: u64,
-    pub(crate) gateway: usize,
     /// How long it was held.
     pub(crate) held: u64,
 }
@@ -211,6 +210,11 @@ impl Play {
     /// Has something happen at that time.
     pub(crate) fn happens(&mut self, at: u64, happening: Happening) {
         self.at(at, Event::Happens(happening));
+    }
+
+    /// How far its clock is in a window at the begin, in nanoseconds.
+    pub(crate) fn offset_in(&self, window: u64) -> u64 {
+        self.engine_start * 1_000 % window
     }
 
     /// Which of its windows the engine's clock shows then.
@@ -386,7 +390,6 @@ impl Play {
                     at: self.now,
                     key: held.sending.key,
                     cost: held.sending.cost,
-                    gateway: held.gateway,
                     held: self.now - held.sent_at,
                 });
                 let worker = &self.gateways[held.gateway].workers[held.worker];
@@ -433,12 +436,6 @@ impl Play {
             );
             self.decided(ruling, held);
         }
-    }
-
-    /// What a metric of all gateways' workers shows together.
-    pub(crate) fn metric(&self, name: &str) -> u64 {
-        let workers = self.gateways.iter().flat_map(|gateway| &gateway.workers);
-        workers.map(|worker| worker.telemetry.metric(name)).sum()
     }
 }
 

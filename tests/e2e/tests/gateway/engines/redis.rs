@@ -96,8 +96,13 @@ impl Redis {
         };
         redis.start_again().await?;
         let at = redis.webdis_at;
-        until("Webdis listens", async || {
-            Ok(TcpStream::connect(at).await.is_ok())
+        let client = reqwest::Client::builder().no_proxy().build()?;
+        until("Webdis answers", async || {
+            let asked = client
+                .post(format!("http://{at}/"))
+                .body("EVAL/return%201/0");
+            let answer = asked.send().await;
+            Ok(answer.is_ok_and(|answer| answer.status() == 200))
         })
         .await?;
         Ok(Some(redis))
