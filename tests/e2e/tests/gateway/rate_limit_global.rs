@@ -142,8 +142,8 @@ async fn without_its_engine_a_gateway_spends_what_it_holds_and_then_its_share_un
     let statuses = flood(alone, 16, 160, |request| request).await?;
     let admitted = alone.requests().total() - before;
     println!("{statuses:?} before {before}");
-    // A quarter, and what it may still have held.
-    assert!((25..=26).contains(&admitted), "{admitted}");
+    // A quarter, and what it may still have held: a lease at most.
+    assert!((25..=35).contains(&admitted), "{admitted}");
     alone
         .admin()
         .wait_for_metric("rate_limit_engine_away{}", 1)
@@ -174,8 +174,14 @@ async fn while_the_engine_is_away_requests_pass_or_are_refused_as_it_says_and_no
         assert_eq!(gateway.get(SEARCH).await?.status, 200);
         redis.signal("-STOP").await?;
         let begun = std::time::Instant::now();
-        for _ in 0..20 {
-            assert_eq!(gateway.get(SEARCH).await?.status, status, "{on_error}");
+        for number in 0..20 {
+            let answered = gateway.get(SEARCH).await?.status;
+            // What is held is spent before.
+            let holds = number < 10 && answered == 200;
+            assert!(
+                holds || answered == status,
+                "{on_error}: {number}: {answered}"
+            );
         }
         let took = begun.elapsed();
         println!("{on_error}: 20 requests while the engine stands still took {took:?}");
