@@ -10,7 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
 use crate::{
-    bench, build, demo, docker, fuzz, lds, load, mutants, qdrant, schema, test, token, tools,
+    bench, build, demo, docker, fuzz, lds, load, mutants, qdrant, release, schema, test, token,
+    tools,
 };
 
 /// Builds, tests and shows the filters.
@@ -33,6 +34,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Change the code, one place after another, and see whether a test notices; it takes hours.
     Mutants(mutants::Args),
+    /// Put together what a release hands out: modules, images, their sums, a list of components, notes.
+    Release(release::Args),
     /// Measure what a request costs, beside what Envoy has itself.
     Bench(bench::Args),
     /// Load a gateway with fifty users, and show where its limits are.
@@ -75,6 +78,7 @@ impl Cli {
             Command::Test(args) => return test::run(&args, &workspace),
             Command::Fuzz(args) => fuzz::run(&args, &workspace, &mut test::Tally::default())?,
             Command::Mutants(args) => mutants::run(&args, &workspace)?,
+            Command::Release(args) => release::run(&args, &workspace)?,
             Command::Bench(args) => bench::run(&args, &workspace)?,
             Command::Load(args) => load::run(&args, &workspace)?,
             Command::Token(args) => token::run(&args)?,

@@ -21,6 +21,7 @@ pub mod mutants;
 pub mod packages;
 pub mod port;
 pub mod qdrant;
+pub mod release;
 pub mod schema;
 pub mod strip;
 pub mod test;

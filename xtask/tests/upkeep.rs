@@ -27,8 +27,8 @@ fn table(page: &str, heading: &str) -> Vec<String> {
     files
 }
 
-fn workflows() -> [String; 2] {
-    ["checks", "fuzz"].map(|name| read(&format!(".github/workflows/{name}.yml")))
+fn workflows() -> [String; 3] {
+    ["checks", "fuzz", "release"].map(|name| read(&format!(".github/workflows/{name}.yml")))
 }
 
 /// A folder, a package and a type are called what the filter is called, each in its own way.
@@ -66,7 +66,7 @@ fn the_version_is_the_same_wherever_the_table_says() {
 
 #[test]
 fn what_is_merged_has_been_run_first() {
-    let [checks, fuzz] = workflows();
+    let [checks, fuzz, _] = workflows();
     let has = |text: &str, wanted: &str| text.lines().any(|line| line.trim() == wanted);
     for wanted in ["push:", "pull_request:", "- run: .ci/run"] {
         assert!(has(&checks, wanted), "{wanted}");
@@ -75,7 +75,26 @@ fn what_is_merged_has_been_run_first() {
 }
 
 #[test]
-fn workflows_take_the_workspaces_compiler_and_pinned_actions_and_may_read_only() {
+fn a_tag_is_released_by_the_command_that_anybody_can_try() {
+    let [_, _, release] = workflows();
+    for wanted in ["tags: [\"v*\"]", "run: cargo xtask release $DRY_RUN"] {
+        assert!(release.contains(wanted), "{wanted}");
+    }
+    // What is pushed has been compared and is signed, and all of that is left out of a try.
+    let (build, publish) = release.split_once("\n  publish:\n").unwrap();
+    for outside in ["oras cp", "docker push", "cosign", "gh release"] {
+        assert!(!build.contains(outside), "{outside}");
+    }
+    for step in publish.split("\n      - ") {
+        let acts = ["docker login", "cosign sign", "attest-build-", "gh release"];
+        if acts.iter().any(|act| step.contains(act)) {
+            assert!(step.contains("if: github.ref_type == 'tag'\n"), "{step}");
+        }
+    }
+}
+
+#[test]
+fn workflows_take_the_workspaces_compiler_and_pinned_actions_and_read_only_unless_a_job_says_so() {
     let compiler = env!("CARGO_PKG_RUST_VERSION");
     for workflow in workflows() {
         for wanted in [
