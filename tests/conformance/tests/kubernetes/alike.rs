@@ -1,11 +1,8 @@
 //! What stands in several files, and has to be the same in each.
 
-use std::collections::BTreeSet;
-use std::fs;
-
 use serde_json::{Value, json};
 
-use super::{NO_RESOURCES, at, document, documents, resource, root};
+use super::{NO_RESOURCES, at, document, documents, resource};
 
 const VARIABLES: [&str; 2] = ["INTER_SERVICE_SECRET", "JWT_SECRET_KEY"];
 
@@ -157,33 +154,13 @@ fn metrics_have_the_same_labels_in_envoy_gateway() {
 }
 
 #[test]
-fn a_deployment_alone_has_the_configuration_of_the_stack_and_goes_without_a_lost_request() {
-    let kustomization = document("envoy/kustomization.yaml");
-    assert_eq!(
-        kustomization["resources"],
-        json!(["kubernetes/deployment.yaml"])
-    );
-    let map = &kustomization["configMapGenerator"][0];
-    let files: Vec<&str> = map["files"]
-        .as_array()
-        .expect("files")
-        .iter()
-        .map(|file| file.as_str().expect("text"))
-        .collect();
-    let there: BTreeSet<String> = fs::read_dir(root().join("envoy/stack/edge"))
-        .expect("the stack")
-        .map(|entry| entry.expect("an entry").file_name())
-        .map(|name| format!("stack/edge/{}", name.to_str().expect("text")))
-        .collect();
-    assert!(there.iter().eq(&files), "{there:?}");
-
+fn a_deployment_alone_goes_without_a_lost_request() {
     let deployment = resource("envoy/kubernetes/deployment.yaml", "Deployment");
     assert_eq!(
         at(&deployment, "/spec/strategy/rollingUpdate/maxUnavailable"),
         0
     );
     let pod = at(&deployment, "/spec/template/spec");
-    assert_eq!(at(pod, "/volumes/0/configMap/name"), &map["name"]);
     assert_eq!(at(pod, "/securityContext/runAsNonRoot"), true);
     let container = at(pod, "/containers/0");
     assert_eq!(
