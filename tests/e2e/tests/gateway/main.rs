@@ -16,6 +16,7 @@ mod edge_seen;
 mod edge_yours;
 mod egress;
 mod engines;
+mod from_kong;
 mod jwks;
 mod jwks_discovery;
 mod jwks_faults;
