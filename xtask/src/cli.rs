@@ -10,8 +10,8 @@ use clap::{Parser, Subcommand};
 
 use crate::workspace::Workspace;
 use crate::{
-    bench, build, demo, docker, fuzz, lds, load, mutants, qdrant, release, schema, test, token,
-    tools,
+    bench, build, coverage, demo, docker, docs, fuzz, lds, load, mutants, qdrant, release, schema,
+    spelling, test, token, tools,
 };
 
 /// Builds, tests and shows the filters.
@@ -34,6 +34,12 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Change the code, one place after another, and see whether a test notices; it takes hours.
     Mutants(mutants::Args),
+    /// Count which lines the tests reach, crate by crate.
+    Coverage(coverage::Args),
+    /// Look for misspelt words.
+    Spelling(spelling::Args),
+    /// Build the pages as a site with a search, and follow its links.
+    Docs(docs::Args),
     /// Put together what a release hands out: modules, images, their sums, a list of components, notes.
     Release(release::Args),
     /// Measure what a request costs, beside what Envoy has itself.
@@ -78,6 +84,9 @@ impl Cli {
             Command::Test(args) => return test::run(&args, &workspace),
             Command::Fuzz(args) => fuzz::run(&args, &workspace, &mut test::Tally::default())?,
             Command::Mutants(args) => mutants::run(&args, &workspace)?,
+            Command::Coverage(args) => coverage::run(&args, &workspace)?,
+            Command::Spelling(args) => spelling::run(args, &workspace)?,
+            Command::Docs(args) => docs::run(args, &workspace)?,
             Command::Release(args) => release::run(&args, &workspace)?,
             Command::Bench(args) => bench::run(&args, &workspace)?,
             Command::Load(args) => load::run(&args, &workspace)?,

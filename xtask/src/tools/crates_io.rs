@@ -33,7 +33,10 @@ impl Package<'_> {
         let is_right = || {
             let mut asked = Command::new(&program);
             let says = capture(asked.args(self.called).arg("--version"));
-            says.is_ok_and(|says| says.trim().split(' ').next_back() == Some(self.version))
+            says.is_ok_and(|says| {
+                let last = says.trim().split(' ').next_back();
+                last.map(|last| last.trim_start_matches('v')) == Some(self.version)
+            })
         };
         if is_right() {
             return Ok(program);

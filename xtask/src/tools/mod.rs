@@ -12,6 +12,7 @@ mod node;
 mod pypi;
 mod schemas;
 mod wasm_bindgen;
+mod writing;
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ pub use envoy::{envoy, envoy_of_pypi};
 pub use node::node;
 pub use schemas::kubernetes_models;
 pub use wasm_bindgen::wasm_bindgen_test_runner;
+pub use writing::{cargo_llvm_cov, mdbook, typos};
 
 /// The first program of this name on `PATH`.
 fn on_path(name: &str) -> Option<PathBuf> {
