@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::command::{cargo, run as run_command};
 use crate::workspace::{Workspace, write_whole};
-use crate::{build, tools};
+use crate::{build, history, tools};
 
 /// Where the tables go.
 const PAGE: &str = "docs/performance.md";
@@ -34,7 +34,7 @@ pub struct Args {
     /// Measure the filters that are built already.
     #[arg(long)]
     pub no_build: bool,
-    /// Put the tables into docs/performance.md.
+    /// Put the tables into docs/performance.md, and a row of this version into docs/performance-history.md.
     #[arg(long, conflicts_with = "only")]
     pub write: bool,
 }
@@ -84,10 +84,24 @@ pub fn run(args: &Args, workspace: &Workspace) -> Result<()> {
     if args.write {
         let page = workspace.root().join(PAGE);
         let text = fs::read_to_string(&page).with_context(|| format!("can't read {PAGE}"))?;
-        let text = with_tables(&text, &fs::read_to_string(&tables)?)?;
+        let tables = fs::read_to_string(&tables)?;
+        let text = with_tables(&text, &tables)?;
         write_whole(&page, text.as_bytes())?;
         println!("{PAGE} holds them");
+        remember(workspace, &tables)?;
     }
+    Ok(())
+}
+
+/// Keeps what this version costs beside what earlier ones did.
+fn remember(workspace: &Workspace, tables: &str) -> Result<()> {
+    let version = env!("CARGO_PKG_VERSION");
+    let page = workspace.root().join(history::PAGE);
+    let text =
+        fs::read_to_string(&page).with_context(|| format!("can't read {}", history::PAGE))?;
+    let text = history::with_row(&text, version, &history::row(version, tables)?)?;
+    write_whole(&page, text.as_bytes())?;
+    println!("{} has a row of {version}", history::PAGE);
     Ok(())
 }
 

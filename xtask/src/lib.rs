@@ -16,6 +16,7 @@ pub mod docker;
 pub mod docs;
 pub mod filters;
 pub mod fuzz;
+pub mod history;
 pub mod lds;
 pub mod load;
 pub mod meta;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xtask::docs;
+use xtask::history;
 use xtask::workspace::Workspace;
 
 fn root() -> PathBuf {
@@ -98,6 +99,25 @@ fn added(row: &str) -> String {
     let (_, figures) = line.split_once(&mark).unwrap();
     let added = figures.split('|').nth(1).unwrap().trim();
     added.split(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn this_version_has_its_row_among_the_releases() {
+    let row = history::row(env!("CARGO_PKG_VERSION"), &read("docs/performance.md")).unwrap();
+    let page = read(history::PAGE);
+    assert!(
+        page.lines().any(|line| line == row),
+        "no row {row}; see `cargo xtask bench --write`"
+    );
+    let head = page
+        .lines()
+        .find(|line| line.starts_with("| version |"))
+        .unwrap();
+    let names = head
+        .split('|')
+        .filter_map(|cell| cell.trim().strip_prefix('`'));
+    let names = names.map(|name| name.trim_end_matches('`'));
+    assert!(names.eq(history::ROWS), "{head}");
 }
 
 #[test]
