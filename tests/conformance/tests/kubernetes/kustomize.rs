@@ -19,22 +19,36 @@ const KUSTOMIZATIONS: [(&str, Option<&str>); 5] = [
     ("kong/kubernetes", None),
 ];
 
-/// What comes of a directory. Nothing where there is no kubectl, and then it is said aloud.
-fn rendered(directory: &str) -> Option<Vec<Value>> {
+/// The oldest kubectl 1 whose kustomize knows what the files are written with.
+const OLDEST: u64 = 22;
+
+/// Why nothing can be rendered here.
+fn unable() -> Option<String> {
     let mut kubectl = Command::new("kubectl");
     let output = match kubectl
-        .arg("kustomize")
-        .arg(root().join(directory))
+        .args(["version", "--client", "--output=json"])
         .output()
     {
         Ok(output) => output,
-        Err(error) => {
-            let why = format!("kubectl can't be run ({error})");
-            // Not by a macro: what those write is shown of failed tests only.
-            writeln!(io::stderr(), "{directory} was SKIPPED: {why}").expect("standard error");
-            return None;
-        }
+        Err(error) => return Some(format!("kubectl can't be run: {error}")),
     };
+    let says: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    let minor = says["clientVersion"]["minor"].as_str().unwrap_or_default();
+    // Some add a mark of their own.
+    let minor: u64 = minor.trim_end_matches('+').parse().unwrap_or(0);
+    (minor < OLDEST).then(|| format!("kubectl is 1.{minor}; it takes 1.{OLDEST}"))
+}
+
+/// What comes of a directory. Nothing where there is no kubectl that could tell, and then it is said aloud.
+fn rendered(directory: &str) -> Option<Vec<Value>> {
+    if let Some(why) = unable() {
+        // Not by a macro: what those write is shown of failed tests only.
+        writeln!(io::stderr(), "{directory} was SKIPPED: {why}").expect("standard error");
+        return None;
+    }
+    let mut kubectl = Command::new("kubectl");
+    kubectl.arg("kustomize").arg(root().join(directory));
+    let output = kubectl.output().expect("kubectl");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{directory}: {errors}");
     // What is out of date in it is told there.
