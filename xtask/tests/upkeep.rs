@@ -68,7 +68,13 @@ fn the_version_is_the_same_wherever_the_table_says() {
 fn what_is_merged_has_been_run_first() {
     let [checks, fuzz, _] = workflows();
     let has = |text: &str, wanted: &str| text.lines().any(|line| line.trim() == wanted);
-    for wanted in ["push:", "pull_request:", "- run: .ci/run"] {
+    for wanted in [
+        "push:",
+        "pull_request:",
+        "- run: .ci/run",
+        "- run: cargo xtask spelling",
+        "- run: cargo xtask docs",
+    ] {
         assert!(has(&checks, wanted), "{wanted}");
     }
     assert!(has(&fuzz, "schedule:") && fuzz.contains("cargo xtask fuzz"));
