@@ -342,7 +342,7 @@ mod tests {
         let taken = take(2);
         assert_eq!(taken.iter().map(|wish| wish.need).collect::<Vec<_>>(), [5]);
         assert!(take(3).is_empty() && !place(1, 3), "a call is under way");
-        wishes.ended(&store, &taken, &[], at(4)).unwrap();
+        wishes.ended(&store, &taken, true, at(4)).unwrap();
         assert!(place(1, 5));
         assert_eq!(take(6).len(), 1);
         // Its worker is gone.
@@ -422,7 +422,7 @@ mod tests {
             now += pause;
         }
         let taken = wishes.take(&store, 10, |_| true, at(now)).unwrap();
-        wishes.ended(&store, &taken, &[], at(now)).unwrap();
+        wishes.ended(&store, &taken, true, at(now)).unwrap();
         assert_eq!(wishes.health(&store), Ok(Health::There));
     }
 }
