@@ -19,6 +19,7 @@ use crate::key::{Fingerprint, NoKey, Source};
 use crate::limit::{Charge, Demand, Keyed, Limit, Look, Unasked};
 use crate::policy::{Flow, RateLimit, Stage};
 use crate::quota::Need;
+use crate::stopped::Stopped;
 use crate::without::Without;
 
 const QUOTA_EXCEEDED: Problem = Problem {
@@ -50,20 +51,6 @@ const COST_EXCEEDS_QUOTA: Problem = Problem {
 
 /// Something that stands for a limit, by its index.
 type At<'a, T> = (usize, &'a Limit, T);
-
-/// Why a request does not go on.
-#[derive(Debug)]
-pub(crate) enum Stopped {
-    Refused(LocalReply),
-    /// An engine is asked whether anything is left for it.
-    Waits,
-}
-
-impl From<LocalReply> for Stopped {
-    fn from(reply: LocalReply) -> Self {
-        Self::Refused(reply)
-    }
-}
 
 fn refuses((_, limit, look): &At<'_, Look>) -> bool {
     limit.refuses() && !look.is_admitted()

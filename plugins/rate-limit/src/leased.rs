@@ -2,28 +2,27 @@
 
 use std::hash::Hasher as _;
 
+use portcullis_policy::Setup;
 use portcullis_policy::config::{ConfigError, Mode};
-use portcullis_policy::{Ports, Setup, SlotError, Timestamp};
 use siphasher::sip::SipHasher24;
 
 use crate::config::{EngineName, LimitConfig};
-use crate::global::{Global, LeaseMetrics, Method, Terms};
-use crate::key::Fingerprint;
-use crate::limit::Limit;
-use crate::quota::{Lease, Quota, Rate, Spending, Told, Unspent};
+use crate::lease_metrics::LeaseMetrics;
+use crate::quota::{Lease, Quota, Rate};
 use crate::range::Range;
 use crate::table::Table;
+use crate::terms::{Lending, Method, Terms};
 
 /// A limit that is counted by an engine.
 #[derive(Debug)]
 pub(crate) struct Leased {
     /// Its name, as wishes name it.
-    hash: u64,
-    terms: Terms,
-    lease: Lease,
+    pub(crate) hash: u64,
+    pub(crate) terms: Terms,
+    pub(crate) lease: Lease,
     /// What this gateway counts by itself while the engine is away.
     alone: Option<Table>,
-    metrics: LeaseMetrics,
+    pub(crate) metrics: LeaseMetrics,
 }
 
 impl Leased {
@@ -31,7 +30,7 @@ impl Leased {
     pub(crate) fn new(
         config: &LimitConfig,
         own: &Quota,
-        global: &Global,
+        lending: &Lending,
         mode: Mode,
         alone: Option<Range>,
         setup: &mut Setup<'_>,
@@ -49,22 +48,22 @@ impl Leased {
                 return Err(ConfigError::at("scope", rule));
             }
         };
-        check_engine(global.engine_name(), method, &rate)?;
+        check_engine(lending.engine, method, &rate)?;
         let largest = match method {
             Method::Window => rate.quota,
             Method::Bucket { capacity, .. } => capacity,
         };
-        let lends = mode != Mode::Enforce || !global.waits();
+        let lends = mode != Mode::Enforce || !lending.waits;
         let mut hasher = SipHasher24::new();
         hasher.write(config.name.as_str().as_bytes());
-        let share = global.local_share();
+        let share = lending.local_share;
         Ok(Self {
             hash: hasher.finish(),
             lease: Lease::new(
                 rate,
                 largest,
                 if lends {
-                    global.sizing.largest(rate.quota)
+                    lending.sizing.largest(rate.quota)
                 } else {
                     0
                 },
@@ -126,83 +125,4 @@ fn check_engine(engine: EngineName, method: Method, rate: &Rate) -> Result<(), C
         return Err(ConfigError::at("window", rule));
     }
     Ok(())
-}
-
-impl Limit {
-    /// What wishes call it, where an engine counts it.
-    pub(crate) fn leased_as(&self) -> Option<u64> {
-        self.leased.as_ref().map(|leased| leased.hash)
-    }
-
-    /// How the engine counts it.
-    pub(crate) fn terms(&self) -> Option<&Terms> {
-        self.leased.as_ref().map(|leased| &leased.terms)
-    }
-
-    /// What is known of a key.
-    pub(crate) fn spending(
-        &self,
-        key: Fingerprint,
-        ports: &Ports<'_>,
-    ) -> Result<Spending, SlotError> {
-        let (Some(leased), Ok(now)) = (&self.leased, ports.clock.monotonic()) else {
-            return Ok(Spending::default());
-        };
-        let used = self.own_table().used(ports.store, key)?;
-        Ok(leased.lease.spending(&used.unwrap_or_default(), now))
-    }
-
-    /// Takes up what the engine has told of a key.
-    pub(crate) fn learn(
-        &self,
-        key: Fingerprint,
-        told: &Told,
-        asked_at: Timestamp,
-        now: Timestamp,
-        ports: &Ports<'_>,
-    ) -> Result<(), SlotError> {
-        let Some(leased) = &self.leased else {
-            return Ok(());
-        };
-        let evicted = self.own_table().put(ports.store, key, now, |used| {
-            leased.lease.learn(used, told, asked_at, now);
-        })?;
-        if evicted {
-            self.count_evicted(ports);
-        }
-        Ok(())
-    }
-
-    /// Takes out what nobody has spent since.
-    pub(crate) fn take_unspent(
-        &self,
-        key: Fingerprint,
-        asked_at: Timestamp,
-        spent: u32,
-        now: Timestamp,
-        ports: &Ports<'_>,
-    ) -> Result<Option<Unspent>, SlotError> {
-        let Some(leased) = &self.leased else {
-            return Ok(None);
-        };
-        let mut taken = None;
-        self.own_table().change_key(ports.store, key, now, |used| {
-            taken = leased.lease.take_unspent(used, asked_at, spent, now);
-        })?;
-        Ok(taken)
-    }
-
-    /// Counts what the engine has told that was asked for so much.
-    pub(crate) fn count_lease(&self, told: &Told, wanted: u32, ports: &Ports<'_>) {
-        if let Some(leased) = &self.leased {
-            leased.metrics.count(told, wanted, ports);
-        }
-    }
-
-    /// Counts what goes back to the engine.
-    pub(crate) fn count_returned(&self, units: u32, ports: &Ports<'_>) {
-        if let Some(leased) = &self.leased {
-            leased.metrics.count_returned(units, ports);
-        }
-    }
 }

@@ -25,6 +25,7 @@ mod hash_key;
 mod headers;
 mod include_usage;
 mod key;
+mod lease_metrics;
 mod leased;
 mod limit;
 mod max_body;
@@ -37,9 +38,13 @@ mod random;
 mod range;
 mod refusal;
 mod rewrite;
+mod sizing;
 mod standing;
+mod stopped;
 mod table;
+mod terms;
 mod value;
+mod withdrawn;
 mod without;
 
 /// The plugin's name, in its metrics, its lines and its answers.

@@ -20,7 +20,6 @@ use crate::busiest::Busiest;
 use crate::config::{CostConfig, LimitConfig, Scope, WhenUnserved};
 use crate::cost::{Price, Pricing, Reserved, Tokens, Unpriced, check_cost};
 use crate::failure::ADDRESS;
-use crate::global::Global;
 use crate::headers::Allowance;
 use crate::key::{EngineKey, Fingerprint, HashKey, KeyPart, NoKey, Source, WhenKeyMissing, label};
 use crate::leased::Leased;
@@ -30,6 +29,7 @@ use crate::range::Placed;
 use crate::refusal::refusal;
 use crate::rewrite::Target;
 use crate::table::{Asked, Plan, Table};
+use crate::terms::Lending;
 
 /// What is the same for all limits.
 #[derive(Clone, Copy)]
@@ -41,7 +41,7 @@ pub(crate) struct All<'a> {
     /// Names for models that tokens are counted by.
     pub(crate) models: &'a [&'a str],
     /// Who counts those that several gateways share.
-    pub(crate) global: Option<&'a Global>,
+    pub(crate) lending: Option<Lending>,
 }
 
 /// One limit.
@@ -257,10 +257,10 @@ impl Limit {
     ) -> Result<Self, ConfigError> {
         let own = config.to_quota()?;
         let mode = all.mode.weaker(config.mode);
-        let leased = match (config.scope, all.global) {
+        let leased = match (config.scope, &all.lending) {
             (Scope::Local, _) => None,
-            (Scope::Global, Some(global)) => {
-                let is_waited_for = before_auth && global.waits();
+            (Scope::Global, Some(lending)) => {
+                let is_waited_for = before_auth && lending.waits;
                 if is_waited_for {
                     let rule = "no request waits before_auth; expected `first_request: admit`";
                     return Err(ConfigError::at("scope", rule));
@@ -268,7 +268,7 @@ impl Limit {
                 Some(Leased::new(
                     &config,
                     &own,
-                    global,
+                    lending,
                     mode,
                     placed.alone,
                     setup,

@@ -15,7 +15,6 @@ use portcullis_usage::Extra;
 
 use crate::NAME;
 use crate::answer::{Answer, Answers, How, Used};
-use crate::ask::Stopped;
 use crate::body::{Places, Reading, Said};
 use crate::busiest::Busiest;
 use crate::config::{Config, CorsPreflight, HeaderStyle, IncludeUsage, Log, WhenUnserved};
@@ -31,6 +30,7 @@ use crate::models::Models;
 use crate::range::{Placed, Range, lay_out, slot_names};
 use crate::refusal::refusal;
 use crate::rewrite::may_change;
+use crate::stopped::Stopped;
 
 /// The status of what the gateway can't serve, for no fault of the client's.
 pub const UNAVAILABLE: u16 = 503;
@@ -209,7 +209,7 @@ impl RateLimit {
             mode: config.mode,
             keeps_busiest: beside.control || control.is_some(),
             models: &names,
-            global: global.as_ref(),
+            lending: global.as_ref().map(Global::lending),
         };
         let mut limits = Vec::new();
         let configured = config.limits.into_vec().into_iter().zip(&placed);

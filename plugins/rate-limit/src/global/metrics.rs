@@ -1,12 +1,10 @@
-//! What is counted of leases.
+//! What is counted of the engine.
 
 use std::cell::Cell;
 
 use portcullis_policy::{Counter, Gauge, MetricRegistry, Ports};
 
-use crate::quota::Told;
-
-/// Of the engine.
+/// How often it was asked, and how it is.
 #[derive(Debug)]
 pub(crate) struct EngineMetrics {
     pub(crate) calls: Counter,
@@ -16,17 +14,6 @@ pub(crate) struct EngineMetrics {
     away: Gauge,
     /// What the gauge shows.
     shown: Cell<Option<bool>>,
-}
-
-/// Of a limit.
-#[derive(Debug)]
-pub(crate) struct LeaseMetrics {
-    granted: Counter,
-    partial: Counter,
-    empty: Counter,
-    units: Counter,
-    settled: Counter,
-    returned: Counter,
 }
 
 impl EngineMetrics {
@@ -45,39 +32,5 @@ impl EngineMetrics {
         if self.shown.replace(Some(is_away)) != Some(is_away) {
             ports.telemetry.set(self.away, is_away.into());
         }
-    }
-}
-
-impl LeaseMetrics {
-    pub(crate) fn announce(limit: &str, metrics: &mut MetricRegistry) -> Self {
-        let mut counter =
-            |what: &str| metrics.counter(format!("rate_limit_lease_{what}.limit.{limit}"));
-        Self {
-            granted: counter("granted"),
-            partial: counter("partial"),
-            empty: counter("empty"),
-            units: counter("units"),
-            settled: counter("settled"),
-            returned: counter("returned"),
-        }
-    }
-
-    /// Counts what an engine has answered that was asked for so much.
-    pub(crate) fn count(&self, told: &Told, wanted: u32, ports: &Ports<'_>) {
-        ports.telemetry.count(match told.granted {
-            0 => self.empty,
-            granted if granted < wanted => self.partial,
-            _ => self.granted,
-        });
-        for (counter, units) in [(self.units, told.granted), (self.settled, told.settled)] {
-            if units > 0 {
-                ports.telemetry.add(counter, units);
-            }
-        }
-    }
-
-    /// Counts what goes back.
-    pub(crate) fn count_returned(&self, units: u32, ports: &Ports<'_>) {
-        ports.telemetry.add(self.returned, units);
     }
 }

@@ -13,7 +13,6 @@
 
 mod engine;
 mod metrics;
-mod sizing;
 mod wishes;
 
 use std::cell::{Cell, RefCell};
@@ -29,13 +28,13 @@ use crate::config::{EngineAway, EngineName, FirstRequest, GlobalConfig};
 use crate::key::{EngineKey, Fingerprint, HashKey};
 use crate::limit::Limit;
 use crate::quota::{Spending, Unspent};
+use crate::sizing::Sizing;
+use crate::terms::{Lending, Terms};
 
-pub(crate) use engine::{Engine, Method, Terms};
-pub(crate) use metrics::{EngineMetrics, LeaseMetrics};
-pub(crate) use sizing::Sizing;
 pub(crate) use wishes::{Health, Placed};
 
-use engine::{Asked, Item, Unread};
+use engine::{Asked, Engine, Item, Unread};
+use metrics::EngineMetrics;
 use wishes::{Wish, Wishes};
 
 /// The first of the calls' names; those below it are another plugin's.
@@ -144,14 +143,14 @@ impl Global {
         self.config.timeout.span()
     }
 
-    /// What it speaks.
-    pub(crate) const fn engine_name(&self) -> EngineName {
-        self.config.engine
-    }
-
-    /// The part of each quota that a gateway admits by itself while the engine is away.
-    pub(crate) fn local_share(&self) -> Option<u32> {
-        self.config.local_share()
+    /// What is the same for all limits that it counts.
+    pub(crate) fn lending(&self) -> Lending {
+        Lending {
+            engine: self.config.engine,
+            waits: self.waits(),
+            sizing: self.sizing,
+            local_share: self.config.local_share(),
+        }
     }
 
     /// What becomes of requests while the engine is away.

@@ -6,9 +6,10 @@
 use portcullis_policy::{CallReply, Span};
 use serde_json::json;
 
-use super::{Asked, Item, Terms, Unread, told_whole};
-use crate::global::sizing::Sizing;
+use super::{Asked, Item, Unread, told_whole};
 use crate::quota::{Spending, Told};
+use crate::sizing::Sizing;
+use crate::terms::Terms;
 
 pub(super) fn ask(domain: &str, item: &Item<'_>, sizing: &Sizing) -> Asked {
     let debt = item.spending.debt;

@@ -7,9 +7,10 @@ mod rls;
 use portcullis_policy::{CallReply, Setup, Span};
 
 use crate::config::EngineName;
-use crate::global::sizing::Sizing;
 use crate::key::EngineKey;
 use crate::quota::{Spending, Told, Unspent};
+use crate::sizing::Sizing;
+use crate::terms::Terms;
 
 pub(crate) use redis::Redis;
 
@@ -19,30 +20,6 @@ pub(crate) enum Engine {
     Redis(Redis),
     RateLimitService,
     Limitador,
-}
-
-/// How a limit is counted there.
-#[derive(Clone, Debug)]
-pub(crate) struct Terms {
-    /// The limit's name.
-    pub(crate) limit: String,
-    pub(crate) quota: u32,
-    pub(crate) window: Span,
-    pub(crate) method: Method,
-}
-
-/// The algorithm.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Method {
-    /// Fixed windows: a lease is good until its window ends.
-    Window,
-    /// A token bucket.
-    Bucket {
-        /// What it holds there.
-        capacity: u32,
-        /// How long a lease is good.
-        lease: Span,
-    },
 }
 
 /// What is asked about a key.

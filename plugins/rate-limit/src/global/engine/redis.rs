@@ -9,9 +9,10 @@ use std::fmt::Write as _;
 use portcullis_policy::{CallReply, Span};
 use serde::Deserialize;
 
-use super::{Asked, Item, LONGEST_ANSWER, Method, Terms, Unread};
-use crate::global::sizing::Sizing;
+use super::{Asked, Item, LONGEST_ANSWER, Unread};
 use crate::quota::{Spending, Told};
+use crate::sizing::Sizing;
+use crate::terms::{Method, Terms};
 
 /// What withdraws.
 pub(crate) const SCRIPT: &str = include_str!("script.lua");

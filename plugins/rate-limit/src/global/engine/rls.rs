@@ -6,9 +6,10 @@
 use portcullis_policy::{CallReply, Span};
 use prost::Message;
 
-use super::{Asked, Item, LONGEST_ANSWER, Terms, Unread, told_whole};
-use crate::global::sizing::Sizing;
+use super::{Asked, Item, LONGEST_ANSWER, Unread, told_whole};
 use crate::quota::{Spending, Told};
+use crate::sizing::Sizing;
+use crate::terms::Terms;
 
 const PATH: &str = "/envoy.service.ratelimit.v3.RateLimitService/ShouldRateLimit";
 
