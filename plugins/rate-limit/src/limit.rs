@@ -104,6 +104,7 @@ struct TokenMetrics {
 #[derive(Debug)]
 pub(crate) struct Charge {
     asked: Asked,
+    engine_key: Option<EngineKey>,
     counted: Counted,
     charged: Charged,
     /// Whether it was given back: since the request was not served, or has ended.
@@ -183,6 +184,12 @@ pub(crate) struct Found {
 }
 
 impl Charge {
+    /// What the engine knows its key by, where it was counted by one.
+    pub(crate) fn engine_key(&self) -> Option<EngineKey> {
+        self.engine_key
+            .filter(|_| self.counted == Counted::Ordinarily)
+    }
+
     /// Under what it was asked for.
     pub(crate) const fn key(&self) -> Fingerprint {
         self.asked.key
@@ -237,6 +244,7 @@ impl Look {
     pub(crate) fn uncharged(&self) -> Charge {
         Charge {
             asked: self.asked,
+            engine_key: self.engine_key,
             counted: self.counted,
             charged: self.plan.charged.clone(),
             returned: false,
@@ -553,10 +561,10 @@ impl Limit {
     pub(crate) fn charge(&self, look: Look, ports: &Ports<'_>) -> Result<Charge, SlotError> {
         let Look {
             asked,
+            engine_key,
             counted,
             plan,
             reserved,
-            ..
         } = look;
         let charged = self.table(counted).commit(ports.store, asked, plan)?;
         // What takes no place is not to be renewed.
@@ -565,6 +573,7 @@ impl Limit {
         Ok(Charge {
             permit: permits.map(|(permits, span)| permits.give(asked, span)),
             asked,
+            engine_key,
             counted,
             charged,
             returned: false,

@@ -23,7 +23,7 @@ use crate::global::Global;
 use crate::hash_key::{HASH_KEY_NAME, shared_hash_key};
 use crate::headers::{Allowance, Shown, headers, is_of_a_limit};
 use crate::include_usage::Forcing;
-use crate::key::HashKey;
+use crate::key::{EngineKey, HashKey};
 use crate::limit::{All, Charge, Limit, Settled};
 use crate::max_body::Bounds;
 use crate::models::Models;
@@ -520,7 +520,13 @@ impl RateLimit {
             };
             match limit.settle(charge, used, model, ports) {
                 Ok(None) => {}
-                Ok(Some(settled)) => self.log_used(limit, &settled, id, ports),
+                Ok(Some(settled)) => {
+                    // What was used beyond what was held is owed to the engine, whether another request comes or not.
+                    if settled.charged > settled.reserved {
+                        self.wish_for_more(limit, charge.engine_key(), ports);
+                    }
+                    self.log_used(limit, &settled, id, ports);
+                }
                 Err(error) => self.errors.count(error, ports),
             }
         }
@@ -674,6 +680,15 @@ impl RateLimit {
         let key = shared_hash_key(ports.store, ports.entropy, now)?;
         self.hash_key.set(Some(key));
         Ok(key)
+    }
+
+    /// Little is left of a lease, or something is owed.
+    pub(crate) fn wish_for_more(&self, limit: &Limit, key: Option<EngineKey>, ports: &Ports<'_>) {
+        if let (Some(global), Some(name), Some(key)) = (&self.global, limit.leased_as(), key)
+            && let Err(error) = global.wish(name, key, 0, &[], ports)
+        {
+            self.errors.count(error, ports);
+        }
     }
 
     fn allowances(&self, flow: &Flow) -> Vec<Allowance<'_>> {

@@ -6,7 +6,6 @@ use portcullis_policy::{Failure, Ports};
 use crate::config::EngineAway;
 use crate::failure::ENGINE;
 use crate::global::Health;
-use crate::key::EngineKey;
 use crate::limit::{Demand, Limit, Look};
 use crate::policy::{Flow, RateLimit};
 
@@ -66,14 +65,5 @@ impl RateLimit {
         let global = self.global.as_ref();
         let waits = global.is_some_and(|global| global.waits());
         waits && limit.mode == Mode::Enforce && !flow.is_last
-    }
-
-    /// Little is left of a lease.
-    pub(crate) fn wish_for_more(&self, limit: &Limit, key: Option<EngineKey>, ports: &Ports<'_>) {
-        if let (Some(global), Some(name), Some(key)) = (&self.global, limit.leased_as(), key)
-            && let Err(error) = global.wish(name, key, 0, &[], ports)
-        {
-            self.errors.count(error, ports);
-        }
     }
 }

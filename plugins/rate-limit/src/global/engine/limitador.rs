@@ -56,7 +56,7 @@ pub(super) fn read(
         (200, 0) => Ok(told_whole(terms, spending, *wanted, true, left, reset)),
         // Fewer may be there.
         (429, 0) if *wanted > 1 => Ok(Told {
-            left: *wanted / 2,
+            left: left.filter(|left| left < wanted).unwrap_or(*wanted / 2),
             reset: reset.unwrap_or(terms.window),
             spent: spending.spent,
             ..Told::default()
