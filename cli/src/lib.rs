@@ -16,6 +16,7 @@ pub mod filter;
 pub mod find;
 pub mod finding;
 pub mod gateway;
+pub mod import;
 pub mod key_set;
 mod kubernetes;
 pub mod loaded;

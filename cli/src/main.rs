@@ -1,5 +1,7 @@
 //! `portcullis`: what a person types.
 
+mod commands;
+
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
@@ -26,6 +28,9 @@ enum Command {
     /// Tell what is wrong with configurations, and what will not do what it seems to.
     #[command(after_help = EXAMPLES)]
     Check(Check),
+    /// Make a configuration of ours of Kong's and Envoy's own plugins.
+    #[command(after_help = commands::import::EXAMPLES)]
+    Import(commands::import::Import),
     /// Explain a finding.
     #[command(after_help = "Examples:\n  portcullis explain P002")]
     Explain {
@@ -97,6 +102,7 @@ const UNREADABLE: u8 = 2;
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Check(arguments) => run(&arguments),
+        Command::Import(arguments) => commands::import::run(&arguments, read),
         Command::Explain { code } => tell(&code),
         Command::Try(arguments) => try_request::run(&arguments),
         Command::Test(arguments) => test_cases::run(&arguments),

@@ -1,0 +1,464 @@
+//! `jwt_authn`: providers and rules.
+
+use crate::import::value::{get, set};
+use serde_json::{Map, Value, json};
+
+use super::layout::cover_frame;
+use super::matcher::{is_all, matched};
+use crate::import::draft::Draft;
+use crate::import::notes::{At, Notes, Outcome};
+use crate::import::secret;
+
+/// What Envoy takes.
+const ALGORITHMS: [&str; 10] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+];
+
+/// Takes one of them over.
+pub(super) fn take(filter: &At, draft: &mut Draft, notes: &mut Notes) {
+    cover_frame(filter, notes);
+    let Some(config) = filter.get("typed_config") else {
+        return;
+    };
+    draft.replaced.push(filter.pointer.clone());
+    let mut names: Vec<(String, String)> = Vec::new();
+    for provider_at in config
+        .get("providers")
+        .map(|at| at.children())
+        .unwrap_or_default()
+    {
+        let theirs = provider_at
+            .pointer
+            .rsplit('/')
+            .next()
+            .unwrap_or_default()
+            .replace("~1", "/");
+        let name = Draft::name(&theirs, |name| draft.providers.contains_key(name));
+        if let Some(provider) = provider(&provider_at, &theirs, notes) {
+            let _none = draft.providers.insert(name.clone(), provider);
+            names.push((theirs, name));
+        }
+    }
+    let mut is_whole = true;
+    for rule in config.list("rules") {
+        let matches = match rule.get("match") {
+            Some(at) => matched(&at, notes),
+            None => Some(json!({})),
+        };
+        let asked = match (rule.get("requires"), rule.get("requirement_name")) {
+            (Some(requires), _) => requirement(&requires, &names, notes),
+            (None, Some(name)) => {
+                let named = config.at(&["requirement_map", name.node.text().unwrap_or_default()]);
+                notes.taken(
+                    &name,
+                    "jwt_auth.rules[].require, as `requirement_map` has it",
+                );
+                named.and_then(|requires| requirement(&requires, &names, notes))
+            }
+            (None, None) => Some(json!({ "allow": "anyone" })),
+        };
+        let (Some(matches), Some(mut asked)) = (matches, asked) else {
+            is_whole = false;
+            continue;
+        };
+        if !is_all(&matches) {
+            set(&mut asked, "match", matches);
+        }
+        draft.rules.push(asked);
+    }
+    match is_whole {
+        // Behind one that matches everything nothing else can be.
+        true if draft.rules.last().is_some_and(|rule| rule.get("match").is_none()) => {}
+        true => {
+            draft.rules.push(json!({ "allow": "anyone" }));
+            notes.absent(&config, "no rule matches", Outcome::Taken, "the last rule: allow: anyone");
+        }
+        false => notes.absent(&config, "no rule matches", Outcome::Differs, "a request that no rule matches is refused with 403 (`no_rule`), since a rule could not be taken over: it must not pass"),
+    }
+    let bypass = config.flag("bypass_cors_preflight").unwrap_or(false);
+    let _none = draft.jwt.insert(
+        "cors_preflight".into(),
+        json!(if bypass { "pass" } else { "check" }),
+    );
+    match config.get("bypass_cors_preflight") {
+        Some(field) => notes.taken(&field, "jwt_auth.cors_preflight"),
+        None => notes.absent(
+            &config,
+            "bypass_cors_preflight",
+            Outcome::Taken,
+            "false: jwt_auth.cors_preflight: check",
+        ),
+    }
+    notes.taken_if(
+        &config,
+        "strip_failure_response",
+        "always so: a refusal does not say why",
+    );
+    if let Some(field) = config.get("stat_prefix") {
+        notes.left(&field, "metrics have names of their own");
+    }
+    notes.left_if(
+        &config,
+        &["filter_state_rules"],
+        "rules go by host, path and method",
+    );
+}
+
+fn requirement(at: &At, names: &[(String, String)], notes: &mut Notes) -> Option<Value> {
+    let named = |name: Option<&str>| {
+        let theirs = name?;
+        names
+            .iter()
+            .find(|(known, _)| known == theirs)
+            .map(|(_, ours)| ours.clone())
+    };
+    if let Some(name) = at.text("provider_name") {
+        let ours = named(Some(name));
+        return told(
+            at,
+            ours.map(|ours| json!({ "require": { "any_of": [ours] } })),
+            "jwt_auth.rules[].require.any_of",
+            notes,
+        );
+    }
+    if let Some(both) = at.get("provider_and_audiences") {
+        let audiences = both.texts("audiences").unwrap_or_default();
+        let ours = named(both.text("provider_name"));
+        let rule = ours
+            .map(|ours| json!({ "require": { "any_of": [ours], "claims": { "aud": audiences } } }));
+        return told(
+            at,
+            rule,
+            "jwt_auth.rules[].require.any_of and .claims.aud, beside the provider's own audiences",
+            notes,
+        );
+    }
+    if at.get("allow_missing").is_some() || at.get("allow_missing_or_failed").is_some() {
+        let all: Vec<&String> = names.iter().map(|(_, ours)| ours).collect();
+        let mut optional = json!({ "any_of": all });
+        if at.get("allow_missing_or_failed").is_some() {
+            set(&mut optional, "invalid", json!("anonymous"));
+        }
+        let rule = (!all.is_empty()).then(|| json!({ "require": { "optional": optional } }));
+        return told(
+            at,
+            rule,
+            "jwt_auth.rules[].require.optional, of all providers",
+            notes,
+        );
+    }
+    let (word, list) = match (
+        at.at(&["requires_any", "requirements"]),
+        at.at(&["requires_all", "requirements"]),
+    ) {
+        (Some(list), _) => ("any_of", list),
+        (None, Some(list)) => ("all_of", list),
+        (None, None) => {
+            notes.left(at, "this requirement is not known here; its rule is left out, and its requests are refused");
+            return None;
+        }
+    };
+    let items = list.items();
+    let providers: Vec<String> = items
+        .iter()
+        .filter_map(|item| named(item.text("provider_name")))
+        .collect();
+    let has = |name: &str| items.iter().any(|item| item.get(name).is_some());
+    let (missing, failed) = (has("allow_missing"), has("allow_missing_or_failed"));
+    let extra = items
+        .iter()
+        .filter(|item| item.get("provider_name").is_none())
+        .count();
+    let is_plain = !providers.is_empty()
+        && providers.len().saturating_add(extra) == items.len()
+        && extra == usize::from(missing || failed);
+    if !is_plain || (word == "all_of" && extra > 0) {
+        notes.left(at, "requirements in one another, or of a provider that was not taken over; its rule is left out, and its requests are refused");
+        return None;
+    }
+    let mut asked = json!({ word: providers });
+    if failed {
+        set(&mut asked, "invalid", json!("anonymous"));
+        notes.differs(at, "require.optional, invalid: anonymous: a token that does not hold is taken out, on Envoy it goes on");
+    } else {
+        notes.differs(
+            at,
+            "jwt_auth.rules[].require; two tokens get 400 under `any_of`, where Envoy tries each",
+        );
+    }
+    Some(match missing || failed {
+        true => json!({ "require": { "optional": asked } }),
+        false => json!({ "require": asked }),
+    })
+}
+
+fn told(at: &At, rule: Option<Value>, what: &str, notes: &mut Notes) -> Option<Value> {
+    match rule {
+        Some(_) => notes.taken(at, what),
+        None => notes.left(
+            at,
+            "its provider was not taken over; the rule is left out, and its requests are refused",
+        ),
+    }
+    rule
+}
+
+fn provider(at: &At, name: &str, notes: &mut Notes) -> Option<Value> {
+    let Some(issuer) = at.text("issuer").filter(|issuer| !issuer.is_empty()) else {
+        notes.left(
+            at,
+            "a provider needs an `issuer` here: it is chosen by `iss`",
+        );
+        return None;
+    };
+    let (keys, algorithms) = keys(at, name, notes)?;
+    let mut provider = Map::new();
+    let mut put = |name: &str, value: Value| drop(provider.insert(name.to_owned(), value));
+    notes.taken_if(at, "issuer", "jwt_auth.providers.*.issuer");
+    put("issuer", json!(issuer));
+    put("keys", keys);
+    put("algorithms", algorithms);
+    match at.texts("audiences").filter(|list| !list.is_empty()) {
+        Some(audiences) => {
+            put("audiences", json!(audiences));
+            if let Some(field) = at.get("audiences") {
+                notes.differs(
+                    &field,
+                    "jwt_auth.providers.*.audiences: another audience gets 401, on Envoy 403",
+                );
+            }
+        }
+        None => {
+            put("audiences", json!("unchecked"));
+            put("claims", json!({ "iss": [issuer] }));
+            notes.absent(
+                at,
+                "audiences",
+                Outcome::Taken,
+                "not looked at: audiences: unchecked, with claims.iss",
+            );
+        }
+    }
+    let skew = at.number("clock_skew_seconds").unwrap_or(60);
+    put("leeway", json!(format!("{skew}s")));
+    match at.get("clock_skew_seconds") {
+        Some(field) => notes.taken(&field, "jwt_auth.providers.*.leeway"),
+        None => notes.absent(at, "clock_skew_seconds", Outcome::Taken, "60: leeway: 60s"),
+    }
+    match at.get("require_expiration") {
+        Some(field) if field.node.is_true() => notes.taken(&field, "always so"),
+        Some(field) => notes.differs(&field, "a token without `exp` is refused here"),
+        None => notes.absent(
+            at,
+            "require_expiration",
+            Outcome::Differs,
+            "false; a token without `exp` is refused here",
+        ),
+    }
+    if let Some(field) = at.get("max_lifetime") {
+        put("max_lifetime", json!(field.node.text().unwrap_or_default()));
+        notes.taken(&field, "jwt_auth.providers.*.max_lifetime");
+    }
+    put("token_from", places(at, notes));
+    put("forward", forward(at, notes));
+    if let Some(field) = at.get("subjects") {
+        match field
+            .node
+            .get("exact")
+            .and_then(crate::document::Node::text)
+        {
+            Some(subject) => {
+                put("claims", json!({ "iss": [issuer], "sub": [subject] }));
+                notes.taken(&field, "jwt_auth.providers.*.claims.sub");
+            }
+            None => notes.left(
+                &field,
+                "a claim's values are whole, and no patterns: any subject passes",
+            ),
+        }
+    }
+    notes.left_if(
+        at,
+        &[
+            "payload_in_metadata",
+            "header_in_metadata",
+            "failed_status_in_metadata",
+            "normalize_payload_in_metadata",
+        ],
+        "claims are headers, and keys of limits; as native code `identity_metadata` writes them",
+    );
+    notes.left_if(
+        at,
+        &["jwt_cache_config"],
+        "verified tokens are remembered by default (`cache`)",
+    );
+    Some(provider.into())
+}
+
+fn places(at: &At, notes: &mut Notes) -> Value {
+    let mut places = Vec::new();
+    for header in at.list("from_headers") {
+        let name = header.text("name").unwrap_or_default();
+        let prefix = header.text("value_prefix").unwrap_or_default().trim();
+        places.push(match prefix {
+            "" => json!({ "header": name }),
+            prefix => json!({ "header": name, "scheme": prefix }),
+        });
+        notes.taken(&header, "jwt_auth.providers.*.token_from");
+    }
+    for (list, kind) in [("from_params", "query"), ("from_cookies", "cookie")] {
+        places.extend(
+            at.texts(list)
+                .unwrap_or_default()
+                .iter()
+                .map(|name| json!({ kind: name })),
+        );
+        notes.taken_if(at, list, "jwt_auth.providers.*.token_from");
+    }
+    if places.is_empty() {
+        notes.absent(
+            at,
+            "from_headers, from_params",
+            Outcome::Taken,
+            "`authorization` and the parameter `access_token`: token_from",
+        );
+        places = vec![
+            json!({ "header": "authorization", "scheme": "Bearer" }),
+            json!({ "query": "access_token" }),
+        ];
+    }
+    places.into()
+}
+
+fn forward(at: &At, notes: &mut Notes) -> Value {
+    let keeps = at.flag("forward").unwrap_or(false);
+    let mut forward = json!({ "token": if keeps { "keep" } else { "strip" } });
+    match at.get("forward") {
+        Some(field) => notes.taken(&field, "jwt_auth.providers.*.forward.token"),
+        None => notes.absent(at, "forward", Outcome::Taken, "false: forward.token: strip"),
+    }
+    if let Some(field) = at.get("forward_payload_header") {
+        set(
+            &mut forward,
+            "payload_header",
+            json!(field.node.text().unwrap_or_default()),
+        );
+        notes.taken(&field, "jwt_auth.providers.*.forward.payload_header");
+    }
+    if let Some(field) = at.get("pad_forward_payload_header") {
+        match field.node.is_true() {
+            true => notes.left(&field, "the payload is never padded"),
+            false => notes.taken(&field, "never padded"),
+        }
+    }
+    let mut claims = Map::new();
+    for pair in at.list("claim_to_headers") {
+        if let (Some(header), Some(claim)) = (pair.text("header_name"), pair.text("claim_name")) {
+            let _none = claims.insert(claim.to_owned(), json!(header));
+        }
+        notes.differs(&pair, "jwt_auth.providers.*.forward.claims: a list is text here (`forward.lists`), on Envoy base64url");
+    }
+    if !claims.is_empty() {
+        set(&mut forward, "claims", claims.into());
+    }
+    forward
+}
+
+/// The keys, and the algorithms that they serve.
+fn keys(at: &At, name: &str, notes: &mut Notes) -> Option<(Value, Value)> {
+    if let Some(remote) = at.get("remote_jwks") {
+        let http = remote.get("http_uri")?;
+        let uri = http.text("uri").unwrap_or_default();
+        let (scheme, rest) = uri.split_once("://").unwrap_or(("https", uri));
+        let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut key = json!({ "upstream": http.text("cluster"), "authority": authority, "path": format!("/{path}"), "scheme": scheme });
+        notes.taken(
+            &http,
+            "remote_jwks.upstream, .authority, .path and .timeout",
+        );
+        if let Some(timeout) = http.text("timeout") {
+            set(&mut key, "timeout", json!(timeout));
+        }
+        if let Some(field) = remote.get("cache_duration") {
+            set(
+                &mut key,
+                "refresh",
+                json!(field.node.text().unwrap_or_default()),
+            );
+            notes.differs(&field, "remote_jwks.refresh: sets are fetched between requests, and no request waits for one");
+        } else {
+            notes.absent(
+                &remote,
+                "cache_duration",
+                Outcome::Taken,
+                "10 minutes, as `refresh`",
+            );
+        }
+        notes.left_if(
+            &remote,
+            &["async_fetch"],
+            "always so: once for all workers; `ready` says when the first set is there",
+        );
+        notes.left_if(
+            &remote,
+            &["retry_policy"],
+            "it comes again after 1 s, 2 s, 4 s and so on",
+        );
+        notes.absent(
+            at,
+            "algorithms",
+            Outcome::Taken,
+            "whatever a key serves; take out what the issuer does not use",
+        );
+        return Some((json!([{ "remote_jwks": key }]), json!(ALGORITHMS)));
+    }
+    let inline = at.at(&["local_jwks", "inline_string"]);
+    let read = inline
+        .as_ref()
+        .and_then(|at| serde_json::from_str::<Value>(at.node.text()?).ok());
+    let (Some(inline), Some(key_set)) = (inline, read) else {
+        notes.left(at, "a provider without `remote_jwks`, or with keys in another file: write its keys by hand");
+        return None;
+    };
+    let (mut ours, mut public, mut algorithms) = (Vec::new(), Vec::new(), Vec::new());
+    for jwk in get(&key_set, "keys").as_array().into_iter().flatten() {
+        if get(jwk, "kty") == "oct" {
+            let mut secret =
+                secret::text_to_variable(notes, &inline, "", &format!("{name}_JWT_SECRET"));
+            set(&mut secret, "encoding", json!("base64url"));
+            let mut key = json!({ "secret": secret });
+            if let Some(kid) = get(jwk, "kid").as_str() {
+                set(&mut key, "kid", json!(kid));
+            }
+            ours.push(key);
+        } else {
+            public.push(jwk.clone());
+        }
+        let of: &[&str] = match (
+            get(jwk, "alg").as_str(),
+            get(jwk, "kty").as_str(),
+            get(jwk, "crv").as_str(),
+        ) {
+            (Some(alg), _, _) => &[alg],
+            (None, Some("oct"), _) => &["HS256", "HS384", "HS512"],
+            (None, Some("EC"), Some("P-384")) => &["ES384"],
+            (None, Some("EC"), Some("P-521")) => &["ES512"],
+            (None, Some("EC"), _) => &["ES256"],
+            (None, Some("OKP"), _) => &["EdDSA"],
+            _ => &["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+        };
+        for alg in of.iter().map(|alg| json!(alg)) {
+            if !algorithms.contains(&alg) {
+                algorithms.push(alg);
+            }
+        }
+    }
+    if !public.is_empty() {
+        ours.push(json!({ "jwks": { "keys": public } }));
+    }
+    notes.taken(
+        &inline,
+        "jwt_auth.providers.*.keys; secrets of it are variables: set each to the key's `k`",
+    );
+    Some((ours.into(), algorithms.into()))
+}

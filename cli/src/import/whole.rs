@@ -1,0 +1,109 @@
+//! A gateway's file with `edge` in the place of what was taken over.
+
+use crate::import::value::set;
+use serde_json::{Value, json};
+
+use super::notes::Variable;
+
+/// Kong's: what was taken over is taken out, and each service has `edge` in its filter chain.
+#[must_use]
+pub(super) fn kong(mut file: Value, edge: &Value, replaced: &[String]) -> Value {
+    take_out(&mut file, replaced);
+    // Other credentials are secrets, too: they are written by whoever has them.
+    for consumer in list_of(&mut file, "consumers") {
+        if let Some(fields) = consumer.as_object_mut() {
+            fields.retain(|name, _| !name.ends_with("_credentials"));
+        }
+    }
+    let chain = json!([{ "name": "edge", "filters": [{ "name": "edge", "config": edge }] }]);
+    for service in list_of(&mut file, "services") {
+        set(service, "filter_chains", chain.clone());
+    }
+    file
+}
+
+/// Envoy's: the first of the filters that were taken over becomes `edge`, the others are taken out. `None` where there was
+/// none.
+#[must_use]
+pub(super) fn envoy(
+    mut file: Value,
+    edge: &Value,
+    replaced: &[String],
+    variables: &[Variable],
+) -> Option<Value> {
+    let names: Vec<&str> = variables
+        .iter()
+        .map(|variable| variable.name.as_str())
+        .collect();
+    let mut vm = json!({
+        "vm_id": "portcullis",
+        "runtime": "envoy.wasm.runtime.v8",
+        "code": { "local": { "filename": "target/filters/edge.wasm" } },
+    });
+    if !names.is_empty() {
+        set(
+            &mut vm,
+            "environment_variables",
+            json!({ "host_env_keys": names }),
+        );
+    }
+    let filter = json!({
+        "name": "edge",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "edge",
+                "root_id": "edge",
+                "failure_policy": "FAIL_RELOAD",
+                "vm_config": vm,
+                "configuration": { "@type": "type.googleapis.com/google.protobuf.Struct", "value": edge },
+            },
+        },
+    });
+    let first = replaced
+        .iter()
+        .filter(|pointer| pointer.contains("/http_filters/"));
+    let first = first.min_by_key(|pointer| position(pointer))?;
+    *file.pointer_mut(first)? = filter;
+    let others: Vec<String> = replaced
+        .iter()
+        .filter(|pointer| *pointer != first)
+        .cloned()
+        .collect();
+    take_out(&mut file, &others);
+    Some(file)
+}
+
+fn list_of<'a>(file: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = file.get_mut(name).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
+}
+
+/// Each step of a pointer, numbers as numbers.
+fn position(pointer: &str) -> Vec<(u64, String)> {
+    let step = |step: &str| (step.parse().unwrap_or(0), step.to_owned());
+    pointer.split('/').map(step).collect()
+}
+
+/// Later items first, so that none has moved when its turn comes.
+fn take_out(file: &mut Value, pointers: &[String]) {
+    let mut pointers: Vec<&String> = pointers.iter().collect();
+    pointers.sort_by_key(|pointer| std::cmp::Reverse(position(pointer)));
+    pointers.dedup();
+    for pointer in pointers {
+        let Some((parent, last)) = pointer.rsplit_once('/') else {
+            continue;
+        };
+        match file.pointer_mut(parent) {
+            Some(Value::Array(items)) => {
+                if let Some(index) = last.parse().ok().filter(|index| *index < items.len()) {
+                    let _gone = items.remove(index);
+                }
+            }
+            Some(Value::Object(fields)) => {
+                drop(fields.remove(&last.replace("~1", "/").replace("~0", "~")))
+            }
+            _ => {}
+        }
+    }
+}
