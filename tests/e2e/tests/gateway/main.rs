@@ -17,6 +17,7 @@ mod edge_yours;
 mod egress;
 mod engines;
 mod from_kong;
+mod import;
 mod jwks;
 mod jwks_discovery;
 mod jwks_faults;
