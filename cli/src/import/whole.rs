@@ -10,10 +10,9 @@ use super::notes::Variable;
 pub(super) fn kong(mut file: Value, edge: &Value, replaced: &[String]) -> Value {
     take_out(&mut file, replaced);
     // Other credentials are secrets, too: they are written by whoever has them.
+    leave_credentials_out(&mut file);
     for consumer in list_of(&mut file, "consumers") {
-        if let Some(fields) = consumer.as_object_mut() {
-            fields.retain(|name, _| !name.ends_with("_credentials"));
-        }
+        leave_credentials_out(consumer);
     }
     let chain = json!([{ "name": "edge", "filters": [{ "name": "edge", "config": edge }] }]);
     for service in list_of(&mut file, "services") {
@@ -72,6 +71,17 @@ pub(super) fn envoy(
         .collect();
     take_out(&mut file, &others);
     Some(file)
+}
+
+fn leave_credentials_out(holder: &mut Value) {
+    if let Some(fields) = holder.as_object_mut() {
+        fields.retain(|name, _| !name.ends_with("_credentials"));
+    }
+    for credential in list_of(holder, "jwt_secrets") {
+        if let Some(fields) = credential.as_object_mut() {
+            let _secret = fields.remove("secret");
+        }
+    }
 }
 
 fn list_of<'a>(file: &'a mut Value, name: &str) -> impl Iterator<Item = &'a mut Value> {

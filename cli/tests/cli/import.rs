@@ -161,3 +161,42 @@ fn what_cannot_be_taken_over_has_an_exit_code_of_its_own() {
         );
     }
 }
+
+/// The page shows the file of this name, and what is made of it.
+#[test]
+fn the_page_shows_what_is_printed() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/import.md");
+    let shown = fs::read_to_string(page).expect("the page");
+    let file = fs::read_to_string(folder().join("small.kong.yml")).expect("the file");
+    assert!(shown.contains(&format!("```yaml\n{file}```")), "{file}");
+    let output = portcullis(&["small.kong.yml"]);
+    let screen = text(output.stderr) + &text(output.stdout);
+    let screen = format!("```console\n$ portcullis import small.kong.yml\n{screen}```");
+    assert!(shown.contains(&screen), "{screen}");
+}
+
+/// Where a rule is lost, nothing passes that it would have refused.
+#[test]
+fn what_checks_tokens_stays_where_it_cannot_be_taken_over() {
+    let of = |text: &str| {
+        let source = Source {
+            name: "f".into(),
+            text: text.into(),
+        };
+        portcullis_cli::import::import(&source, None).expect("YAML")
+    };
+    let jwt = "type.googleapis.com/envoy.extensions.filters.http.jwt_authn.v3.JwtAuthentication";
+    let bucket =
+        "type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit";
+    let made = of(&format!(
+        "http_filters:\n- name: l\n  typed_config: {{ '@type': {bucket}, token_bucket: {{ max_tokens: 1, fill_interval: 1s }} }}\n\
+         - name: j\n  typed_config:\n    '@type': {jwt}\n    providers: {{ a: {{ issuer: a, local_jwks: {{ filename: /a }} }}, b: {{ issuer: b, local_jwks: {{ inline_string: '{{\"keys\":[{{\"kty\":\"oct\",\"k\":\"x\"}}]}}' }} }} }}\n    \
+         rules: [{{ match: {{ prefix: /a }}, requires: {{ provider_name: a }} }}, {{ match: {{ prefix: /b }}, requires: {{ provider_name: b }} }}]\n"
+    ));
+    let edge = made.edge.expect("a configuration");
+    let rules = edge["jwt_auth"]["rules"].as_array().expect("rules");
+    assert_eq!(rules.len(), 1, "no rule lets the others pass: {rules:?}");
+    let file = made.file.expect("a file").to_string();
+    assert!(file.contains("JwtAuthentication"), "{file}");
+    assert!(!file.contains("LocalRateLimit"), "{file}");
+}

@@ -20,7 +20,6 @@ pub(super) fn take(filter: &At, draft: &mut Draft, notes: &mut Notes) {
     let Some(config) = filter.get("typed_config") else {
         return;
     };
-    draft.replaced.push(filter.pointer.clone());
     let mut names: Vec<(String, String)> = Vec::new();
     for provider_at in config
         .get("providers")
@@ -65,6 +64,16 @@ pub(super) fn take(filter: &At, draft: &mut Draft, notes: &mut Notes) {
             set(&mut asked, "match", matches);
         }
         draft.rules.push(asked);
+    }
+    if is_whole && !draft.providers.is_empty() {
+        draft.replaced.push(filter.pointer.clone());
+    } else {
+        notes.absent(
+            &config,
+            "the filter",
+            Outcome::Left,
+            "a rule or a provider could not be taken over: a file of `--for envoy` keeps `jwt_authn` behind `edge`",
+        );
     }
     match is_whole {
         // Behind one that matches everything nothing else can be.

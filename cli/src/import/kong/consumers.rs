@@ -46,7 +46,7 @@ pub(super) fn consumers<'a>(root: &At<'a>, notes: &mut Notes) -> Vec<Consumer<'a
         for field in consumer.children() {
             let kind = field.path.rsplit('.').next().unwrap_or_default();
             if kind.ends_with("_credentials") {
-                notes.left(&field, "credentials of another kind than `jwt` stay with Kong; they are not shown here");
+                notes.left(&field, "credentials of another kind than `jwt` stay with Kong; they are not shown here, and a file of `--for kong` leaves them out: copy them");
             }
         }
         all.push(Consumer {

@@ -112,8 +112,11 @@ pub(super) fn take(layout: &Layout, draft: &mut Draft, notes: &mut Notes) {
         Outcome::Differs,
         "a request that no route matches is refused with 403 (`no_rule`); Kong answers 404",
     );
-    if draft.providers.is_empty() {
-        notes.absent(first, "consumers", Outcome::Left, "this file holds no credential that could be taken over: nothing checks tokens in the result");
+    if draft.providers.is_empty() || draft.rules.is_empty() {
+        // Kong goes on checking them.
+        let plugins: Vec<&String> = plugins.iter().map(|plugin| &plugin.pointer).collect();
+        draft.replaced.retain(|pointer| !plugins.contains(&pointer));
+        notes.absent(first, "consumers", Outcome::Left, "no credential of this file, or none of its routes, could be taken over: nothing checks tokens in the result, keep Kong's plugin");
     }
 }
 
