@@ -21,7 +21,7 @@ pub(super) fn kong(mut file: Value, edge: &Value, replaced: &[String]) -> Value 
     file
 }
 
-/// Envoy's: the first of the filters that were taken over becomes `edge`, the others are taken out. `None` where there was
+/// Envoy's: what was taken over is taken out, and `edge` stands where the first of it stood. `None` where there was
 /// none.
 #[must_use]
 pub(super) fn envoy(
@@ -59,17 +59,16 @@ pub(super) fn envoy(
             },
         },
     });
-    let first = replaced
-        .iter()
-        .filter(|pointer| pointer.contains("/http_filters/"));
-    let first = first.min_by_key(|pointer| position(pointer))?;
-    *file.pointer_mut(first)? = filter;
-    let others: Vec<String> = replaced
-        .iter()
-        .filter(|pointer| *pointer != first)
-        .cloned()
-        .collect();
-    take_out(&mut file, &others);
+    // The filter, or what was taken out of it.
+    let places = replaced.iter().filter_map(|pointer| {
+        let (list, rest) = pointer.split_once("/http_filters/")?;
+        let index: usize = rest.split('/').next()?.parse().ok()?;
+        Some((index, format!("{list}/http_filters")))
+    });
+    let (index, list) = places.min()?;
+    take_out(&mut file, replaced);
+    let filters = file.pointer_mut(&list).and_then(Value::as_array_mut)?;
+    filters.insert(index.min(filters.len()), filter);
     Some(file)
 }
 
@@ -115,5 +114,23 @@ fn take_out(file: &mut Value, pointers: &[String]) {
             }
             _ => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edge_stands_where_the_first_filter_stood_that_was_taken_over() {
+        let file = json!({ "http_filters": [{ "name": "a" }, { "name": "b", "l": [1, 2] }, { "name": "c" }, { "name": "d" }] });
+        let replaced = ["/http_filters/1/l/0", "/http_filters/2"].map(str::to_owned);
+        let made = envoy(file, &json!({}), &replaced, &[]).unwrap();
+        let names = made["http_filters"].as_array().unwrap().iter();
+        let names: Vec<_> = names
+            .map(|filter| filter["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, ["a", "edge", "b", "d"]);
+        assert_eq!(made["http_filters"][2]["l"], json!([2]));
     }
 }

@@ -200,3 +200,29 @@ fn what_checks_tokens_stays_where_it_cannot_be_taken_over() {
     assert!(file.contains("JwtAuthentication"), "{file}");
     assert!(!file.contains("LocalRateLimit"), "{file}");
 }
+
+/// Rules of two listeners in one list would be other rules.
+#[test]
+fn of_several_connection_managers_the_first_is_taken_over() {
+    let bucket = |name: &str| {
+        format!(
+            "{{ name: l, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit, \
+             stat_prefix: {name}, token_bucket: {{ max_tokens: 1, fill_interval: 1s }} }} }}"
+        )
+    };
+    let text = format!(
+        "resources:\n- http_filters: [{}]\n- http_filters: [{}]\n",
+        bucket("a"),
+        bucket("b")
+    );
+    let source = Source {
+        name: "f".into(),
+        text,
+    };
+    let made = portcullis_cli::import::import(&source, None).expect("YAML");
+    let edge = made.edge.expect("a configuration");
+    let limits = edge["rate_limit"]["limits"].as_array().expect("limits");
+    assert_eq!((limits.len(), &limits[0]["name"]), (1, &"a".into()));
+    let told = |path: &str| made.notes.iter().any(|note| note.path == path);
+    assert!(told("resources[1].http_filters[0]"), "{:#?}", made.notes);
+}

@@ -15,8 +15,10 @@ const TAKEN: [&str; 5] = [
 #[derive(Clone, Debug)]
 pub(super) struct Layout<'a> {
     root: At<'a>,
-    /// The HTTP filters.
+    /// The HTTP filters of the first connection manager.
     pub filters: Vec<At<'a>>,
+    /// Those of all others.
+    others: Vec<At<'a>>,
     /// The routes of virtual hosts.
     pub routes: Vec<At<'a>>,
     /// The virtual hosts.
@@ -32,6 +34,7 @@ impl<'a> Layout<'a> {
         let mut layout = Self {
             root: root.clone(),
             filters: Vec::new(),
+            others: Vec::new(),
             routes: Vec::new(),
             hosts: Vec::new(),
             clusters: Vec::new(),
@@ -44,7 +47,10 @@ impl<'a> Layout<'a> {
     }
 
     fn look(&mut self, at: &At<'a>) {
-        self.filters.extend(at.list("http_filters"));
+        match self.filters.is_empty() {
+            true => self.filters.extend(at.list("http_filters")),
+            false => self.others.extend(at.list("http_filters")),
+        }
         for host in at.list("virtual_hosts") {
             self.routes.extend(host.list("routes"));
             self.hosts.push(host);
@@ -86,6 +92,12 @@ impl<'a> Layout<'a> {
                 notes.left(filter, why);
             }
         }
+        for filter in &self.others {
+            notes.left(
+                filter,
+                "of several connection managers the first is taken over: give each a file",
+            );
+        }
         self.stays(&self.root, notes);
     }
 
@@ -104,11 +116,8 @@ impl<'a> Layout<'a> {
                 .any(|name| route.get(name).is_some())
                 || route.at(&["route", "rate_limits"]).is_some()
         });
-        if self
-            .filters
-            .iter()
-            .any(|filter| filter.pointer == at.pointer)
-        {
+        let mut filters = self.filters.iter().chain(&self.others);
+        if filters.any(|filter| filter.pointer == at.pointer) {
             return;
         }
         let name = at.path.rsplit('.').next().unwrap_or_default();
@@ -121,7 +130,12 @@ impl<'a> Layout<'a> {
         {
             return;
         }
-        let mut held = self.filters.iter().chain(own).chain(per_route);
+        let mut held = self
+            .filters
+            .iter()
+            .chain(&self.others)
+            .chain(own)
+            .chain(per_route);
         let holds =
             matches!(at.node.content, Content::Map(_) | Content::List(_)) && held.any(is_around);
         let holds_own = at.path.ends_with(".route") && at.get("rate_limits").is_some();

@@ -101,6 +101,15 @@ fn now() -> u64 {
     now.unwrap_or_default().as_secs()
 }
 
+/// What is asked, with these headers, and whether it passes.
+type Row = (
+    &'static str,
+    Method,
+    &'static str,
+    Vec<(String, String)>,
+    bool,
+);
+
 /// What a row is of: a token in the place where it belongs, or headers.
 fn bearer(token: &str) -> Vec<(String, String)> {
     vec![("authorization".to_owned(), format!("Bearer {token}"))]
@@ -139,7 +148,7 @@ async fn what_is_imported_answers_as_envoys_own_filters_or_as_the_report_says() 
     with_service_token.extend(header("x-service-token", "guessed"));
 
     // The same from both.
-    let same: Vec<(&str, Method, &str, Vec<(String, String)>, bool)> = vec![
+    let same: Vec<Row> = vec![
         ("good", get.clone(), SEARCH, signed(good()), true),
         (
             "another subject",
