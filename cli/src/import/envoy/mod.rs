@@ -3,6 +3,7 @@
 mod credential_injector;
 mod header_mutation;
 mod jwt_authn;
+mod jwt_provider;
 mod layout;
 mod local_ratelimit;
 mod matcher;

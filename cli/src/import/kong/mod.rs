@@ -2,6 +2,7 @@
 
 mod acl;
 mod consumers;
+mod credential;
 mod jwt;
 mod layout;
 mod others;
