@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::layout::{Layout, cover_frame};
 use super::matcher::{is_all, matched};
-use super::ratelimit::{action_keys, actions, entries_match};
+use super::ratelimit::{action_keys, actions, entries_match, matches_of};
 use crate::import::draft::Draft;
 use crate::import::notes::{At, Notes, Outcome};
 
@@ -104,7 +104,8 @@ fn one(layout: &Layout, config: &At, matches: Option<Value>, draft: &mut Draft, 
         notes.taken(action, "rate_limit.limits[].key");
         let mut limit = bucket_limit(&bucket, notes);
         set(&mut limit, "key", parts.key);
-        add(&mut limit, parts.matches.or_else(|| matches.clone()), mode);
+        let of_route = matches_of(layout, action).or_else(|| matches.clone());
+        add(&mut limit, parts.matches.or(of_route), mode);
         let called = draft.limit(
             &format!("{name}_{}", entries.first().map_or("", |(key, _)| key)),
             limit,

@@ -4,6 +4,7 @@ use crate::import::value::set;
 use serde_json::{Value, json};
 
 use super::layout::{Layout, cover_frame};
+use super::matcher::{is_all, matched};
 use crate::document::Node;
 use crate::import::draft::Draft;
 use crate::import::notes::{At, Notes, Outcome};
@@ -172,6 +173,7 @@ pub(super) fn take(
     gather(described, &mut Vec::new(), &mut found);
     draft.replaced.push(filter.pointer.clone());
     for action in actions(layout, &config) {
+        let of_route = matches_of(layout, &action);
         let mut names = Vec::new();
         for (entries, limit) in &found {
             let Some(parts) = entries_match(&action, entries) else {
@@ -190,7 +192,7 @@ pub(super) fn take(
                 _ => continue,
             };
             let mut ours = json!({ "key": parts.key, "quota": limit.get("requests_per_unit").map(Node::to_json), "window": window, "algorithm": "fixed_window" });
-            if let Some(matches) = parts.matches {
+            if let Some(matches) = parts.matches.or_else(|| of_route.clone()) {
                 set(&mut ours, "match", matches);
             }
             let name = entries
@@ -202,9 +204,17 @@ pub(super) fn take(
         }
         match names.is_empty() {
             true => notes.left(&action, "no limit of the service's file goes by these actions, or they are not known here"),
-            false => notes.differs(&action, format!("rate_limit.limits: {}; they hold on every route, give them a `match` where this route is one of several", names.join(", "))),
+            false => notes.differs(&action, format!("rate_limit.limits: {}; `match` is that of the descriptor or else of the route, and holds for the routes below it, too", names.join(", "))),
         }
     }
+}
+
+/// What the route of an action matches; `None` where that is everything, or `match` has no word for it.
+pub(super) fn matches_of(layout: &Layout, action: &At) -> Option<Value> {
+    let is_in = |route: &&At| action.pointer.starts_with(&format!("{}/", route.pointer));
+    let route = layout.routes.iter().find(is_in)?;
+    let matches = matched(&route.get("match")?, &mut Notes::default())?;
+    (!is_all(&matches)).then_some(matches)
 }
 
 type Entries = Vec<(String, Option<String>)>;
