@@ -175,8 +175,11 @@ pub(super) fn take(
     for action in actions(layout, &config) {
         let of_route = matches_of(layout, &action);
         let mut names = Vec::new();
-        for (entries, limit) in &found {
+        for (entries, descriptor) in &found {
             let Some(parts) = entries_match(&action, entries) else {
+                continue;
+            };
+            let Some(limit) = descriptor.get("rate_limit") else {
                 continue;
             };
             let window = match limit
@@ -194,6 +197,9 @@ pub(super) fn take(
             let mut ours = json!({ "key": parts.key, "quota": limit.get("requests_per_unit").map(Node::to_json), "window": window, "algorithm": "fixed_window" });
             if let Some(matches) = parts.matches.or_else(|| of_route.clone()) {
                 set(&mut ours, "match", matches);
+            }
+            if descriptor.get("shadow_mode").is_some_and(Node::is_true) {
+                set(&mut ours, "mode", json!("shadow"));
             }
             let name = entries
                 .iter()
@@ -223,8 +229,8 @@ fn gather<'a>(node: &'a Node, before: &mut Entries, found: &mut Vec<(Entries, &'
     for descriptor in node.get("descriptors").map(Node::items).unwrap_or_default() {
         let text = |name: &str| descriptor.get(name).and_then(Node::text).map(str::to_owned);
         before.push((text("key").unwrap_or_default(), text("value")));
-        if let Some(limit) = descriptor.get("rate_limit") {
-            found.push((before.clone(), limit));
+        if descriptor.get("rate_limit").is_some() {
+            found.push((before.clone(), descriptor));
         }
         gather(descriptor, before, found);
         let _own = before.pop();
