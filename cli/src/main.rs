@@ -1,14 +1,12 @@
 //! `portcullis`: what a person types.
 
-mod commands;
-
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 use portcullis_cli::check::{Options, check_all};
-use portcullis_cli::commands::{completions, keys, man, test_cases, token, try_request};
+use portcullis_cli::commands::{completions, import, keys, man, test_cases, token, try_request};
 use portcullis_cli::explain::explain;
 use portcullis_cli::filter::{FILTERS, Filter, Host};
 use portcullis_cli::finding::Code;
@@ -29,8 +27,8 @@ enum Command {
     #[command(after_help = EXAMPLES)]
     Check(Check),
     /// Make a configuration of ours of Kong's and Envoy's own plugins.
-    #[command(after_help = commands::import::EXAMPLES)]
-    Import(commands::import::Import),
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
     /// Explain a finding.
     #[command(after_help = "Examples:\n  portcullis explain P002")]
     Explain {
@@ -102,7 +100,7 @@ const UNREADABLE: u8 = 2;
 fn main() -> ExitCode {
     let code = match Cli::parse().command {
         Command::Check(arguments) => run(&arguments),
-        Command::Import(arguments) => commands::import::run(&arguments, read),
+        Command::Import(arguments) => import::run(&arguments, read),
         Command::Explain { code } => tell(&code),
         Command::Try(arguments) => try_request::run(&arguments),
         Command::Test(arguments) => test_cases::run(&arguments),

@@ -3,12 +3,12 @@
 use std::fs;
 use std::io::{self, Write as _};
 
+use crate::import::{Imported, Outcome, human, import, json, to_yaml};
+use crate::source::Source;
 use clap::{Args, ValueEnum};
-use portcullis_cli::import::{Imported, Outcome, human, import, json, to_yaml};
-use portcullis_cli::source::Source;
 
 /// The examples of its help.
-pub(crate) const EXAMPLES: &str = "\
+pub const EXAMPLES: &str = "\
 Examples:
   portcullis import kong.yml > edge.yaml
   portcullis import --bare --output edge.yaml envoy.yaml
@@ -23,7 +23,7 @@ Exit codes:
 
 /// What it is told.
 #[derive(Debug, Args)]
-pub(crate) struct Import {
+pub struct Import {
     /// Kong's declarative file, or what `deck dump` writes, or Envoy's bootstrap, listener or filter.
     #[arg(value_name = "FILE")]
     file: String,
@@ -76,7 +76,7 @@ const NONE: u8 = 2;
 ///
 /// # Errors
 /// The standard output or error can't be written to.
-pub(crate) fn run(arguments: &Import, read: impl Fn(&str) -> io::Result<String>) -> io::Result<u8> {
+pub fn run(arguments: &Import, read: impl Fn(&str) -> io::Result<String>) -> io::Result<u8> {
     let mut err = anstream::stderr().lock();
     let load = |name: &str| {
         let text = read(name)?;

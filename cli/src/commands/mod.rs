@@ -2,7 +2,7 @@
 
 pub mod chain_args;
 pub mod completions;
-pub(crate) mod import;
+pub mod import;
 pub mod keys;
 pub mod man;
 pub mod request_args;
