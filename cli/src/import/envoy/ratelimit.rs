@@ -10,7 +10,7 @@ use crate::import::draft::Draft;
 use crate::import::notes::{At, Notes, Outcome};
 
 /// Said of counts that a service held for all gateways. A key for it (`scope`) does not exist yet.
-const PER_GATEWAY: &str = "each gateway counts for itself, where the service counted for all: several allow as many times the limit";
+const PER_GATEWAY: &str = "each gateway counts for itself, where the service counted for all: several allow as many times the limit, unless it has `scope: global`";
 
 /// What a limit of a descriptor is made of.
 #[derive(Clone, Debug, Default)]
