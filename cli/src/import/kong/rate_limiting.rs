@@ -15,8 +15,7 @@ const PERIODS: [(&str, &str); 4] = [
 ];
 
 /// Said of counts that several gateways share. A key for it (`scope`) does not exist yet.
-pub(super) const PER_GATEWAY: &str =
-    "each gateway counts for itself: several allow as many times the limit, unless it has `scope: global`";
+pub(super) const PER_GATEWAY: &str = "each gateway counts for itself: several allow as many times the limit, unless it has `scope: global`";
 
 /// Takes all of them over.
 pub(super) fn take(layout: &Layout, draft: &mut Draft, notes: &mut Notes) {
