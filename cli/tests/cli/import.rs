@@ -7,6 +7,7 @@ use std::{env, fs};
 use portcullis_cli::check::{Options, check};
 use portcullis_cli::document::read;
 use portcullis_cli::filter::{Filter, Host};
+use portcullis_cli::finding::Code;
 use portcullis_cli::source::Source;
 
 fn folder() -> PathBuf {
@@ -87,7 +88,12 @@ fn check_finds_nothing_wrong_in_what_is_made() {
             },
             Options::default(),
         );
-        assert_eq!(checked.findings, [], "{name}");
+        // One `edge` for all services has the rules of each, which no route of another reaches; and headers that pages may read are
+        // the file's own to name.
+        let of_the_file = [Code::Unreached, Code::HiddenFromPages];
+        let mut wrong = checked.findings.iter();
+        let wrong = wrong.find(|finding| !of_the_file.contains(&finding.code));
+        assert_eq!(wrong, None, "{name}");
         assert!(checked.filters > 0 || name == "native.envoy", "{name}");
     }
 }
