@@ -146,10 +146,10 @@ fn a_filter_weighs_no_more_than_it_did() {
     // A dependency that drags in a megabyte shows here.
     for (name, most) in [
         ("jwt_auth", 1_680),
-        ("rate_limit", 1_200),
+        ("rate_limit", 1_380),
         ("circuit_breaker", 820),
         ("service_token", 680),
-        ("edge", 2_780),
+        ("edge", 2_930),
     ] {
         let size = std::fs::metadata(filters().join(format!("{name}.wasm")))
             .expect("a built filter")

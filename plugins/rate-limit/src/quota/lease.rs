@@ -155,7 +155,8 @@ impl Lease {
         held.left = told.left;
         held.reset_at = at(told.reset);
         held.none_until = match told.left {
-            0 => at(told.none_for),
+            // From when it was heard: a little too long, where what was granted is good a little too short.
+            0 => now.after(told.none_for).unix_nanos(),
             _ => 0,
         };
         held.asked_at = asked_at.unix_nanos();
