@@ -390,7 +390,7 @@ fn what_is_wrong_with_a_configuration_is_said_with_its_path() {
         ),
         (
             &*limit("fixed_window", 1).replacen('{', "{\"global\":{},", 1),
-            "global: unknown field `global`",
+            "global: missing field `engine`",
         ),
         (
             r#"{"capacity":16,"limits":[{"name":"a","key":["client_address"],"quota":1,"window":"1m"},{"name":"a","key":["client_address"],"quota":1,"window":"1m"}]}"#,
