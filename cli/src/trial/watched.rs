@@ -75,7 +75,7 @@ impl Telemetry for Silent {
 
 impl<P: Explained> Watched<P> {
     /// Asks the policy with ports that tell.
-    fn told<R>(&self, ports: &Ports<'_>, ask: impl FnOnce(&P, &Ports<'_>) -> R) -> R {
+    fn told<'s, R>(&'s self, ports: &Ports<'_>, ask: impl FnOnce(&'s P, &Ports<'_>) -> R) -> R {
         let telemetry = &Told(self);
         ask(
             &self.policy,
@@ -216,12 +216,7 @@ impl<P: Explained> Policy for Watched<P> {
         ports: &Ports<'_>,
     ) -> (Verdict<'a>, Self::Flow) {
         self.begin(request, ports);
-        let telemetry = &Told(self);
-        let told = Ports {
-            telemetry,
-            ..*ports
-        };
-        let (verdict, flow) = self.policy.on_request(request, &told);
+        let (verdict, flow) = self.told(ports, |policy, ports| policy.on_request(request, ports));
         let keys = self.end(request, &verdict, ports);
         (verdict, Flow { flow, keys })
     }
@@ -233,14 +228,9 @@ impl<P: Explained> Policy for Watched<P> {
         is_last: bool,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
-        let telemetry = &Told(self);
-        let told = Ports {
-            telemetry,
-            ..*ports
-        };
-        let verdict = self
-            .policy
-            .on_request_waited(request, &mut flow.flow, is_last, &told);
+        let verdict = self.told(ports, |policy, ports| {
+            policy.on_request_waited(request, &mut flow.flow, is_last, ports)
+        });
         flow.keys = self.end(request, &verdict, ports);
         verdict
     }
@@ -260,14 +250,9 @@ impl<P: Explained> Policy for Watched<P> {
         end: BodyEnd,
         ports: &Ports<'_>,
     ) -> Verdict<'a> {
-        let telemetry = &Told(self);
-        let told = Ports {
-            telemetry,
-            ..*ports
-        };
-        let verdict = self
-            .policy
-            .on_request_read(request, &mut flow.flow, end, &told);
+        let verdict = self.told(ports, |policy, ports| {
+            policy.on_request_read(request, &mut flow.flow, end, ports)
+        });
         flow.keys = self.end(request, &verdict, ports);
         verdict
     }
@@ -288,12 +273,10 @@ impl<P: Explained> Policy for Watched<P> {
         response: &dyn Response,
         ports: &Ports<'_>,
     ) -> ResponseEdits<'a> {
-        let telemetry = &Told(self);
-        let told = Ports {
-            telemetry,
-            ..*ports
-        };
-        self.policy.on_response(&mut flow.flow, response, &told)
+        let flow = &mut flow.flow;
+        self.told(ports, |policy, ports| {
+            policy.on_response(flow, response, ports)
+        })
     }
 
     fn reads_response(&self, flow: &Self::Flow) -> bool {

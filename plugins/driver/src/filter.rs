@@ -383,13 +383,10 @@ impl<P: Policy, H: Host> Filter<P, H> {
         }
         let held = Rc::new(Held::new(head, 1));
         self.keep_waiting(stream, &held, waiting);
-        self.call_urgent();
-        // What follows in this callback is about this stream again.
-        let _ = self.host.enter(stream);
         Ok(held)
     }
 
-    /// Has a request that is held wait for a call's end.
+    /// Has the request at hand, which is held, wait for a call's end; makes that call if it is due.
     pub(crate) fn keep_waiting(
         &self,
         stream: StreamId,
@@ -399,6 +396,9 @@ impl<P: Policy, H: Host> Filter<P, H> {
         held.was_read.set(waiting.read.is_some());
         held.begin_waiting(waiting, self.policy.tick_every());
         self.holding.keep(stream, Rc::downgrade(held));
+        self.call_urgent();
+        // What follows in this callback is about this stream again.
+        let _ = self.host.enter(stream);
     }
 
     /// Decides on a request that would have to wait, and can't.

@@ -120,8 +120,6 @@ impl<P: Policy, H: Host> Filter<P, H> {
             Ruling::Read(reading) => Some(self.unreadable(exchange, reading.passed)),
             Ruling::Wait(waiting) if self.holding.has_room(Holding::<P::Flow>::MOST) => {
                 self.keep_waiting(stream, held, waiting);
-                self.call_urgent();
-                let _ = self.host.enter(stream);
                 None
             }
             Ruling::Wait(waiting) => Some(self.wait_no_longer(exchange, &held.head, waiting)),

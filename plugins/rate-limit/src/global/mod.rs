@@ -101,8 +101,8 @@ struct GivenBack {
 }
 
 impl Global {
+    /// `config`: one that was [checked](GlobalConfig::check).
     pub(crate) fn new(config: &GlobalConfig, setup: &mut Setup<'_>) -> Result<Self, ConfigError> {
-        config.check()?;
         if let Some(why) = Engine::unfit(config.engine, setup) {
             return Err(ConfigError::at("engine", why));
         }
@@ -237,7 +237,6 @@ impl Global {
         let most = self.engine.most_per_call();
         let knows = |limit: u64| leased(limits, limit).is_some();
         let wishes = self.wishes.take(ports.store, most, knows, asked_at).ok()?;
-        let wishes: Vec<Wish> = wishes;
         let mut items = Vec::with_capacity(wishes.len());
         for wish in &wishes {
             let Some(limit) = leased(limits, wish.limit) else {

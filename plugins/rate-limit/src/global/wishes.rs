@@ -27,6 +27,14 @@ pub(crate) struct Wish {
     taken_at: Timestamp,
 }
 
+impl Wish {
+    /// Whether one of these is about the same key.
+    fn is_among(&self, wishes: &[Self]) -> bool {
+        let is_same = |wish: &Self| wish.limit == self.limit && wish.key == self.key;
+        wishes.iter().any(is_same)
+    }
+}
+
 /// What is shared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Record {
@@ -230,20 +238,19 @@ impl Wishes {
         answered: bool,
         now: Timestamp,
     ) -> Result<Health, SlotError> {
-        let is_of = |one: &Wish| {
-            wishes
-                .iter()
-                .any(|wish| wish.limit == one.limit && wish.key == one.key)
-        };
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
             let before = record.health();
             match answered {
                 true => record
                     .wishes
-                    .retain(|wish| wish.taken_at == NEVER || !is_of(wish)),
+                    .retain(|wish| wish.taken_at == NEVER || !wish.is_among(wishes)),
                 false => {
-                    for wish in record.wishes.iter_mut().filter(|wish| is_of(wish)) {
+                    for wish in record
+                        .wishes
+                        .iter_mut()
+                        .filter(|wish| wish.is_among(wishes))
+                    {
                         // Whoever waited for it waits no longer.
                         wish.need = 0;
                         wish.taken_at = NEVER;
@@ -264,14 +271,13 @@ impl Wishes {
 
     /// A call about these wishes is to be made once more.
     pub(crate) fn free(&self, store: &dyn SharedStore, wishes: &[Wish]) -> Result<(), SlotError> {
-        let is_of = |one: &Wish| {
-            wishes
-                .iter()
-                .any(|wish| wish.limit == one.limit && wish.key == one.key)
-        };
         update(store, &self.slot, |record: Option<&Record>| {
             let mut record = record.cloned().unwrap_or_default();
-            for wish in record.wishes.iter_mut().filter(|wish| is_of(wish)) {
+            for wish in record
+                .wishes
+                .iter_mut()
+                .filter(|wish| wish.is_among(wishes))
+            {
                 wish.taken_at = NEVER;
             }
             Step::Write(record, ())
