@@ -1,6 +1,6 @@
 //! Words of a configuration, each a type that can't hold a wrong one.
 
-use portcullis_policy::config::text_type;
+use portcullis_policy::config::{text_as_str, text_type};
 
 /// What an issuer, an audience or a key is called: 1 to 512 bytes, no control character among
 /// them.
@@ -47,19 +47,7 @@ text_type!(
 pub struct Target(String);
 text_type!(Target, "a path that begins with /", "pattern": "^/[!-~]{0,1023}$");
 
-/// The text of a word.
-macro_rules! as_str {
-    ($($type:ident),*) => {$(
-        impl $type {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-    )*};
-}
-as_str!(
+text_as_str!(
     Identifier,
     Scheme,
     Realm,

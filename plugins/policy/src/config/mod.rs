@@ -34,7 +34,9 @@ pub use millionths::Millionths;
 pub use number::Bounded;
 pub use refuse::{expected, refuse};
 pub use secret::{Encoding, Secret, SecretConfig, SecretText, SecretUse};
-pub use text::{EnvName, HeaderName, Name, Path, WritableHeader, read_text, text_type};
+pub use text::{
+    EnvName, HeaderName, Name, Path, WritableHeader, read_text, text_as_str, text_type,
+};
 pub use upstream::{Authority, Upstream, UrlScheme};
 
 use serde::Deserialize;

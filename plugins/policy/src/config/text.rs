@@ -35,6 +35,21 @@ macro_rules! text_type {
 }
 pub use text_type;
 
+/// Gives types around a `String` their text: `as_str`.
+#[macro_export]
+macro_rules! text_as_str {
+    ($($type:ident),* $(,)?) => {$(
+        impl $type {
+            /// The text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+    )*};
+}
+pub use text_as_str;
+
 /// Reads a text and makes `T` of it; `what` says in words what is expected.
 ///
 /// # Errors

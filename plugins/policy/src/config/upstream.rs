@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use super::text::text_type;
+use super::text::{text_as_str, text_type};
 
 /// What `:authority` is: a host, and a port where it is not that of the scheme.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,18 +14,7 @@ text_type!(Authority, "a host, or host:port", "pattern": "^[A-Za-z0-9.:\\[\\]-]{
 pub struct Upstream(String);
 text_type!(Upstream, "a cluster on Envoy, host:port on Kong", "pattern": "^[!-~]{1,255}$");
 
-macro_rules! as_str {
-    ($($type:ident),*) => {$(
-        impl $type {
-            /// The text.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
-        }
-    )*};
-}
-as_str!(Authority, Upstream);
+text_as_str!(Authority, Upstream);
 
 impl Authority {
     fn parse(text: &str) -> Result<Self, String> {
